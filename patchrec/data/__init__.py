@@ -1,0 +1,1 @@
+"""Data sets: files to catalog, histories and splits."""

@@ -1,0 +1,147 @@
+"""Users' sequences, the examples of a split and the histories before their targets. No titles, no files."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from patchrec.config import SplitName, Windows
+from patchrec.data.catalog import Catalog
+from patchrec.errors import not_found
+from patchrec.history import History, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One target and where its history starts: history = positions [start, position) of the user.
+
+    Attributes:
+        user: User index.
+        start: First history position in the user's sequence.
+        position: The target's position in the user's sequence.
+    """
+
+    user: int
+    start: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All users' interactions in one flat array, each user oldest first.
+
+    Attributes:
+        user_ids: (U,) ids as in the source.
+        offsets: (U + 1,) user u owns items[offsets[u]:offsets[u + 1]].
+        items: (n,) catalog indices.
+        timestamps: (n,) unix seconds, or None.
+        train_stop: (U,) positions below are train.
+        validation_stop: (U,) positions from train_stop below this are validation, the rest test.
+    """
+
+    user_ids: tuple[str, ...]
+    offsets: IntArray
+    items: IntArray
+    timestamps: IntArray | None
+    train_stop: IntArray
+    validation_stop: IntArray
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """User id -> index."""
+        return {user_id: index for index, user_id in enumerate(self.user_ids)}
+
+    def items_of(self, user: int) -> IntArray:
+        """(n_u,) catalog indices of one user, oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def bounds(self, user: int, split: SplitName) -> tuple[int, int]:
+        """Half-open range of positions of a user that belong to a split."""
+        length = int(self.offsets[user + 1] - self.offsets[user])
+        train, validation = int(self.train_stop[user]), int(self.validation_stop[user])
+        return {"train": (0, train), "validation": (train, validation), "test": (validation, length)}[split]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over users, items, times and split bounds (hex, 16 digits)."""
+        digest = hashlib.sha256("\x1f".join(self.user_ids).encode("utf-8", "surrogatepass"))
+        for array in (self.offsets, self.items, self.timestamps, self.train_stop, self.validation_stop):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array, dtype="<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory: what every later step reads.
+
+    Attributes:
+        min_history: Fewest items before a target (the paper's rule: 3, and only users with more than 3 items).
+        noun, verb: Words of the prompt, such as "movie", "watched".
+    """
+
+    name: str
+    catalog: Catalog
+    sequences: Sequences
+    min_history: int = 1
+    noun: str = "item"
+    verb: str = "chosen"
+
+    def user(self, user_id: str) -> int:
+        """Index of a user id.
+
+        Raises:
+            NotFoundError: No such user.
+        """
+        if user_id not in self.sequences.index:
+            raise not_found("user", user_id, self.sequences.user_ids, f"See `patchrec data show {self.name}`.")
+        return self.sequences.index[user_id]
+
+    def examples(self, split: SplitName, K: int, windows: Windows = "sliding") -> list[Example]:
+        """Every target of a split with its history window: users in order, targets oldest first."""
+        found = []
+        for user in range(len(self.sequences)):
+            first, stop = self.sequences.bounds(user, split)
+            found += [
+                Example(user, window_start(position, K, windows), position)
+                for position in range(max(self.min_history, first), stop)
+            ]
+        return found
+
+    def history(self, example: Example) -> History:
+        """The history of an example (works for a made-up target at the end of the sequence too)."""
+        base = int(self.sequences.offsets[example.user])
+        cut = slice(base + example.start, base + example.position)
+        times = self.sequences.timestamps
+        return History(self.sequences.items[cut], None if times is None else times[cut], example.start)
+
+    def target(self, example: Example) -> int:
+        """Catalog index of an example's target."""
+        return int(self.sequences.items[self.sequences.offsets[example.user] + example.position])
+
+    def seen(self, example: Example) -> IntArray:
+        """Distinct catalog indices of everything the user did before the target, older than the window too."""
+        return np.unique(self.sequences.items_of(example.user)[: example.position])
+
+    @cached_property
+    def popularity(self) -> IntArray:
+        """(I,) interactions of each item in the train split."""
+        counts = np.zeros(len(self.catalog), dtype=np.int64)
+        for user in range(len(self.sequences)):
+            np.add.at(counts, self.sequences.items_of(user)[: self.sequences.train_stop[user]], 1)
+        return counts
+
+
+def window_start(position: int, K: int, windows: Windows) -> int:
+    """First history position for a target at `position`.
+
+    `sliding` keeps the newest K. `anchored` starts on multiples of K/2 and keeps K/2 to K items (fewer only where
+    the user has fewer), so that neighbouring targets share their prefix.
+    """
+    if windows == "sliding" or K < 2:
+        return max(0, position - K)
+    half = K // 2
+    return max(0, (position // half - 1) * half)

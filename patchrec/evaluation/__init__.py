@@ -1,0 +1,1 @@
+"""Evaluation: metrics, significance and efficiency."""

@@ -1,0 +1,27 @@
+"""The history type: what a strategy sees of a user. It knows no titles, no tokens and no store."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The items a user interacted with before a target, oldest first.
+
+    Attributes:
+        items: (n,) catalog indices.
+        timestamps: (n,) unix seconds, never decreasing; None where the data set has no times.
+        start: Position of `items[0]` in the user's whole sequence: 0 unless older items were cut off.
+    """
+
+    items: IntArray
+    timestamps: IntArray | None = None
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,15 @@
+"""The hooks a plugin may implement. A plugin is a module behind an entry point of group `patchrec`."""
+
+from collections.abc import Iterable
+
+from pluggy import HookimplMarker, HookspecMarker
+
+from patchrec.strategy import Strategy
+
+hookspec = HookspecMarker("patchrec")
+hookimpl = HookimplMarker("patchrec")
+
+
+@hookspec
+def patchrec_strategies() -> Iterable[Strategy]:  # type: ignore[empty-body]
+    """Return the compression strategies this plugin brings."""

@@ -1,0 +1,1 @@
+"""The model: prompt, patches, token forest and backbone."""

@@ -1,0 +1,1 @@
+"""Ranking: the title trie and exact search."""

@@ -1,0 +1,1 @@
+"""The store: one SQLite file with data sets, runs, metrics and rankings."""

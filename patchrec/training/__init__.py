@@ -1,0 +1,1 @@
+"""Training: batches, schedule, loop and checkpoints of both stages."""
