@@ -1,0 +1,48 @@
+"""How operations tell what they do without knowing a terminal: notes, picked defaults and progress."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """A piece of work with a known total."""
+
+    def advance(self, amount: float, *, tokens: int = 0, loss: float | None = None) -> None:
+        """Report `amount` more of the total done, the tokens it took and the present loss (nats per token)."""
+
+
+class Reporter(Protocol):
+    """Where operations report to. The command line prints; the library is silent by default."""
+
+    def note(self, message: str) -> None:
+        """Say one line that the user should read."""
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        """Say that a default chose: `what` is now `value`, because `why`."""
+
+    def task(self, label: str, total: float, unit: str) -> AbstractContextManager[Task]:
+        """Open a progress bar of `total` units, such as "targets" or "bytes"."""
+
+
+class _SilentTask:
+    def advance(self, amount: float, *, tokens: int = 0, loss: float | None = None) -> None:
+        pass
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def note(self, message: str) -> None:
+        """Ignore the note."""
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        """Ignore the pick."""
+
+    @contextmanager
+    def task(self, label: str, total: float, unit: str) -> Iterator[Task]:
+        """Give a task that shows nothing."""
+        yield _SilentTask()
+
+
+SILENT = Silent()
