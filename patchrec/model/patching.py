@@ -1,0 +1,113 @@
+"""Patching: a history and its layout become a path of keys, and keys become weighted bags of tokens.
+
+Every input position is a weighted bag of tokens. A text token is a bag of one; an item patch is its title's tokens at
+1/n each; a session patch is the mean of its items' patches. A key names a bag: below V it is a token, then come the
+item patches, then the session patches met so far.
+
+Source: PatchRec (SIGIR 2025), equations (3) and (7).
+
+Shapes: P positions of a path, N keys, V vocabulary, I items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from patchrec.history import FloatArray, History, IntArray
+from patchrec.layout import Grain, Layout
+from patchrec.model.prompt import Prompt
+from patchrec.model.titles import TitleTokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bags:
+    """Weighted bags of tokens in three flat arrays, as `torch.nn.functional.embedding_bag` takes them.
+
+    Attributes:
+        token_ids: (total,) token ids of bag after bag.
+        offsets: (N,) where each bag begins.
+        weights: (total,) weights; those of a bag sum to 1.
+    """
+
+    token_ids: IntArray
+    offsets: IntArray
+    weights: FloatArray
+
+
+class PathEncoder:
+    """Turns histories, layouts and answers into paths of keys, and keys into bags.
+
+    Session patches are numbered as they appear, so an encoder remembers every session it has seen. `fresh()` gives one
+    that has forgotten them, at no cost; keys of two encoders do not mix.
+    """
+
+    def __init__(self, prompt: Prompt, titles: TitleTokens, vocab_size: int) -> None:
+        self.prompt = prompt
+        self.titles = titles
+        self.vocab_size = vocab_size
+        self._sessions: dict[bytes, int] = {}
+        self._session_items: list[IntArray] = []
+
+    def fresh(self) -> "PathEncoder":
+        """The same encoder without remembered sessions."""
+        return PathEncoder(self.prompt, self.titles, self.vocab_size)
+
+    def prompt_path(self, history: History, layout: Layout) -> IntArray:
+        """(P,) keys of a whole prompt: head, units with their separators, tail."""
+        separator = np.array([self.prompt.separator], dtype=np.int64)
+        pieces = [self.prompt.head]
+        for span in layout.spans:
+            items = history.items[span.start : span.stop]
+            if span.grain is Grain.TEXT:
+                for item in items:
+                    pieces += [self.titles.of(item), separator]
+            elif span.grain is Grain.ITEM:
+                keys = np.full(2 * len(items), self.prompt.separator, dtype=np.int64)
+                keys[::2] = self.vocab_size + items
+                pieces.append(keys)
+            elif span.grain is Grain.SESSION:
+                pieces += [np.array([self._session_key(items)], dtype=np.int64), separator]
+        pieces.append(self.prompt.tail)
+        return np.concatenate(pieces)
+
+    def answer_path(self, item: int) -> IntArray:
+        """Keys of an answer: the title's tokens and the end token."""
+        return np.append(self.titles.of(item), np.int64(self.prompt.end))
+
+    def _session_key(self, items: IntArray) -> int:
+        name = items.tobytes()
+        if name not in self._sessions:
+            self._sessions[name] = len(self._session_items)
+            self._session_items.append(items)
+        return self.vocab_size + len(self.titles) + self._sessions[name]
+
+    def items_of(self, key: int) -> IntArray:
+        """Catalog indices behind a key: none for a token, one for an item patch, several for a session patch."""
+        if key < self.vocab_size:
+            return np.empty(0, dtype=np.int64)
+        if key < self.vocab_size + len(self.titles):
+            return np.array([key - self.vocab_size], dtype=np.int64)
+        return self._session_items[key - self.vocab_size - len(self.titles)]
+
+    def bags(self, keys: IntArray) -> Bags:
+        """Expand (N,) keys into their bags."""
+        nodes = np.arange(len(keys))
+        is_token = keys < self.vocab_size
+        is_session = keys >= self.vocab_size + len(self.titles)
+        is_item = ~is_token & ~is_session
+        # (node, item, weight) of every item behind a patch
+        members = [self.items_of(int(key)) for key in keys[is_session]]
+        sizes = np.fromiter((len(items) for items in members), dtype=np.int64, count=len(members))
+        patch_nodes = np.concatenate([nodes[is_item], np.repeat(nodes[is_session], sizes)])
+        patch_items = np.concatenate([keys[is_item] - self.vocab_size, *members]).astype(np.int64)
+        patch_weights = np.concatenate([np.ones(int(is_item.sum())), np.repeat(1 / np.maximum(sizes, 1), sizes)])
+        # their title tokens
+        lengths = self.titles.lengths[patch_items]
+        first = np.repeat(self.titles.offsets[patch_items] - (np.cumsum(lengths) - lengths), lengths)
+        title_ids = self.titles.ids[first + np.arange(int(lengths.sum()))]
+        owners = np.concatenate([nodes[is_token], np.repeat(patch_nodes, lengths)])
+        token_ids = np.concatenate([keys[is_token], title_ids])
+        weights = np.concatenate([np.ones(int(is_token.sum())), np.repeat(patch_weights / lengths, lengths)])
+        order = np.argsort(owners, kind="stable")
+        counts = np.bincount(owners, minlength=len(keys))
+        return Bags(token_ids[order], np.cumsum(counts) - counts, weights[order])

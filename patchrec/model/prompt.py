@@ -1,0 +1,121 @@
+"""The prompt: everything around the history, as token ids, rendered once and fixed.
+
+A prompt path is `head + (unit + separator) for every unit of the layout + tail`; an answer is `title + end`. Three
+forms exist (see `PromptConfig.form`). In `continuation` the tail is empty and `end` is the separator, so an answer is
+already the next example's history and a user's targets merge into one path without a rule of its own.
+
+The chat template is rendered around a placeholder with a pinned date (Llama-3.2's inserts today's), and begins with one
+BOS where the model has one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from patchrec.config import PromptConfig
+from patchrec.errors import UsageError
+from patchrec.history import IntArray
+
+PINNED_DATE = "26 Jul 2024"  # the date Llama-3.2's own template falls back to
+ITEM_MARKER = "<|item_patch|>"
+SESSION_MARKER = "<|session_patch|>"
+_HISTORY, _ANSWER = "\ue000HISTORY\ue000", "\ue000ANSWER\ue000"  # private-use characters: no template holds them
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Token ids around a history.
+
+    Attributes:
+        head: (n,) ids before the first unit.
+        tail: (m,) ids after the last separator.
+        separator: The id after every unit.
+        end: The id that ends an answer; trained and scored for every title.
+    """
+
+    head: IntArray
+    tail: IntArray
+    separator: int
+    end: int
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over all ids (hex, 16 digits)."""
+        text = repr((self.head.tolist(), self.tail.tolist(), self.separator, self.end))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
+    """Render a prompt form with a tokenizer.
+
+    Raises:
+        UsageError: The tokenizer has no end token for the form.
+    """
+    separator = _separator(tokenizer)
+    if config.form == "continuation":
+        text = f"{_plural(config.noun).capitalize()} a user has {config.verb}, oldest first, one title a line:\n"
+        return Prompt(_ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64), separator, separator)
+    system = f"You recommend {_plural(config.noun)}."
+    listing = f"the {_plural(config.noun)} a user has {config.verb}, oldest first, one title a line"
+    request = f"Name the one {config.noun} to recommend next, by its title alone."
+    if config.form == "paper":
+        user = f"Here are {listing}:\n{_HISTORY}{request}"
+    else:
+        user = f"{request} Here are {listing}:\n{_HISTORY}"
+    text = _chat(tokenizer, system, user)
+    before, after = text.split(_HISTORY)
+    generation, ending = after.split(_ANSWER)
+    return Prompt(
+        _ids(tokenizer, before, add_bos=True),
+        _ids(tokenizer, generation, add_bos=False),
+        separator,
+        _end(tokenizer, ending),
+    )
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def _chat(tokenizer: Any, system: str, user: str) -> str:
+    """Render the conversation up to the end of its answer; plain lines where the model has no chat template."""
+    if not getattr(tokenizer, "chat_template", None):
+        return f"{system}\n{user}\n{_ANSWER}"
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    options = {"tokenize": False, "date_string": PINNED_DATE}
+    start = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options))
+    answered = [*turns, {"role": "assistant", "content": _ANSWER}]
+    whole = str(tokenizer.apply_chat_template(answered, **options))
+    # the generation prompt is the authority for what stands before an answer, the full turn for what ends it
+    return start + _ANSWER + whole.split(_ANSWER)[1]
+
+
+def _ids(tokenizer: Any, text: str, *, add_bos: bool) -> IntArray:
+    ids = list(tokenizer(text, add_special_tokens=False).input_ids)
+    bos = tokenizer.bos_token_id
+    wants_bos = bos is not None and bos in tokenizer("a").input_ids[:1]
+    if add_bos and wants_bos and ids[:1] != [bos]:
+        ids = [bos, *ids]
+    return np.asarray(ids, dtype=np.int64)
+
+
+def _separator(tokenizer: Any) -> int:
+    """The one token of a line break (the last of several, where a tokenizer puts a blank before it)."""
+    ids = tokenizer("\n", add_special_tokens=False).input_ids
+    if not ids or "\n" not in tokenizer.decode([ids[-1]]):
+        raise UsageError("this model's tokenizer has no token for a line break, which separates titles in a prompt")
+    return int(ids[-1])
+
+
+def _end(tokenizer: Any, ending: str) -> int:
+    """The end-of-turn token: the first after an answer in the chat template, else the end-of-text token."""
+    ids = tokenizer(ending.lstrip(), add_special_tokens=False).input_ids if ending.strip() else []
+    if ids and int(ids[0]) in tokenizer.all_special_ids:
+        return int(ids[0])
+    if tokenizer.eos_token_id is None:
+        raise UsageError("this model's tokenizer has no end-of-text token, so no title could be ended")
+    return int(tokenizer.eos_token_id)
