@@ -3,7 +3,7 @@
 Shapes: N nodes of a forest, D hidden size, V vocabulary, n supervised nodes.
 """
 
-import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patchrec.errors import InputError, NotFoundError, UsageError
-from patchrec.history import IntArray
 from patchrec.model.forest import Forest
 from patchrec.model.patching import Bags, PathEncoder
+from patchrec.model.tokenizer import load_tokenizer, quiet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +90,7 @@ class Backbone(nn.Module):
         """
         from transformers import AutoModelForCausalLM
 
+        quiet()
         refuse_unsafe(folder)
         try:
             model = AutoModelForCausalLM.from_pretrained(
@@ -221,34 +222,9 @@ class Backbone(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), configuration and tokenizer into a folder."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+        quiet()
+        self.model.save_pretrained(folder)
         self.tokenizer().save_pretrained(folder)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Read the tokenizer of a model folder.
-
-    Raises:
-        InputError: There is none we can read.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder} has no tokenizer we can read: {first}") from error
-
-
-def tokenizer_fingerprint(folder: Path) -> str:
-    """sha256 of the tokenizer's files (hex, 16 digits)."""
-    digest = hashlib.sha256()
-    for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"):
-        path = folder / name
-        if path.exists():
-            digest.update(name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def refuse_unsafe(folder: Path) -> None:
@@ -257,8 +233,6 @@ def refuse_unsafe(folder: Path) -> None:
     Raises:
         NotFoundError: No such folder. InputError: Unsafe contents.
     """
-    import json
-
     if not (folder / "config.json").is_file():
         raise NotFoundError(f"no model in {str(folder)!r}: it has no config.json; list models with `patchrec backbones ls`")
     if "auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
@@ -278,21 +252,3 @@ def fast_dtype() -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() or getattr(torch.cpu, "_is_amx_tile_supported", bool)()
     return torch.bfloat16 if has else torch.float32
-
-
-def make_encoder(folder: Path, titles: tuple[str, ...], prompt: "Any", vocab_size: int) -> PathEncoder:
-    """Build the encoder of a catalog for a model folder: prompt and title tokens.
-
-    Args:
-        prompt: A `PromptConfig`.
-        vocab_size: V of the backbone.
-    """
-    from patchrec.model.prompt import build_prompt
-    from patchrec.model.titles import TitleTokens
-
-    built = build_prompt(load_tokenizer(folder), prompt)
-    tokens = TitleTokens.encode(load_tokenizer(folder), titles, reserved=(built.separator, built.end))
-    return PathEncoder(built, tokens, vocab_size)
-
-
-__all__ = ["Backbone", "ForestBatch", "IntArray", "Prefix"]

