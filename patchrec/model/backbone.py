@@ -234,7 +234,7 @@ def refuse_unsafe(folder: Path) -> None:
         NotFoundError: No such folder. InputError: Unsafe contents.
     """
     if not (folder / "config.json").is_file():
-        raise NotFoundError(f"no model in {str(folder)!r}: it has no config.json; list models with `patchrec backbones ls`")
+        raise NotFoundError(f"no model in {str(folder)!r}: no config.json; list models with `patchrec backbones ls`")
     if "auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
         raise InputError(f"{folder} wants to run code of its own (auto_map), which patchrec never does")
     if not any(folder.glob("*.safetensors")):
@@ -250,5 +250,5 @@ def fast_dtype() -> torch.dtype:
     """bfloat16 where the hardware computes in it (GPU; CPU with AVX512-BF16 or AMX), else float32."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() or getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-    return torch.bfloat16 if has else torch.float32
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return torch.bfloat16 if any(getattr(torch.cpu, check, bool)() for check in checks) else torch.float32

