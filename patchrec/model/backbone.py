@@ -88,6 +88,7 @@ class Backbone(nn.Module):
             NotFoundError: No such folder. InputError: Not a causal language model we can read.
             UsageError: The architecture cannot run a forest.
         """
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
 
         quiet()
@@ -97,7 +98,7 @@ class Backbone(nn.Module):
                 folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False,
                 use_safetensors=True,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder} cannot be read as a causal language model: {first}") from error
         backbone = cls(model, name, folder).to(device or best_device()).eval()

@@ -1,0 +1,120 @@
+"""The backbone over forests: each node equals its path alone, with and without the cache."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patchrec.config import PromptConfig
+from patchrec.errors import InputError, NotFoundError
+from patchrec.model.backbone import Backbone
+from patchrec.model.backbones import count_parameters, locate
+from patchrec.model.forest import grow
+from patchrec.model.patching import PathEncoder
+from patchrec.model.tokenizer import make_encoder
+
+TITLES = ("Toy Story", "Alien", "Aliens", "M")
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_folder: Path, tiny: Backbone) -> PathEncoder:
+    return make_encoder(tiny_folder, TITLES, PromptConfig(), tiny.vocab_size)
+
+
+paths_of_keys = st.lists(st.lists(st.sampled_from([7, 8, 9, 261, 264]), min_size=1, max_size=9), min_size=1, max_size=6)
+
+
+def alone(backbone: Backbone, encoder: PathEncoder, path: np.ndarray) -> torch.Tensor:
+    """Hidden states of one path by the model's own plain forward pass: no tree, no mask of ours, no cache."""
+    rows = []
+    for key in path:
+        tokens = encoder.titles.of(encoder.items_of(int(key))[0]) if key >= backbone.vocab_size else [int(key)]
+        rows.append(torch.stack([backbone.embedding[token] for token in tokens]).mean(0))
+    return backbone.model.base_model(inputs_embeds=torch.stack(rows)[None], use_cache=False).last_hidden_state[0]
+
+
+@given(paths_of_keys)
+@settings(max_examples=25, deadline=None)
+@torch.no_grad()
+def test_every_node_equals_its_path_run_alone(encoder: PathEncoder, tiny: Backbone, paths: list[list[int]]) -> None:
+    arrays = [np.array(path) for path in paths]
+    forest, nodes = grow(arrays)
+    hidden = tiny.hidden(tiny.batch(encoder, forest))
+    for array, along in zip(arrays, nodes, strict=True):
+        torch.testing.assert_close(hidden[along], alone(tiny, encoder, array), atol=1e-5, rtol=1e-4)
+
+
+@given(paths_of_keys, paths_of_keys, st.data())
+@settings(max_examples=25, deadline=None)
+@torch.no_grad()
+def test_a_forest_hung_under_a_cached_node_equals_the_whole_path(
+    encoder: PathEncoder, tiny: Backbone, prompts: list[list[int]], answers: list[list[int]], data: st.DataObject
+) -> None:
+    prompt_forest, prompt_nodes = grow([np.array(path) for path in prompts])
+    answer_forest, answer_nodes = grow([np.array(path) for path in answers])
+    chosen = data.draw(st.integers(0, len(prompts) - 1))
+    prefix = tiny.prefill(encoder, prompt_forest)
+    for _ in range(2):  # the prefix stays as it is
+        hidden = tiny.extend(prefix, encoder, answer_forest, int(prompt_nodes[chosen][-1]))
+        for answer, along in zip(answers, answer_nodes, strict=True):
+            whole = alone(tiny, encoder, np.array(prompts[chosen] + answer))
+            torch.testing.assert_close(hidden[along], whole[len(prompts[chosen]) :], atol=1e-5, rtol=1e-4)
+
+
+def test_logits_are_those_of_the_model_s_own_forward_pass(encoder: PathEncoder, tiny: Backbone) -> None:
+    tokens = np.array([7, 9, 8, 7])
+    forest, (nodes,) = grow([tokens])
+    with torch.no_grad():
+        ours = tiny(tiny.batch(encoder, forest), torch.from_numpy(nodes))
+        theirs = tiny.model(input_ids=torch.from_numpy(tokens)[None]).logits[0]
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_saved_backbone_loads_with_equal_weights(tiny: Backbone, tmp_path: Path) -> None:
+    tiny.save(tmp_path)
+    again = Backbone.load(tmp_path, name="again", device="cpu")
+    for before, after in zip(tiny.parameters(), again.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_tiny_random_is_the_same_model_every_time(tiny: Backbone, tmp_path: Path) -> None:
+    again = Backbone.load(locate("tiny-random", tmp_path).folder, name="again", device="cpu")
+    assert torch.equal(tiny.embedding, again.embedding)
+
+
+def test_parameters_are_counted_without_loading(tiny_folder: Path, tiny: Backbone) -> None:
+    unique = {id(parameter): parameter.numel() for parameter in tiny.parameters()}
+    assert count_parameters(tiny_folder) == sum(unique.values())
+
+
+def test_an_unknown_backbone_is_refused_with_a_guess(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="did you mean 'smollm2-135m'"):
+        locate("smollm-135m", tmp_path)
+
+
+def test_pickled_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").rename(tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(InputError, match="no pickled weights"):
+        Backbone.load(tmp_path / "model", name="pickled")
+
+
+def test_a_model_with_code_of_its_own_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(InputError, match="code of its own"):
+        Backbone.load(tmp_path / "model", name="evil")
+
+
+def test_a_torn_weight_file_is_an_input_error(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError):
+        Backbone.load(tmp_path / "model", name="torn")
