@@ -1,12 +1,28 @@
-"""The history type: what a strategy sees of a user. It knows no titles, no tokens and no store."""
+"""The history type: what a strategy sees of a user. It knows no titles, no tokens and no store.
+
+The array types are built on first use: numpy takes a tenth of a second that `patchrec --help` must not wait for.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
+    FloatArray = npt.NDArray[np.float64]
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in ("IntArray", "FloatArray"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import numpy as np
+        import numpy.typing as npt
+
+        return npt.NDArray[np.int64] if name == "IntArray" else npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

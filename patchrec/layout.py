@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
+from itertools import groupby, pairwise
 
 
 class Grain(StrEnum):
@@ -32,26 +32,29 @@ class Layout:
     """Spans that cover a history without gap or overlap, oldest first.
 
     Two layouts that show the same thing are equal: neighbours of one grain are one span (sessions stay apart,
-    since each is a patch of its own).
+    since each is a patch of its own). `Layout.of` joins them; the constructor takes joined spans only.
     """
 
     spans: tuple[Span, ...]
 
     def __post_init__(self) -> None:
         reached = 0
+        before = None
         for span in self.spans:
             if not isinstance(span, Span) or not isinstance(span.grain, Grain):
                 raise ValueError(f"a layout is made of Span(start, stop, Grain), got {span!r}")
             if span.start != reached or span.stop <= span.start:
                 raise ValueError(f"spans must follow each other without gap from position {reached}, got {span!r}")
-            reached = span.stop
+            if span.grain is before and before is not Grain.SESSION:
+                raise ValueError(f"neighbours of one grain are one span, got another {span!r}; Layout.of joins them")
+            reached, before = span.stop, span.grain
 
     @classmethod
     def of(cls, spans: Iterable[tuple[int, int, Grain]]) -> "Layout":
         """Build a layout: empty spans vanish, neighbours of one grain (sessions aside) join.
 
         Raises:
-            ValueError: If the spans leave a gap or overlap.
+            ValueError: If the spans leave a gap or overlap, or a grain is none of `Grain`.
         """
         kept = [Span(int(start), int(stop), Grain(grain)) for start, stop, grain in spans if stop > start]
         joined: list[Span] = []
@@ -60,7 +63,7 @@ class Layout:
             if grain is Grain.SESSION:
                 joined += group
                 continue
-            for before, after in zip(group, group[1:], strict=False):
+            for before, after in pairwise(group):
                 if after.start != before.stop:
                     raise ValueError(f"gap or overlap between {before!r} and {after!r}")
             joined.append(Span(group[0].start, group[-1].stop, grain))

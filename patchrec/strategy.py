@@ -3,21 +3,30 @@
 A strategy only plans. It is pure Python and NumPy: no torch, no files, no clock, no random state of its own.
 """
 
+from __future__ import annotations
+
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchrec.errors import PluginError, UsageError, unknown
-from patchrec.history import FloatArray, History
+from patchrec.errors import PatchrecError, PluginError, UsageError, unknown
 from patchrec.layout import Layout
+
+if TYPE_CHECKING:
+    from patchrec.history import FloatArray, History
 
 
 class StrategyOptions(BaseModel):
-    """Base of every options model. Each field becomes an option of the command line: `L: int` is `--L`."""
+    """Base of every options model. Each field becomes an option of the command line: `L: int` is `--L`.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    A field's description (`Field(5, ge=1, description="...")`) is the option's help.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +45,7 @@ class Moment:
 
 EVALUATION = Moment()
 
-Plan = Callable[[History, Any, Moment], Layout]
+Plan: TypeAlias = "Callable[[History, Any, Moment], Layout]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,9 @@ class Strategy:
         summary: One line for listings.
         plan: `plan(history, options, moment) -> Layout` with `len(layout) == len(history)`.
         options: The model whose fields are the strategy's options.
+
+    Raises:
+        PluginError: One of them is not what it must be.
     """
 
     name: str
@@ -55,8 +67,18 @@ class Strategy:
     plan: Plan
     options: type[StrategyOptions] = StrategyOptions
 
-    def bind(self, values: Mapping[str, object] | None = None) -> "Planner":
-        """Check option values and return the strategy ready to plan.
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise PluginError(f"strategy name {self.name!r}: use lower-case letters, digits and single hyphens")
+        if not isinstance(self.summary, str) or not self.summary.isprintable() or not self.summary.strip():
+            raise PluginError(f"strategy {self.name!r}: the summary must be one line of text, got {self.summary!r}")
+        if not _takes_three(self.plan):
+            raise PluginError(f"strategy {self.name!r}: plan must be a function plan(history, options, moment)")
+        if not (isinstance(self.options, type) and issubclass(self.options, StrategyOptions)):
+            raise PluginError(f"strategy {self.name!r}: options must be a subclass of StrategyOptions")
+
+    def bind(self, values: Mapping[str, object] | None = None) -> Planner:
+        """Check option values and return the strategy ready to plan. A value of None counts as not given.
 
         Raises:
             UsageError: An unknown option or a value out of range; the message names the choices.
@@ -64,16 +86,14 @@ class Strategy:
         given = {key: value for key, value in (values or {}).items() if value is not None}
         fields = self.options.model_fields
         for key in given:
+            if not fields:
+                raise UsageError(f"strategy {self.name} has no options, got {key!r}")
             if key not in fields:
                 raise UsageError(unknown(f"option of strategy {self.name}", key, fields))
         try:
             return Planner(self, self.options.model_validate(given))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "options"
-            raise UsageError(
-                f"strategy {self.name}: --{where}={first.get('input')!r}: {first['msg'].lower()}"
-            ) from error
+            raise UsageError(f"strategy {self.name}: {_wording(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +110,63 @@ class Planner:
 
     @property
     def label(self) -> str:
-        """Name and options for tables, such as "pft-s L=5"."""
-        shown = [f"{key}={value}" for key, value in self.values.items() if value is not None]
+        """Name and options for tables, such as "pft-s L=5": numbers always, words where they are not the default."""
+        fields = self.strategy.options.model_fields
+        shown = [
+            f"{key}={value}"
+            for key, value in self.values.items()
+            if value is not None and (type(value) in (int, float) or value != fields[key].default)
+        ]
         return " ".join([self.strategy.name, *shown])
 
     def plan(self, history: History, moment: Moment = EVALUATION) -> Layout:
         """Plan one history, and hold the strategy to its contract.
 
         Raises:
+            UsageError: The options do not fit the data, such as sessions by time without timestamps.
             PluginError: The strategy failed, or its layout does not cover the history.
         """
+        name = self.strategy.name
         try:
             layout = self.strategy.plan(history, self.options, moment)
-        except Exception as error:
-            raise PluginError(f"strategy {self.strategy.name!r} failed on a history of {len(history)}: {error}") from error
+        except PatchrecError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"strategy {name!r} failed on a history of {len(history)}: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(layout, Layout):
-            raise PluginError(f"strategy {self.strategy.name!r} returned {type(layout).__name__}, not a Layout")
+            raise PluginError(f"strategy {name!r} returned {type(layout).__name__}, not a Layout")
         if len(layout) != len(history):
             raise PluginError(
-                f"strategy {self.strategy.name!r} covered {len(layout)} of {len(history)} history positions; "
+                f"strategy {name!r} covered {len(layout)} of {len(history)} history positions; "
                 "give dropped positions the grain 'dropped'"
             )
         return layout
+
+
+def _takes_three(plan: object) -> bool:
+    if not callable(plan):
+        return False
+    try:
+        inspect.signature(plan).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a compiled function without a signature: the first plan will tell
+        return True
+    return True
+
+
+def _wording(error: ValidationError) -> str:
+    """All faults of an options model in one line."""
+    parts = []
+    for fault in error.errors():
+        option = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if not option:
+            parts.append(message)
+        elif fault["type"] == "missing":
+            parts.append(f"--{option} is required")
+        else:
+            parts.append(f"--{option}={fault['input']!r}: {message[:1].lower()}{message[1:]}")
+    return "; ".join(parts)

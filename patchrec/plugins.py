@@ -1,0 +1,253 @@
+"""Which plugins this process has, loaded on demand through entry points; a broken one is reported, never fatal.
+
+The built-in strategies come through the same door, first, under the plugin name `builtin`.
+"""
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+
+import pluggy
+
+from patchrec import hookspecs
+from patchrec.config import StrategyConfig
+from patchrec.errors import PatchrecError, PluginError, not_found, unknown
+from patchrec.strategy import Planner, Strategy
+
+GROUP = "patchrec"
+BUILTIN = "builtin"
+BUILTIN_MODULE = "patchrec_strategies"
+ENVIRONMENT = "PATCHREC_PLUGINS"
+SLOW_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that loaded.
+
+    Attributes:
+        name: Its entry point, such as "recency".
+        package, version: Its distribution; None when the built-ins run from a source tree.
+        strategies: Names of the strategies it brought.
+    """
+
+    name: str
+    package: str | None
+    version: str | None
+    strategies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginProblem:
+    """What is wrong with a plugin, in one line."""
+
+    plugin: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r}: {self.message}"
+
+
+@dataclass(slots=True)
+class _Registry:
+    """Everything one loading found."""
+
+    manager: pluggy.PluginManager
+    plugins: list[Plugin] = field(default_factory=list)
+    strategies: dict[str, Strategy] = field(default_factory=dict)
+    problems: list[PluginProblem] = field(default_factory=list)
+
+
+_loaded: list[_Registry] = []  # empty until something asks, then one
+
+
+def load(*, third_party: bool = True) -> None:
+    """Load plugins afresh; the other functions do so at their first call.
+
+    `PATCHREC_PLUGINS` limits which load: names separated by commas, empty for the built-ins only.
+
+    Args:
+        third_party: False loads the built-ins only (`--no-plugins`).
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    registry = _Registry(manager)
+    wanted = _wanted(third_party)
+    entry_points = list(_entry_points(registry))
+    if wanted is not None:
+        installed = {entry_point.name for entry_point in entry_points}
+        registry.problems += [
+            PluginProblem(name, f"named in {ENVIRONMENT}; {unknown('plugin', name, installed)}")
+            for name in sorted(wanted - installed)
+        ]
+    for entry_point in entry_points:
+        if wanted is None or entry_point.value == BUILTIN_MODULE or entry_point.name in wanted:
+            _add(registry, entry_point)
+    _loaded[:] = [registry]
+
+
+def strategies() -> dict[str, Strategy]:
+    """Every strategy by name, the built-ins first."""
+    return dict(_registry().strategies)
+
+
+def plugins() -> list[Plugin]:
+    """The plugins that loaded, the built-ins first."""
+    return list(_registry().plugins)
+
+
+def problems() -> list[PluginProblem]:
+    """What is wrong with the plugins that did not load, or loaded in part."""
+    return list(_registry().problems)
+
+
+def find_strategy(name: str) -> Strategy:
+    """Return the strategy of a name.
+
+    Raises:
+        NotFoundError: No plugin brings it; the message guesses and lists.
+    """
+    registry = _registry()
+    if name in registry.strategies:
+        return registry.strategies[name]
+    step = "See `patchrec strategies ls`."
+    if registry.problems:
+        step = f"Some plugins did not load ({registry.problems[0]}); see `patchrec doctor`."
+    raise not_found("strategy", name, registry.strategies, step)
+
+
+def plan_for(config: StrategyConfig) -> Planner:
+    """Return a configured strategy, ready to plan.
+
+    Raises:
+        NotFoundError: No such strategy.
+        UsageError: An option it does not have, or a value out of range.
+    """
+    return find_strategy(config.name).bind(config.options)
+
+
+def _registry() -> _Registry:
+    if not _loaded:
+        load()
+    return _loaded[0]
+
+
+def _wanted(third_party: bool) -> set[str] | None:
+    """Names of the third-party plugins to load; None for all."""
+    if not third_party:
+        return set()
+    value = os.environ.get(ENVIRONMENT)
+    return None if value is None else {name.strip() for name in value.split(",") if name.strip()}
+
+
+def _entry_points(registry: _Registry) -> Iterator[metadata.EntryPoint]:
+    """Entry points of our group, the built-ins first, then by name; one unreadable distribution spoils no other."""
+    found: dict[tuple[str, str], metadata.EntryPoint] = {}
+    for distribution in metadata.distributions():
+        try:
+            if GROUP in (distribution.read_text("entry_points.txt") or ""):
+                for entry_point in distribution.entry_points.select(group=GROUP):
+                    found.setdefault((entry_point.name, entry_point.value), entry_point)
+        except Exception as error:
+            package, _ = _package(distribution)
+            registry.problems.append(PluginProblem(package or "unknown", f"unreadable entry points: {_why(error)}"))
+    builtin = found.pop((BUILTIN, BUILTIN_MODULE), metadata.EntryPoint(BUILTIN, BUILTIN_MODULE, GROUP))
+    yield builtin
+    yield from (found[key] for key in sorted(found))
+
+
+def _add(registry: _Registry, entry_point: metadata.EntryPoint) -> None:
+    """Load one plugin; whatever goes wrong becomes a problem of that plugin alone."""
+    name = entry_point.name
+    printed = io.StringIO()
+    started = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(printed):  # stdout is for results
+            brought = _ask(registry.manager, entry_point)
+    except (Exception, SystemExit) as error:
+        registry.problems.append(PluginProblem(name, _why(error)))
+        return
+    seconds = time.perf_counter() - started
+    kept = []
+    for strategy in brought:
+        message = _refusal(registry, strategy)
+        if message:
+            registry.problems.append(PluginProblem(name, message))
+        else:
+            registry.strategies[strategy.name] = strategy
+            kept.append(strategy.name)
+    if printed.getvalue():
+        registry.problems.append(PluginProblem(name, f"printed {_line(printed.getvalue())!r} while loading"))
+    if seconds > SLOW_SECONDS and name != BUILTIN:
+        registry.problems.append(PluginProblem(name, f"took {seconds:.1f} s to load; import what is heavy later"))
+    registry.plugins.append(Plugin(name, *_package(entry_point.dist), tuple(kept)))
+
+
+def _ask(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint) -> list[Strategy]:
+    """Import a plugin, register it and call its hooks.
+
+    Raises:
+        Exception: Whatever the plugin raises; it is then not registered.
+    """
+    if manager.has_plugin(entry_point.name):
+        raise PluginError("another installed plugin has this name; uninstall one of them")
+    module = entry_point.load()
+    if manager.is_registered(module):
+        raise PluginError(f"the same module as plugin {manager.get_name(module)!r}")
+    try:
+        manager.register(module, entry_point.name)
+        hooks = manager.get_hookcallers(module) or []
+        specified = [hook for hook in vars(hookspecs) if hook.startswith("patchrec_")]
+        if not hooks:
+            raise PluginError(f"implements no hook; mark a function with @hookimpl, named {' or '.join(specified)}")
+        for hook in hooks:
+            if not hook.has_spec():
+                raise PluginError(unknown("hook", hook.name, specified))
+        others = manager.get_plugins() - {module}
+        answers = manager.subset_hook_caller("patchrec_strategies", others)()
+        return [strategy for answer in answers for strategy in answer]
+    except BaseException:
+        if manager.get_plugin(entry_point.name) is module:
+            manager.unregister(name=entry_point.name)
+        raise
+
+
+def _refusal(registry: _Registry, strategy: object) -> str | None:
+    """Why a strategy cannot be taken, or None."""
+    if not isinstance(strategy, Strategy):
+        return f"patchrec_strategies returned {_line(repr(strategy))}, not a Strategy"
+    for plugin in registry.plugins:
+        if strategy.name in plugin.strategies:
+            return f"its strategy {strategy.name!r} is left out: plugin {plugin.name!r} has that name already"
+    if strategy.name in registry.strategies:
+        return f"brought strategy {strategy.name!r} twice"
+    return None
+
+
+def _package(distribution: metadata.Distribution | None) -> tuple[str | None, str | None]:
+    """Name and version; None where a distribution is missing or does not say."""
+    try:
+        return (distribution.name, distribution.version) if distribution else (None, None)
+    except Exception:
+        return None, None
+
+
+def _why(error: BaseException) -> str:
+    """An error of someone else's code in one line."""
+    try:
+        text = _line(str(error))
+    except Exception:
+        text = ""
+    if isinstance(error, PatchrecError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _line(text: str) -> str:
+    """One printable line of at most 200 characters."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return line if len(line) <= 200 else line[:199] + "…"

@@ -1,0 +1,48 @@
+"""PFT-S: patch fine-tuning with session patches.
+
+Source: PatchRec (SIGIR 2025), groups of L counted from the newest item: the newest group as text, the group before
+as item patches, all earlier groups as session patches. Groups by time and anchored groups are ours.
+"""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from patchrec.history import History
+from patchrec.layout import Grain, Layout
+from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec_strategies.sessions import Duration, Groups, by_count, by_time, session_spans
+
+
+class Options(StrategyOptions):
+    """Groups by one of a count, a window and a gap."""
+
+    L: int | None = Field(None, ge=1, description="items per group; 5 unless --window or --gap is given")
+    window: Duration | None = Field(None, description="group by time windows of this length, such as 12h or 7d")
+    gap: Duration | None = Field(None, description="a pause longer than this starts a group, such as 30m")
+    groups: Groups = Field("newest", description="count groups back from the newest item, or from the oldest")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_three(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = [name for name in ("L", "window", "gap") if values.get(name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of --L, --window and --gap, got {' and '.join('--' + name for name in given)}")
+        return values if given else values | {"L": 5}
+
+
+def plan(history: History, options: Options, moment: Moment) -> Layout:
+    """The newest group as text, the group before as item patches, earlier groups as session patches."""
+    if options.L is not None:
+        bounds = by_count(len(history), options.L, options.groups)
+    else:
+        bounds = by_time(history, options.window, options.gap, options.groups)
+    *_, before, newest, _ = [0, 0, *bounds]
+    return Layout.of(
+        [*session_spans(bounds[:-2]), (before, newest, Grain.ITEM), (newest, len(history), Grain.TEXT)],
+    )
+
+
+STRATEGY = Strategy(
+    "pft-s", "the newest group as text, the group before as item patches, the rest as session patches", plan, Options
+)

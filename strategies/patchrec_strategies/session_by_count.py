@@ -1,0 +1,23 @@
+"""The whole history as sessions of a fixed number of items."""
+
+from pydantic import Field
+
+from patchrec.history import History
+from patchrec.layout import Layout
+from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec_strategies.sessions import Groups, by_count, session_spans
+
+
+class Options(StrategyOptions):
+    """L items per session, counted from one end."""
+
+    L: int = Field(5, ge=1, description="items per session")
+    groups: Groups = Field("newest", description="count sessions back from the newest item, or from the oldest")
+
+
+def plan(history: History, options: Options, moment: Moment) -> Layout:
+    """Every L items as one session patch."""
+    return Layout.of(session_spans(by_count(len(history), options.L, options.groups)))
+
+
+STRATEGY = Strategy("session-by-count", "every L items as one session patch", plan, Options)

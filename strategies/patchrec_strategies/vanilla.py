@@ -1,0 +1,13 @@
+"""The whole history as text: what every compression is measured against."""
+
+from patchrec.history import History
+from patchrec.layout import Grain, Layout
+from patchrec.strategy import Moment, Strategy, StrategyOptions
+
+
+def plan(history: History, options: StrategyOptions, moment: Moment) -> Layout:
+    """Every item by its title."""
+    return Layout.of([(0, len(history), Grain.TEXT)])
+
+
+STRATEGY = Strategy("vanilla", "every item as text, nothing compressed", plan)
