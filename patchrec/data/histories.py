@@ -65,6 +65,12 @@ class Sequences:
         train, validation = int(self.train_stop[user]), int(self.validation_stop[user])
         return {"train": (0, train), "validation": (train, validation), "test": (validation, length)}[split]
 
+    def all_bounds(self, split: SplitName) -> tuple[IntArray, IntArray]:
+        """(U,) first and (U,) stop of what `bounds` gives one user at a time."""
+        edges = (np.zeros(len(self), dtype=np.int64), self.train_stop, self.validation_stop, np.diff(self.offsets))
+        place = ("train", "validation", "test").index(split)
+        return edges[place], edges[place + 1]
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over users, items, times and split bounds (hex, 16 digits)."""

@@ -1,0 +1,310 @@
+"""The store's file: where it is, how it is opened, how a write is one transaction, what its errors mean.
+
+It knows SQLite and the operating system; the tables are in `schema.py`, what they mean in the files beside it.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import sqlite_utils
+
+from patchrec.errors import (
+    CorruptError,
+    NotFoundError,
+    OutOfResourcesError,
+    PatchrecError,
+    StoreBusyError,
+    UsageError,
+)
+from patchrec.store.schema import pending, upgrade
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from patchrec.store.backbones import Backbones
+    from patchrec.store.datasets import Datasets
+    from patchrec.store.evaluations import Evaluations
+    from patchrec.store.runs import Runs
+else:
+    # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
+    # one, since the exceptions of the two are different classes.
+    from sqlite_utils.utils import sqlite3
+
+FILE_NAME = "store.db"
+BUSY_SECONDS = 10.0
+SOUND_WAL = (3, 51, 3)
+"""First SQLite whose WAL cannot lose a frame when several processes write and restart the log."""
+
+DESCRIBING_PRAGMAS = {"table_info", "table_xinfo", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+
+T = TypeVar("T")
+
+
+def home() -> Path:
+    """The folder of the store: PATCHREC_HOME, else ./.patchrec where that exists, else the platform's data folder."""
+    named = os.environ.get("PATCHREC_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    local = Path.cwd() / ".patchrec"
+    if local.is_dir():
+        return local
+    import platformdirs
+
+    return platformdirs.user_data_path("patchrec", appauthor=False)
+
+
+class Store:
+    """One SQLite file and the folders of runs beside it. Not for sharing between threads or across a fork.
+
+    Attributes:
+        home: Folder of the store.
+        db: The open database; read with it, write through `write()`.
+        datasets: Data sets, settings and which one is current.
+        backbones: Language models that were pulled.
+        runs: Runs, their losses and checkpoints.
+        evaluations: Metrics and per-target rankings.
+    """
+
+    def __init__(self, folder: Path, db: sqlite_utils.Database) -> None:
+        self.home = folder
+        self.db = db
+        self._reading = False
+
+    @classmethod
+    def open(cls, home: Path | None = None, *, read_only: bool = False) -> Self:
+        """Open the store, creating or upgrading its file where needed.
+
+        Args:
+            home: Folder of the store; None means `connection.home()`.
+            read_only: Refuse every write; the file must exist.
+
+        Raises:
+            NotFoundError: Read-only and no store yet.
+            UsageError: The folder cannot be written, or a newer patchrec wrote the store.
+            StoreBusyError: Another process holds it for longer than ten seconds.
+            CorruptError: The file is no store.
+        """
+        folder = default_home() if home is None else Path(home).absolute()
+        path = folder / FILE_NAME
+        if read_only and not path.exists():
+            raise NotFoundError(f"no store in {str(folder)!r} yet; add a data set first: `patchrec data add ml-100k`")
+        _create_file(path)
+        connection = _patiently(lambda: _connect(path), path)
+        if read_only:
+            connection.close()
+            with error_mapping(path):
+                connection = _connect_read_only(path)
+        return cls(folder, _wrap(connection))
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self.home / FILE_NAME
+
+    def run_folder(self, name: str) -> Path:
+        """Where a run keeps its checkpoints. The folder may not exist yet."""
+        return self.home / "runs" / name
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite_utils.Database]:
+        """One snapshot: whatever others write meanwhile, the block sees one state. Not for writing.
+
+        Raises:
+            StoreBusyError: Another process holds the store for longer than ten seconds.
+            CorruptError: The file is damaged.
+        """
+        with error_mapping(self.path):
+            if self.db.conn.in_transaction:
+                yield self.db
+                return
+            self.db.conn.execute("BEGIN")
+            self._reading = True
+            try:
+                yield self.db
+            finally:
+                self._reading = False
+                self.db.rollback()
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT (see `read`)."""
+        with self.read() as db:
+            return db.execute(sql, list(values)).fetchall()
+
+    def records(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """All rows of a SELECT by column name (see `read`)."""
+        with self.read() as db:
+            return list(db.query(sql, list(values)))
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite_utils.Database]:
+        """One transaction: all of the block or nothing. Inside another `write` it is a part of that one.
+
+        Raises:
+            StoreBusyError: Another process holds the store for longer than ten seconds.
+            OutOfResourcesError: The disk is full.
+            CorruptError: The file is damaged.
+        """
+        assert not self._reading, "a snapshot cannot become a write"
+        with error_mapping(self.path):
+            if self.db.conn.in_transaction:
+                with self.db.atomic():
+                    yield self.db
+                return
+            # Not a deferred BEGIN: that one fails at once, busy timeout or not, when it has to become a writer later.
+            self.db.conn.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.conn.execute("COMMIT")
+            except BaseException:
+                self.db.rollback()
+                raise
+
+    @property
+    def datasets(self) -> "Datasets":
+        """Data sets, settings and which one is current."""
+        from patchrec.store.datasets import Datasets
+
+        return Datasets(self)
+
+    @property
+    def backbones(self) -> "Backbones":
+        """Language models that were pulled."""
+        from patchrec.store.backbones import Backbones
+
+        return Backbones(self)
+
+    @property
+    def runs(self) -> "Runs":
+        """Runs, their losses and checkpoints."""
+        from patchrec.store.runs import Runs
+
+        return Runs(self)
+
+    @property
+    def evaluations(self) -> "Evaluations":
+        """Metrics and per-target rankings."""
+        from patchrec.store.evaluations import Evaluations
+
+        return Evaluations(self)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+default_home = home
+"""`home()` under a name that `Store.open`'s argument does not hide."""
+
+
+@contextmanager
+def error_mapping(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours; what can only be a bug of ours stays what it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        mapped = _mapped(error, path)
+        if mapped is None:
+            raise
+        raise mapped from error
+
+
+def _mapped(error: "sqlite3.Error", path: Path) -> PatchrecError | None:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    where = repr(str(path))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusyError(
+            f"another process has been writing to {where} for more than {BUSY_SECONDS:.0f} s; wait for it and try again"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptError(f"{where} is damaged ({error}); restore a copy, or move it away to begin a new store")
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
+        return OutOfResourcesError(f"cannot write {where} ({error}); free some space: what was saved before is safe")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return UsageError(f"cannot open {where} for writing ({error}); set PATCHREC_HOME to a folder of yours")
+    return None
+
+
+def _create_file(path: Path) -> None:
+    """Create folder and file before SQLite does, so that only the user can read them (its side files follow)."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfResourcesError(f"no space left for {str(path)!r}; free some and try again") from error
+        raise UsageError(
+            f"cannot use {str(path)!r} ({error.strerror}); set PATCHREC_HOME to a folder of yours"
+        ) from error
+
+
+def _patiently(work: Callable[[], T], path: Path) -> T:
+    """Try again while the file is busy: changing the journal mode does not wait by itself."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with error_mapping(path):
+                return work()
+        except StoreBusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _connect(path: Path) -> "sqlite3.Connection":
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        db = _wrap(connection)
+        if pending(db, path):
+            upgrade(db, path)
+        _set_journal(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_read_only(path: Path) -> "sqlite3.Connection":
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.set_authorizer(_only_reading)
+    return connection
+
+
+def _only_reading(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Let through what reads this file: no ATTACH or VACUUM INTO, which write others, and no pragma that sets."""
+    reading = {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_RECURSIVE,
+        sqlite3.SQLITE_TRANSACTION,
+        sqlite3.SQLITE_SAVEPOINT,
+    }
+    describing = action == sqlite3.SQLITE_PRAGMA and (second is None or first in DESCRIBING_PRAGMAS)
+    return sqlite3.SQLITE_OK if action in reading or describing else sqlite3.SQLITE_DENY
+
+
+def _set_journal(connection: "sqlite3.Connection") -> None:
+    wanted = "wal" if sqlite3.sqlite_version_info >= SOUND_WAL else "delete"
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+        connection.execute(f"PRAGMA journal_mode = {wanted}")
+    # A commit in WAL survives any crash of ours without a sync each; only a power cut may undo the last ones, whole.
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if wanted == 'wal' else 'FULL'}")
+
+
+def _wrap(connection: "sqlite3.Connection") -> sqlite_utils.Database:
+    return sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)

@@ -1,0 +1,175 @@
+"""Evaluations in the store: metrics with their intervals, and the ranking of every target."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from patchrec.config import ScoreName, SplitName
+from patchrec.errors import not_found
+from patchrec.store.naming import now
+
+if TYPE_CHECKING:
+    from patchrec.store.connection import Store
+
+Level = Literal["item", "title"]
+Seen = Literal["dropped", "kept"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A metric over all targets, such as `hr@10`, with its interval where one was computed.
+
+    Attributes:
+        level: Hits counted by item id or by title.
+        seen: Whether items that the user had before the target compete in the ranking.
+    """
+
+    name: str
+    level: Level
+    seen: Seen
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRow:
+    """What happened with one target.
+
+    Attributes:
+        user: User index. user_id: As in the source.
+        position: The target's position in the user's sequence.
+        item_id: The target.
+        log_prob: Log-probability of the target's title under the evaluation's score, nats.
+        item_rank_dropped, item_rank_kept, title_rank_dropped, title_rank_kept: 1-based ranks of the target; None
+            where it cannot be ranked (it was seen before, and seen items are dropped).
+        top: Best items with their scores, best first, seen ones dropped.
+        tokens: Positions run through the model for this target (what it shares with an earlier one counts there).
+        seconds: Wall time of this target.
+    """
+
+    user: int
+    user_id: str
+    position: int
+    item_id: str
+    log_prob: float | None
+    item_rank_dropped: int | None
+    item_rank_kept: int | None
+    title_rank_dropped: int | None
+    title_rank_kept: int | None
+    top: tuple[tuple[str, float], ...] = ()
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a run on a split, without its rows."""
+
+    id: int
+    run: str
+    split: SplitName
+    num_targets: int
+    num_users: int
+    score: ScoreName
+    config: dict[str, Any]
+    cost: dict[str, Any]
+    created_at: str
+
+
+class Evaluations:
+    """The evaluations of a store."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    def add(
+        self,
+        run: str,
+        split: SplitName,
+        score: ScoreName,
+        *,
+        config: Mapping[str, Any],
+        metrics: Sequence[MetricRow],
+        rankings: Sequence[RankingRow],
+        cost: Mapping[str, Any],
+    ) -> int:
+        """Store an evaluation, all of it or nothing.
+
+        Args:
+            run: Whole name of the run.
+            split: Where the targets are from.
+            score: Which score ranked.
+            config: Limits and options of the evaluation, as plain JSON.
+            metrics: Over all targets.
+            rankings: One per target, in evaluation order.
+            cost: Compression ratios, tokens and seconds per target.
+
+        Returns:
+            Its id.
+
+        Raises:
+            NotFoundError: No such run.
+        """
+        with self._store.write() as db:
+            if run not in self._store.runs.names():
+                raise not_found("run", run, self._store.runs.names(), "List them with `patchrec runs ls`.")
+            evaluation = db.execute(
+                "INSERT INTO evaluations (run, split, num_targets, num_users, score, config, cost, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                [
+                    run,
+                    split,
+                    len(rankings),
+                    len({row.user for row in rankings}),
+                    score,
+                    json.dumps(dict(config)),
+                    json.dumps(dict(cost)),
+                    now(),
+                ],
+            ).fetchone()[0]
+            db.conn.executemany(
+                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?)", [(evaluation, *astuple(row)) for row in metrics]
+            )
+            db.conn.executemany(
+                "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(evaluation, number, *_ranking_values(row)) for number, row in enumerate(rankings)],
+            )
+        return int(evaluation)
+
+    def newest(self, run: str, split: SplitName) -> Evaluation | None:
+        """The newest evaluation of a run on a split."""
+        found = self.all(run, split)
+        return found[-1] if found else None
+
+    def all(self, run: str | None = None, split: SplitName | None = None) -> list[Evaluation]:
+        """Evaluations, oldest first, of a run and split or of any."""
+        rows = self._store.records(
+            "SELECT * FROM evaluations WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY id",
+            [run, split],
+        )
+        decoded = ({**row, "config": json.loads(row["config"]), "cost": json.loads(row["cost"])} for row in rows)
+        return [Evaluation(**row) for row in decoded]
+
+    def metrics(self, evaluation: int) -> list[MetricRow]:
+        """Metrics of an evaluation, by name, level and treatment of seen items."""
+        rows = self._store.rows(
+            "SELECT name, level, seen, value, low, high FROM metrics WHERE evaluation = ? ORDER BY name, level, seen",
+            [evaluation],
+        )
+        return [MetricRow(*row) for row in rows]
+
+    def rankings(self, evaluation: int) -> list[RankingRow]:
+        """Rankings of an evaluation, in evaluation order."""
+        columns = ", ".join(field.name for field in fields(RankingRow))
+        rows = self._store.records(
+            f"SELECT {columns} FROM rankings WHERE evaluation = ? ORDER BY number",  # noqa: S608 - our own field names
+            [evaluation],
+        )
+        return [RankingRow(**{**row, "top": tuple(map(tuple, json.loads(row["top"])))}) for row in rows]
+
+
+def _ranking_values(row: RankingRow) -> tuple[Any, ...]:
+    *values, top, tokens, seconds = astuple(row)
+    return *values, json.dumps(top, ensure_ascii=False), tokens, seconds

@@ -1,0 +1,281 @@
+"""Runs in the store: their names, states, loss curves and checkpoints."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from patchrec.config import RunConfig, Stage
+from patchrec.errors import UsageError, not_found
+from patchrec.store.naming import check_name, now
+from patchrec.store.process import is_alive, this_process
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from patchrec.store.connection import Store
+
+Status = Literal["running", "done", "failed", "lost"]
+LIST_THEM = "List them with `patchrec runs ls`."
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it is now.
+
+    Attributes:
+        label: The strategy with its options, or the stage, in words.
+        status: `lost` is a run whose process ended on this machine without a word.
+        config: Everything that determines the run.
+        versions: Versions of patchrec and the libraries that computed it.
+        fingerprints: Of prompt, tokenizer, splits and catalog.
+        summary: Results that a listing shows, once done.
+    """
+
+    id: int
+    name: str
+    stage: Stage
+    dataset: str
+    backbone: str | None
+    parent: str | None
+    label: str
+    status: Status
+    config: RunConfig
+    seed: int
+    versions: dict[str, str]
+    fingerprints: dict[str, str]
+    error: str | None
+    pid: int | None
+    host: str | None
+    created_at: str
+    finished_at: str | None
+    summary: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossRow:
+    """One optimizer step: mean loss over its supervised tokens (nats), tokens forwarded, targets, wall time."""
+
+    step: int
+    loss: float
+    tokens: int
+    targets: int
+    seconds: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved state of a run: the step after which it was taken, its folder, its files' sha256."""
+
+    step: int
+    path: Path
+    manifest: dict[str, Any]
+
+
+class Runs:
+    """The runs of a store."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    def create(
+        self, config: RunConfig, *, label: str, versions: Mapping[str, str], fingerprints: Mapping[str, str]
+    ) -> Run:
+        """Begin a run of this process: status `running`, named after its strategy or stage and a number.
+
+        Raises:
+            NotFoundError: The data set or the parent run does not exist.
+        """
+        fine_tuned = config.stage == "finetune" and config.strategies
+        prefix = check_name("run", config.strategies[-1].name if fine_tuned else config.stage)
+        host, pid, process = this_process()
+        with self._store.write() as db:
+            dataset, _ = self._store.datasets.resolve(config.dataset)
+            parent = None if config.parent is None else self.get(config.parent).name
+            name = f"{prefix}-{_next_number(db, prefix)}"
+            db.table("runs").insert(
+                {
+                    "name": name,
+                    "stage": config.stage,
+                    "dataset": dataset,
+                    "backbone": config.backbone,
+                    "parent": parent,
+                    "strategy": label,
+                    "status": "running",
+                    "config": config.model_dump_json(),
+                    "seed": config.seed,
+                    "versions": json.dumps(dict(versions)),
+                    "fingerprints": json.dumps(dict(fingerprints)),
+                    "pid": pid,
+                    "process": process,
+                    "host": host,
+                    "created_at": now(),
+                }
+            )
+        return self.get(name)
+
+    def get(self, name: str) -> Run:
+        """The run of this name, or the only one whose name begins so.
+
+        Raises:
+            NotFoundError: None, or several.
+        """
+        with self._store.read():
+            names = self.names()
+            begin_so = [known for known in names if known.startswith(name)] if name else []
+            exact = name if name in names else begin_so[0] if len(begin_so) == 1 else None
+            if exact is None:
+                raise not_found("run", name, begin_so or names, LIST_THEM)
+            return self._read("name = ?", [exact])[0]
+
+    def names(self) -> list[str]:
+        """Names of all runs, oldest first."""
+        return [name for (name,) in self._store.rows("SELECT name FROM runs ORDER BY id")]
+
+    def all(self) -> list[Run]:
+        """All runs, oldest first."""
+        return self._read("1", [])
+
+    def newest(
+        self, *, stage: Stage | None = None, dataset: str | None = None, status: Status | None = "done"
+    ) -> Run | None:
+        """The newest run of a stage, data set and status; None for one of them means any."""
+        clauses = {"stage": stage, "dataset": dataset}
+        given = {column: value for column, value in clauses.items() if value is not None}
+        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        found = [run for run in self._read(where, list(given.values())) if status in (None, run.status)]
+        return found[-1] if found else None
+
+    def finish(self, name: str, summary: Mapping[str, Any]) -> None:
+        """Mark a run as done."""
+        self._end(name, {"status": "done", "summary": json.dumps(dict(summary)), "error": None})
+
+    def fail(self, name: str, error: str) -> None:
+        """Mark a run as failed, with the reason in one line."""
+        self._end(name, {"status": "failed", "error": error})
+
+    def reopen(self, name: str) -> Run:
+        """Go on with a run in this process: status `running` again.
+
+        Raises:
+            UsageError: A living process is at it.
+        """
+        host, pid, process = this_process()
+        with self._store.write() as db:
+            run = self.get(name)
+            if run.status == "running" and run.pid != pid:
+                raise UsageError(f"run {run.name!r} is still running (process {run.pid} on {run.host}); wait for it")
+            db.execute(
+                "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL, pid = ?, process = ?, host = ?"
+                " WHERE name = ?",
+                [pid, process, host, run.name],
+            )
+        return self.get(run.name)
+
+    def log_loss(self, name: str, rows: Iterable[LossRow]) -> None:
+        """Add points of the loss curve; a step that is logged again (after a resume) replaces what was there."""
+        with self._store.write() as db:
+            db.conn.executemany(
+                "INSERT OR REPLACE INTO losses VALUES (?, ?, ?, ?, ?, ?, ?)", [(name, *astuple(row)) for row in rows]
+            )
+
+    def losses(self, name: str) -> list[LossRow]:
+        """The loss curve, by step. A loss that was not a number comes back as NaN."""
+        rows = self._store.rows(
+            "SELECT step, coalesce(loss, 'nan'), tokens, targets, seconds, learning_rate FROM losses"
+            " WHERE run = ? ORDER BY step",
+            [name],
+        )
+        return [LossRow(step, float(loss), *rest) for step, loss, *rest in rows]
+
+    def add_checkpoint(self, name: str, step: int, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Note a saved checkpoint and its manifest. A folder inside the store is noted relative to it."""
+        inside = path.is_relative_to(self._store.home)
+        noted = path.relative_to(self._store.home) if inside else path.absolute()
+        with self._store.write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
+                [name, step, noted.as_posix(), json.dumps(dict(manifest)), now()],
+            )
+
+    def drop_checkpoint(self, name: str, step: int) -> None:
+        """Forget a checkpoint whose folder was deleted."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM checkpoints WHERE run = ? AND step = ?", [name, step])
+
+    def checkpoints(self, name: str) -> list[Checkpoint]:
+        """Noted checkpoints, oldest step first."""
+        rows = self._store.rows("SELECT step, path, manifest FROM checkpoints WHERE run = ? ORDER BY step", [name])
+        return [Checkpoint(step, self._store.home / path, json.loads(manifest)) for step, path, manifest in rows]
+
+    def remove(self, name: str) -> None:
+        """Delete a run with its losses, evaluations and folder.
+
+        Raises:
+            NotFoundError: No such run (the whole name is needed here).
+            UsageError: It is still running, or another run began with its weights.
+        """
+        with self._store.write() as db:
+            if name not in self.names():
+                raise not_found("run", name, self.names(), LIST_THEM)
+            if self.get(name).status == "running":
+                raise UsageError(f"run {name!r} is still running; stop it first")
+            children = [row[0] for row in db.execute("SELECT name FROM runs WHERE parent = ? ORDER BY id", [name])]
+            if children:
+                raise UsageError(f"run {name!r} is the start of {', '.join(children)}; remove those first")
+            db.execute("DELETE FROM runs WHERE name = ?", [name])
+        shutil.rmtree(self._store.run_folder(name), ignore_errors=True)
+
+    def _end(self, name: str, values: dict[str, Any]) -> None:
+        with self._store.write() as db:
+            if name not in self.names():
+                raise not_found("run", name, self.names(), LIST_THEM)
+            db.table("runs").update(self.get(name).id, {**values, "finished_at": now()})
+
+    def _read(self, where: str, values: list[Any]) -> list[Run]:
+        # `where` is one of the clauses written in this class, never text from outside.
+        rows = self._store.records(f"SELECT * FROM runs WHERE {where} ORDER BY id", values)  # noqa: S608
+        return [_run(row) for row in rows]
+
+
+def _run(row: dict[str, Any]) -> Run:
+    lost = row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"])
+    return Run(
+        id=row["id"],
+        name=row["name"],
+        stage=row["stage"],
+        dataset=row["dataset"],
+        backbone=row["backbone"],
+        parent=row["parent"],
+        label=row["strategy"],
+        status="lost" if lost else row["status"],
+        config=RunConfig.model_validate_json(row["config"]),
+        seed=row["seed"],
+        versions=json.loads(row["versions"]),
+        fingerprints=json.loads(row["fingerprints"]),
+        error=row["error"],
+        pid=row["pid"],
+        host=row["host"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        summary=None if row["summary"] is None else json.loads(row["summary"]),
+    )
+
+
+def _next_number(db: "Database", prefix: str) -> int:
+    """Count up per prefix. A number is never given twice, so that no run inherits the folder of a removed one."""
+    return int(
+        db.execute(
+            "INSERT INTO settings VALUES ('runs.' || ?, '1')"
+            " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING value",
+            [prefix],
+        ).fetchone()[0]
+    )
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """A run as plain JSON, its configuration included."""
+    return {**asdict(run), "config": run.config.model_dump(mode="json")}

@@ -1,0 +1,196 @@
+"""The store's tables, as named migrations in order. `docs/store.md` says what every column means.
+
+A released migration never changes; a new need is a new migration at the end.
+"""
+
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from patchrec.errors import CorruptError, UsageError
+
+APPLICATION_ID = 0x50617463
+"""`PRAGMA application_id` of a store: "Patc"."""
+
+migrations = Migrations("patchrec")
+
+
+@migrations()
+def m001_first_tables(db: Database) -> None:
+    """Everything of the first release."""
+    for statement in FIRST_TABLES.split(";\n"):
+        db.execute(statement)
+
+
+def pending(db: Database, path: Path) -> bool:
+    """Whether migrations wait to be applied. Reads only.
+
+    Raises:
+        UsageError: A newer patchrec wrote the store.
+        CorruptError: The file is another program's database.
+    """
+    known = {migration.name for migration in migrations.pending(db)}
+    applied = {migration.name for migration in migrations.applied(db)}
+    newer = applied - {migration.name for migration in migrations._migrations}
+    if newer:
+        raise UsageError(
+            f"{str(path)!r} was written by a newer patchrec (it knows {min(newer)!r}); "
+            "upgrade patchrec, or set PATCHREC_HOME to another folder"
+        )
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if not applied and tables:
+        raise CorruptError(
+            f"{str(path)!r} is a database of another program; move it away, or set PATCHREC_HOME to another folder"
+        )
+    return bool(known)
+
+
+def upgrade(db: Database, path: Path) -> None:
+    """Apply what is pending, all in one transaction. Of processes that start at once, one does it."""
+    db.conn.execute("BEGIN IMMEDIATE")
+    try:
+        if pending(db, path):
+            db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrations.apply(db)
+        db.conn.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
+
+
+FIRST_TABLES = """
+CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE datasets (
+    name TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    licence TEXT NOT NULL,
+    noun TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    split TEXT NOT NULL CHECK (json_valid(split)),
+    min_history INTEGER NOT NULL,
+    catalog_fingerprint TEXT NOT NULL,
+    sequences_fingerprint TEXT NOT NULL,
+    summary TEXT NOT NULL CHECK (json_valid(summary)),
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE items (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    item INTEGER NOT NULL,
+    item_id TEXT NOT NULL,
+    title TEXT NOT NULL,
+    metadata TEXT CHECK (metadata IS NULL OR json_valid(metadata)),
+    PRIMARY KEY (dataset, item),
+    UNIQUE (dataset, item_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE users (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    user INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    train_stop INTEGER NOT NULL,
+    validation_stop INTEGER NOT NULL,
+    PRIMARY KEY (dataset, user),
+    UNIQUE (dataset, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE interactions (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    user INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    item INTEGER NOT NULL,
+    timestamp INTEGER,
+    rating REAL,
+    PRIMARY KEY (dataset, user, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backbones (
+    name TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    path TEXT NOT NULL,
+    revision TEXT,
+    sha256 TEXT,
+    licence TEXT,
+    num_parameters INTEGER,
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    dataset TEXT NOT NULL REFERENCES datasets (name),
+    backbone TEXT,
+    parent TEXT REFERENCES runs (name),
+    strategy TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed')),
+    config TEXT NOT NULL CHECK (json_valid(config)),
+    seed INTEGER NOT NULL,
+    versions TEXT NOT NULL CHECK (json_valid(versions)),
+    fingerprints TEXT NOT NULL CHECK (json_valid(fingerprints)),
+    error TEXT,
+    pid INTEGER,
+    process TEXT,
+    host TEXT,
+    created_at TEXT NOT NULL,
+    finished_at TEXT,
+    summary TEXT CHECK (summary IS NULL OR json_valid(summary))
+) STRICT;
+CREATE INDEX runs_dataset ON runs (dataset);
+CREATE INDEX runs_parent ON runs (parent);
+CREATE TABLE losses (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    loss REAL,
+    tokens INTEGER NOT NULL,
+    targets INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    learning_rate REAL NOT NULL,
+    PRIMARY KEY (run, step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    manifest TEXT NOT NULL CHECK (json_valid(manifest)),
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (run, step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    split TEXT NOT NULL,
+    num_targets INTEGER NOT NULL,
+    num_users INTEGER NOT NULL,
+    score TEXT NOT NULL,
+    config TEXT NOT NULL CHECK (json_valid(config)),
+    cost TEXT NOT NULL CHECK (json_valid(cost)),
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX evaluations_run ON evaluations (run, split);
+CREATE TABLE metrics (
+    evaluation INTEGER NOT NULL REFERENCES evaluations (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    level TEXT NOT NULL CHECK (level IN ('item', 'title')),
+    seen TEXT NOT NULL CHECK (seen IN ('dropped', 'kept')),
+    value REAL,
+    low REAL,
+    high REAL,
+    PRIMARY KEY (evaluation, name, level, seen)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rankings (
+    evaluation INTEGER NOT NULL REFERENCES evaluations (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    item_id TEXT NOT NULL,
+    log_prob REAL,
+    item_rank_dropped INTEGER,
+    item_rank_kept INTEGER,
+    title_rank_dropped INTEGER,
+    title_rank_kept INTEGER,
+    top TEXT NOT NULL CHECK (json_valid(top)),
+    tokens INTEGER,
+    seconds REAL,
+    PRIMARY KEY (evaluation, number)
+) STRICT, WITHOUT ROWID
+"""
