@@ -1,0 +1,142 @@
+"""Which targets each step learns from, and the random numbers a strategy may use there.
+
+Examples of one user whose histories start at the same position share a prefix: they form a tree and travel together.
+Order and draws are pure functions of the seed and of where training stands, so nothing of them needs saving. No tokens
+are counted here: the number of steps is known before any title is encoded.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from patchrec.config import TrainingConfig
+from patchrec.data.histories import Example
+from patchrec.history import FloatArray
+
+Tree = tuple[Example, ...]
+
+# The first word of each seed keeps the streams apart.
+_ORDER, _DRAWS, _TORCH = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step.
+
+    Attributes:
+        number: 0 at the first step of the run, whatever the epoch.
+        progress: 0 at the first step of the run, 1 at the last.
+        trees: Its examples, those that share a history's start together.
+    """
+
+    number: int
+    epoch: int
+    progress: float
+    trees: tuple[Tree, ...]
+
+    @property
+    def num_targets(self) -> int:
+        """Targets learned from in this step."""
+        return sum(len(tree) for tree in self.trees)
+
+    @property
+    def users(self) -> list[int]:
+        """User indices of this step, ascending."""
+        return sorted({tree[0].user for tree in self.trees})
+
+
+class Batches:
+    """All steps of a run: every example once an epoch, cut short at `max_steps`.
+
+    Attributes:
+        num_steps: Steps of the whole run, exact.
+        num_targets: Targets of all those steps.
+    """
+
+    def __init__(self, examples: Sequence[Example], training: TrainingConfig, seed: int) -> None:
+        self._trees = group_trees(examples, training.batch_size)
+        self._batch_size = training.batch_size
+        self._seed = seed
+        limit = training.max_steps
+        self._epochs: list[int] = []  # steps taken of each epoch
+        self.num_steps = self.num_targets = 0
+        for epoch in range(training.epochs if examples else 0):
+            if limit is not None and self.num_steps >= limit:
+                break
+            steps = self._plan(epoch)
+            taken = steps if limit is None else steps[: limit - self.num_steps]
+            self._epochs.append(len(taken))
+            self.num_steps += len(taken)
+            self.num_targets += sum(len(tree) for trees in taken for tree in trees)
+
+    def _plan(self, epoch: int) -> list[tuple[Tree, ...]]:
+        return plan_epoch(self._trees, self._batch_size, self._seed, epoch)
+
+    def steps(self, first: int = 0) -> Iterator[Step]:
+        """Steps from number `first` on.
+
+        Source: PatchRec's patch pre-training raises p = step / total steps from 0 to 1. Counting steps from 0, that
+        quotient never reaches 1; we divide by one step less, so that the last step compresses everything.
+        """
+        number = 0
+        for epoch, taken in enumerate(self._epochs):
+            if number + taken <= first:
+                number += taken
+                continue
+            for trees in self._plan(epoch)[:taken]:
+                if number >= first:
+                    yield Step(number, epoch, number / max(1, self.num_steps - 1), trees)
+                number += 1
+
+
+def group_trees(examples: Sequence[Example], max_targets: int) -> list[Tree]:
+    """Group examples by (user, start) in the order given; a larger group becomes consecutive trees of `max_targets`."""
+    groups: dict[tuple[int, int], list[Example]] = {}
+    for example in examples:
+        groups.setdefault((example.user, example.start), []).append(example)
+    return [
+        tuple(group[first : first + max_targets])
+        for group in groups.values()
+        for first in range(0, len(group), max_targets)
+    ]
+
+
+def plan_epoch(trees: Sequence[Tree], batch_size: int, seed: int, epoch: int) -> list[tuple[Tree, ...]]:
+    """Shuffle trees and cut them into steps, each as near to `batch_size` targets as whole trees allow.
+
+    A step ends where one more tree would take it further from `batch_size` than it is; so it never holds more than
+    twice that.
+    """
+    steps: list[tuple[Tree, ...]] = []
+    step: list[Tree] = []
+    size = 0
+    for index in _generator(_ORDER, seed, epoch).permutation(len(trees)):
+        tree = trees[index]
+        if step and abs(size + len(tree) - batch_size) >= abs(size - batch_size):
+            steps.append(tuple(step))
+            step, size = [], 0
+        step.append(tree)
+        size += len(tree)
+    return [*steps, tuple(step)] if step else steps
+
+
+def draws(seed: int, epoch: int, step: int, user: int, *, start: int, stop: int) -> FloatArray:
+    """(stop - start,) uniform numbers in [0, 1) of a user's absolute positions [start, stop).
+
+    A position's number does not depend on `start` and `stop`, so examples of one user agree within a step.
+    """
+    return _generator(_DRAWS, seed, epoch, step, user).random(stop)[start:]
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of torch's own generators at a step, which only dropout uses."""
+    return int(_sequence(_TORCH, seed, step).generate_state(1, np.uint64)[0])
+
+
+def _generator(*words: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(_sequence(*words)))
+
+
+def _sequence(*words: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([word % 2**64 for word in words])

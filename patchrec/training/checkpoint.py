@@ -1,0 +1,168 @@
+"""Checkpoint folders: whole or absent, verified before use, the newest few kept.
+
+    <folder>/step-00000120/manifest.json     sizes and sha256 of all other files, and of itself
+                          /...               whatever the writer put there
+
+A checkpoint is written under a temporary name beside its place, flushed to disk, and renamed. This file knows files and
+bytes: no tensors, no training.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from patchrec.errors import CorruptError, OutOfResourcesError, PatchrecError
+from patchrec.store.runs import Checkpoint
+
+MANIFEST = "manifest.json"
+_PREFIX = "step-"
+_TEMPORARY = ".unfinished-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> Checkpoint:
+    """Let `write` fill a new checkpoint folder, then make it appear at once.
+
+    Raises:
+        OutOfResourcesError: The disk is full. PatchrecError: It cannot be written for another reason. Either way
+            nothing that was there before is touched.
+    """
+    final = folder / f"{_PREFIX}{step:08d}"
+    temporary = folder / f"{_TEMPORARY}{final.name}"
+    with _disk_errors(final):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove(temporary)
+            temporary.mkdir()
+            write(temporary)
+            manifest = _describe(temporary, step)
+            (temporary / MANIFEST).write_bytes(_sealed(manifest))
+            for path in [*_files(temporary), *(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
+                _flush(path)
+            temporary.rename(final)
+            _flush(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return Checkpoint(step, final, manifest)
+
+
+def read_manifest(folder: Path) -> Checkpoint:
+    """Check a checkpoint, every byte of it, and return it.
+
+    Raises:
+        CorruptError: A file differs from what was written, is missing, or was added.
+    """
+    try:
+        sealed = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(sealed)
+        whole = isinstance(manifest, dict) and sealed == _sealed({**manifest, "sha256": None})
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
+        raise CorruptError(_corrupt(folder, MANIFEST, "is missing or damaged"))
+    listed: dict[str, dict[str, Any]] = manifest["files"]
+    present = {path.relative_to(folder).as_posix(): path for path in _files(folder) if path != folder / MANIFEST}
+    for name in sorted(present.keys() ^ listed.keys()):
+        raise CorruptError(_corrupt(folder, name, "is missing" if name in listed else "does not belong there"))
+    for name, entry in listed.items():
+        if present[name].stat().st_size != entry["size"]:
+            raise CorruptError(_corrupt(folder, name, "has another size than was written"))
+        if sha256(present[name]) != entry["sha256"]:
+            raise CorruptError(_corrupt(folder, name, "has other bytes than were written"))
+    return Checkpoint(int(manifest["step"]), folder, manifest)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint folders, oldest first, unverified."""
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints, and what killed writers left behind."""
+    with _disk_errors(folder):
+        for old in list_checkpoints(folder)[:-keep]:
+            _retire(old)
+        for leftover in folder.glob(f"{_TEMPORARY}*"):
+            _remove(leftover)
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a file (hex)."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _describe(folder: Path, step: int) -> dict[str, Any]:
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
+        for path in _files(folder)
+    }
+    return {"schema": 1, "step": step, "files": files, "sha256": None}
+
+
+def _sealed(manifest: dict[str, Any]) -> bytes:
+    """The manifest's only valid bytes: sorted, and carrying the digest of itself without digest."""
+    seal = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**manifest, "sha256": seal}, sort_keys=True, indent=1).encode()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
+def _flush(path: Path) -> None:
+    """Force a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _retire(checkpoint: Path) -> None:
+    """Remove a checkpoint so that a kill half-way never leaves a part of it under its name."""
+    doomed = checkpoint.with_name(f"{_TEMPORARY}old-{checkpoint.name}")
+    _remove(doomed)
+    checkpoint.rename(doomed)
+    _remove(doomed)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _corrupt(folder: Path, name: str, what: str) -> str:
+    return f"checkpoint {folder}: {name} {what}; remove that folder to go on from the checkpoint before it"
+
+
+@contextmanager
+def _disk_errors(place: Path) -> Iterator[None]:
+    """Turn what the system says into one line for the user."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutOfResourcesError(_full(place)) from error
+        raise PatchrecError(_failed(place, error.strerror or str(error))) from error
+    except SafetensorError as error:  # its writer reports the system's error in words only
+        if any(f"os error {code}" in str(error) for code in _FULL):
+            raise OutOfResourcesError(_full(place)) from error
+        raise PatchrecError(_failed(place, str(error))) from error
+
+
+def _failed(place: Path, why: str) -> str:
+    return f"cannot write checkpoint {place}: {why}; earlier ones are kept, put that right and resume"
+
+
+def _full(place: Path) -> str:
+    return f"disk full while writing checkpoint {place}; earlier ones are kept, free some space and resume"

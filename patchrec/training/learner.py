@@ -1,0 +1,136 @@
+"""One optimizer step: forests forward and backward, gradients summed over processes, clipped, applied.
+
+Shapes: n supervised nodes, V vocabulary.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from patchrec.config import RunConfig, TrainingConfig
+from patchrec.data.histories import Dataset
+from patchrec.errors import OutOfResourcesError, PatchrecError
+from patchrec.model.backbone import Backbone
+from patchrec.model.patching import PathEncoder
+from patchrec.store.runs import LossRow
+from patchrec.strategy import Planner
+from patchrec.training.batches import Step, step_seed
+from patchrec.training.objective import LabelledForest, label_step, summed_cross_entropy
+from patchrec.training.schedule import learning_rate_factor
+from patchrec.training.state import trained_parameters
+
+
+class Learner:
+    """A backbone that learns step by step. Its weights are float32; `dtype` is what it computes in."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        backbone: Backbone,
+        *,
+        encoder: PathEncoder,
+        planners: Sequence[Planner],
+        num_steps: int,
+    ) -> None:
+        self.training = config.training or TrainingConfig()
+        self.seed = config.seed
+        self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
+        self.num_steps = num_steps
+        self.accelerator = Accelerator(cpu=backbone.device.type == "cpu", mixed_precision="no")
+        backbone.to(self.accelerator.device, torch.float32)
+        self.parameters = trained_parameters(backbone)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=self.training.learning_rate, weight_decay=self.training.weight_decay, fused=True
+        )
+
+    def learn(self, step: Step) -> LossRow:
+        """Take one step. Its row counts steps from 1, and holds the loss before the update and the forest nodes run.
+
+        Raises:
+            PatchrecError: Loss or gradient is not finite; the weights are left as they were.
+            OutOfResourcesError: A forest does not fit in memory.
+        """
+        begun = time.perf_counter()
+        torch.manual_seed(step_seed(self.seed, step.number))  # for backbones with dropout
+        rate = self.training.learning_rate * learning_rate_factor(step.number, self.num_steps, self.training.warmup)
+        encoder = self.encoder.fresh()
+        forests = label_step(
+            step, self.dataset, encoder, self.planners, seed=self.seed, max_nodes=self.training.max_nodes
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.backbone.train()
+        loss = self._accumulate(encoder, forests)
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.training.clip_norm))
+        self._refuse_nonfinite(step, loss, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        tokens = sum(len(labelled.forest) for labelled in forests)
+        return LossRow(step.number + 1, loss, tokens, step.num_targets, time.perf_counter() - begun, rate)
+
+    def any_process(self, *values: int) -> list[int]:
+        """The largest of each value over all processes."""
+        if self.accelerator.num_processes == 1:
+            return list(values)
+        own = torch.tensor([values], device=self.accelerator.device)
+        gathered: Tensor = self.accelerator.gather(own)
+        return [int(value) for value in gathered.amax(0)]
+
+    def _accumulate(self, encoder: PathEncoder, forests: Sequence[LabelledForest]) -> float:
+        """Add up the gradients of a step's mean loss over all forests and processes; return the loss.
+
+        Dividing by the labels of the whole step, not of a forest, makes the cut into forests invisible.
+        """
+        num_labels = sum(labelled.num_labels for labelled in forests)
+        total = torch.zeros((), device=self.backbone.device)
+        processes = self.accelerator.num_processes
+        for labelled in forests[self.accelerator.process_index :: processes]:
+            with self._memory_errors(len(labelled.forest)):
+                loss = self._forward(encoder, labelled) / num_labels
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        if processes > 1:
+            for parameter in self.parameters:
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.accelerator.reduce(own, reduction="sum")
+            total = self.accelerator.reduce(total, reduction="sum")
+        return float(total)
+
+    def _forward(self, encoder: PathEncoder, labelled: LabelledForest) -> Tensor:
+        batch = self.backbone.batch(encoder, labelled.forest)
+        nodes = torch.from_numpy(labelled.nodes).to(self.backbone.device)
+        with self._precision():
+            logits = self.backbone(batch, nodes)  # (n, V)
+        return summed_cross_entropy(logits, labelled)
+
+    @contextmanager
+    def _memory_errors(self, nodes: int) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+                raise OutOfResourcesError(
+                    f"out of memory on a forest of {nodes} nodes; lower training.max_nodes "
+                    f"(now {self.training.max_nodes}), or the history length K where single prompts are that long"
+                ) from error
+            raise
+
+    def _precision(self) -> AbstractContextManager[None]:
+        kind = self.backbone.device.type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.training.dtype == "bfloat16")
+
+    def _refuse_nonfinite(self, step: Step, loss: float, norm: float) -> None:
+        if torch.isfinite(torch.tensor([loss, norm])).all():
+            return
+        ids = [self.dataset.sequences.user_ids[user] for user in step.users]
+        more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+        shown = ", ".join(repr(user_id) for user_id in ids[:10]) + more
+        raise PatchrecError(
+            f"training stopped: loss {loss}, gradient norm {norm} at step {step.number + 1} of {self.num_steps} "
+            f"(users {shown}); lower training.learning_rate or training.clip_norm; the newest checkpoint is kept"
+        )

@@ -1,0 +1,220 @@
+"""The training loop of both stages: steps in order, a loss curve, checkpoints, resuming, stopping.
+
+It knows no strategy and no stage: what a run learns is its examples under its planners.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from patchrec.config import RunConfig
+from patchrec.data.histories import Dataset
+from patchrec.errors import InputError, InterruptedRunError, UsageError
+from patchrec.model.backbone import Backbone
+from patchrec.model.tokenizer import make_encoder
+from patchrec.reporting import SILENT, Reporter, Task
+from patchrec.store.runs import Checkpoint, LossRow
+from patchrec.strategy import Planner
+from patchrec.training.batches import Batches
+from patchrec.training.checkpoint import list_checkpoints, prune, read_manifest, write_checkpoint
+from patchrec.training.interrupts import StopWish, stop_on_signals
+from patchrec.training.learner import Learner
+from patchrec.training.state import (
+    MODEL,
+    Progress,
+    identity,
+    load_optimizer,
+    load_weights,
+    read_run,
+    refuse_differences,
+    write_run,
+)
+
+CHECKPOINT_SECONDS = 300.0  # between checkpoints, where the configuration names no number of steps
+_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished training.
+
+    Attributes:
+        progress: Its totals and the last step's loss.
+        checkpoint: The only one left: weights without optimizer state.
+    """
+
+    progress: Progress
+    checkpoint: Checkpoint
+
+    @property
+    def model(self) -> Path:
+        """Model folder that `Backbone.load` and `transformers` read."""
+        return self.checkpoint.path / MODEL
+
+
+def train(
+    config: RunConfig,
+    dataset: Dataset,
+    backbone: Backbone,
+    planners: Sequence[Planner],
+    *,
+    folder: Path,
+    log: Callable[[LossRow], None] = lambda row: None,
+    saved: Callable[[Checkpoint], None] = lambda checkpoint: None,
+    report: Reporter = SILENT,
+    resume: bool = False,
+    force: bool = False,
+) -> TrainingResult:
+    """Train a backbone in place on the train split, and leave its weights in the newest checkpoint.
+
+    Args:
+        config: `config.training` and `config.prompt` say how, `config.seed` fixes all random numbers.
+        dataset: Where examples come from.
+        backbone: The start; becomes float32.
+        planners: Every example is planned once by each.
+        folder: Holds this run's checkpoints and nothing else.
+        log: Takes each step's row; steps after the checkpoint that a killed run resumes from come again, equal.
+        saved: Takes each checkpoint; the two before it are kept until the run ends, older ones are not.
+        report: Where progress goes.
+        resume: Go on from the newest checkpoint in `folder`, from the start where there is none.
+        force: Resume although configuration, data, tokenizer or versions differ.
+
+    Raises:
+        InterruptedRunError: Ctrl-C or SIGTERM came; the state is saved.
+        UsageError: `folder` is of another run, or of this one and `resume` is not set.
+        CorruptError: The newest checkpoint is damaged.
+        OutOfResourcesError: Disk or memory ran out.
+        PatchrecError: The loss is not finite.
+    """
+    encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
+    known = identity(config, dataset, encoder, planners)
+    newest = _newest(folder, resume, report)
+    batches = _batches(config, dataset)
+    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
+    run = _Run(config, learner, folder, known, saved)
+    if newest is not None:
+        found = read_run(newest.path)
+        if not force:
+            refuse_differences(found.identity, known)
+        load_weights(newest.path, backbone)
+        if found.complete:
+            backbone.eval()
+            return TrainingResult(found.progress, newest)
+        load_optimizer(newest.path, backbone, learner.optimizer)
+        run.progress = found.progress
+        report.note(f"resuming after step {found.progress.step} of {batches.num_steps}")
+    checkpoint = run.finish(batches, log, report)
+    backbone.eval()
+    return TrainingResult(run.progress, checkpoint)
+
+
+class _Run:
+    """The state of a training between two steps."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        learner: Learner,
+        folder: Path,
+        known: dict[str, Any],
+        saved: Callable[[Checkpoint], None],
+    ) -> None:
+        self.stage = config.stage
+        self.learner = learner
+        self.folder = folder
+        self.known = known
+        self.saved = saved
+        self.progress = Progress()
+        self.saved_at = time.monotonic()
+
+    def finish(self, batches: Batches, log: Callable[[LossRow], None], report: Reporter) -> Checkpoint:
+        """Take all remaining steps; save along the way and at the end."""
+        main = self.learner.accelerator.is_main_process
+        with stop_on_signals() as wish, report.task(self.stage, batches.num_targets, "targets") as task:
+            _advance(task, self.progress)
+            for step in batches.steps(self.progress.step):
+                row = self.learner.learn(step)
+                self.progress = _add(self.progress, row)
+                if main:
+                    log(row)
+                    task.advance(row.targets, tokens=row.tokens, loss=row.loss)
+                if row.step < batches.num_steps:
+                    self._between_steps(wish, batches.num_steps)
+            return self._save(complete=True)
+
+    def _between_steps(self, wish: StopWish, num_steps: int) -> None:
+        every = self.learner.training.checkpoint_every
+        if every is None:
+            due = time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS
+        else:
+            due = self.progress.step % every == 0
+        # Every process must choose alike: one signalled or due process decides for all.
+        stop, due_anywhere = self.learner.any_process(wish.signal, int(due))
+        if stop or due_anywhere:
+            checkpoint = self._save(complete=False)
+        if stop:
+            wish.signal = stop
+            raise InterruptedRunError(
+                f"stopped by {wish.name} after step {self.progress.step} of {num_steps}; the state is saved in "
+                f"{checkpoint.path}; go on with --resume",
+                wish.exit_code,
+            )
+
+    def _save(self, *, complete: bool) -> Checkpoint:
+        learner = self.learner
+        if learner.accelerator.is_main_process:
+            optimizer = None if complete else learner.optimizer
+
+            def write(place: Path) -> None:
+                write_run(place, learner.backbone, optimizer, self.progress, self.known)
+
+            checkpoint = write_checkpoint(self.folder, self.progress.step, write)
+            self.saved(checkpoint)
+            prune(self.folder, keep=1 if complete else _KEPT)
+        learner.accelerator.wait_for_everyone()
+        self.saved_at = time.monotonic()
+        return checkpoint if learner.accelerator.is_main_process else read_manifest(list_checkpoints(self.folder)[-1])
+
+
+def _newest(folder: Path, resume: bool, report: Reporter) -> Checkpoint | None:
+    """The verified checkpoint to resume from."""
+    present = list_checkpoints(folder)
+    if not resume:
+        if present:
+            raise UsageError(f"{folder} already holds checkpoints; go on with --resume, or start a new run")
+        return None
+    if not present:
+        report.note("this run has no checkpoint yet; starting from its first step")
+        return None
+    return read_manifest(present[-1])
+
+
+def _batches(config: RunConfig, dataset: Dataset) -> Batches:
+    if config.training is None:
+        raise UsageError(f"a {config.stage} run needs a training configuration")
+    examples = dataset.examples("train", config.prompt.K, config.prompt.windows)
+    if not examples:
+        raise InputError(
+            f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
+            "in the train split; give more data or another split"
+        )
+    return Batches(examples, config.training, config.seed)
+
+
+def _add(progress: Progress, row: LossRow) -> Progress:
+    return replace(
+        progress,
+        step=row.step,
+        targets=progress.targets + row.targets,
+        tokens=progress.tokens + row.tokens,
+        seconds=progress.seconds + row.seconds,
+        loss=row.loss,
+    )
+
+
+def _advance(task: Task, progress: Progress) -> None:
+    """Show what earlier sittings of a resumed run did."""
+    if progress.step:
+        task.advance(progress.targets, loss=progress.loss)

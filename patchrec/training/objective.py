@@ -1,0 +1,128 @@
+"""What a step learns: its examples as token forests with labels, and the loss at the labelled nodes.
+
+Every example is planned by every planner, and becomes the path `prompt + answer`. Paths that begin alike share nodes,
+and an answer that a later example holds as history is no branch: `grow` merges it. Each answer token is a label of the
+node before it, so the sum over labels is the sum that one row per example would give.
+
+Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchrec.data.histories import Dataset
+from patchrec.history import IntArray
+from patchrec.model.forest import Forest, grow
+from patchrec.model.patching import PathEncoder
+from patchrec.strategy import Moment, Planner
+from patchrec.training.batches import Step, Tree, draws
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One example under one planner.
+
+    Attributes:
+        path: (P,) keys of prompt and answer; the answer's end is a label alone, so it is left out.
+        labels: Token ids of the answer, its end included; the last stands after the path's last position.
+    """
+
+    path: IntArray
+    labels: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledForest:
+    """One forward pass with what it shall say.
+
+    Attributes:
+        nodes: (n,) supervised nodes, ascending, each once.
+        rows: (m,) which of `nodes` a label belongs to.
+        tokens: (m,) token ids.
+        counts: (m,) how many examples ask for that token there.
+    """
+
+    forest: Forest
+    nodes: IntArray
+    rows: IntArray
+    tokens: IntArray
+    counts: IntArray
+
+    @property
+    def num_labels(self) -> int:
+        """Supervised tokens, as many as one row per example would have."""
+        return int(self.counts.sum())
+
+
+def label_step(
+    step: Step, dataset: Dataset, encoder: PathEncoder, planners: Sequence[Planner], *, seed: int, max_nodes: int
+) -> list[LabelledForest]:
+    """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
+
+    Only a single path longer than that makes a larger forest. Trees are packed in the order of the step.
+    """
+    packs: list[list[Row]] = []
+    room = 0
+    for tree in step.trees:
+        stop = max(example.position for example in tree)
+        numbers = draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop)
+        rows = tree_rows(tree, dataset, encoder, planners, Moment(step.progress, numbers))
+        for part, size in split_rows(rows, max_nodes):
+            if size > room:
+                packs.append([])
+                room = max_nodes
+            packs[-1] += part
+            room -= size  # at most: packed trees share the prompt's head too
+    return [label_rows(rows) for rows in packs]
+
+
+def tree_rows(
+    tree: Tree, dataset: Dataset, encoder: PathEncoder, planners: Sequence[Planner], moment: Moment
+) -> list[Row]:
+    """Plan the examples of a tree, planner by planner; each takes the draws of its own history."""
+    rows = []
+    for planner in planners:
+        for example in tree:
+            history = dataset.history(example)
+            own = None if moment.draws is None else moment.draws[: len(history)]
+            layout = planner.plan(history, Moment(moment.progress, own))
+            answer = encoder.answer_path(dataset.target(example))
+            rows.append(Row(np.concatenate([encoder.prompt_path(history, layout), answer[:-1]]), answer))
+    return rows
+
+
+def split_rows(rows: Sequence[Row], max_nodes: int) -> list[tuple[Sequence[Row], int]]:
+    """Halve rows until each part grows at most `max_nodes` nodes, or is one row; give the nodes of each part."""
+    size = len(grow([row.path for row in rows])[0])
+    if size <= max_nodes or len(rows) == 1:
+        return [(rows, size)]
+    half = len(rows) // 2
+    return split_rows(rows[:half], max_nodes) + split_rows(rows[half:], max_nodes)
+
+
+def label_rows(rows: Sequence[Row]) -> LabelledForest:
+    """Grow one forest of rows and gather its labels; equal labels of one node count together."""
+    forest, nodes = grow([row.path for row in rows])
+    at = np.concatenate([path[-len(row.labels) :] for row, path in zip(rows, nodes, strict=True)])
+    wanted = np.concatenate([row.labels for row in rows])
+    pairs, counts = np.unique(np.stack([at, wanted]), axis=1, return_counts=True)
+    supervised, which = np.unique(pairs[0], return_inverse=True)
+    return LabelledForest(forest, supervised, which, pairs[1], counts)
+
+
+def summed_cross_entropy(logits: Tensor, labelled: LabelledForest) -> Tensor:
+    """Cross-entropy in nats, summed over all labels as often as they count.
+
+    Args:
+        logits: (n, V) float32 logits at the supervised nodes.
+        labelled: The forest they belong to.
+    """
+    rows = torch.from_numpy(labelled.rows).to(logits.device)
+    tokens = torch.from_numpy(labelled.tokens).to(logits.device)
+    counts = torch.from_numpy(labelled.counts).to(logits.device, logits.dtype)
+    surprise = torch.logsumexp(logits, dim=-1)[rows] - logits[rows, tokens]  # (m,)
+    return (counts * surprise).sum()

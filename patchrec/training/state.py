@@ -1,0 +1,166 @@
+"""What a checkpoint holds besides weights: how far training is, what it is made of, and the optimizer's memory.
+
+Tensors go to safetensors, the rest to JSON. No generator needs saving: every random number is a pure function of the
+seed and the step.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from patchrec import __version__
+from patchrec.config import RunConfig
+from patchrec.data.histories import Dataset
+from patchrec.errors import CorruptError, UsageError
+from patchrec.model.backbone import Backbone
+from patchrec.model.patching import PathEncoder
+from patchrec.strategy import Planner
+
+MODEL = "model"
+_PROGRESS = "training.json"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is.
+
+    Attributes:
+        step: Steps done.
+        targets, tokens: Targets learned from and forest nodes forwarded so far.
+        seconds: Time in steps so far, over all resumptions.
+        loss: Of the newest step, in nats per supervised token.
+    """
+
+    step: int = 0
+    targets: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """What was read from a checkpoint.
+
+    Attributes:
+        complete: Whether training had ended; then there is no optimizer state.
+        identity: See `identity`.
+    """
+
+    progress: Progress
+    complete: bool
+    identity: dict[str, Any]
+
+
+def identity(config: RunConfig, dataset: Dataset, encoder: PathEncoder, planners: Sequence[Planner]) -> dict[str, Any]:
+    """Everything that must be equal for a resumed run to be the same run, as plain JSON data."""
+    import transformers
+
+    titles = hashlib.sha256(encoder.titles.ids.tobytes() + encoder.titles.offsets.tobytes()).hexdigest()[:16]
+    return {
+        "config": config.model_dump(mode="json"),
+        "strategies": [planner.label for planner in planners],
+        "data": {"catalog": dataset.catalog.fingerprint, "sequences": dataset.sequences.fingerprint},
+        "tokenizer": {"prompt": encoder.prompt.fingerprint, "titles": titles},
+        "versions": {"patchrec": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name every value that differs between two identities, such as "config.seed: 0 saved, 1 now"."""
+    before, after = _flat(saved), _flat(now)
+    return [
+        f"{key}: {before.get(key, 'absent')!r} saved, {after.get(key, 'absent')!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def refuse_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume a run as another one.
+
+    Raises:
+        UsageError: They differ; the message says in what.
+    """
+    found = differences(saved, now)
+    if found:
+        raise UsageError(f"cannot resume: {'; '.join(found)}; start a new run, or use --force to go on all the same")
+
+
+def write_run(
+    folder: Path, backbone: Backbone, optimizer: torch.optim.Optimizer | None, progress: Progress, known: dict[str, Any]
+) -> None:
+    """Fill a checkpoint folder; without an optimizer the run is complete."""
+    from safetensors.torch import save_file
+
+    backbone.save(folder / MODEL)
+    if optimizer is not None:
+        save_file(_optimizer_tensors(backbone.model, optimizer), folder / _OPTIMIZER)
+    record = {"schema": 1, "progress": asdict(progress), "complete": optimizer is None, "identity": known}
+    (folder / _PROGRESS).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def read_run(folder: Path) -> SavedRun:
+    """Read how far a verified checkpoint is.
+
+    Raises:
+        CorruptError: It is not a training checkpoint of this version.
+    """
+    try:
+        record = json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
+        return SavedRun(Progress(**record["progress"]), record["complete"], record["identity"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptError(f"checkpoint {folder}: {_PROGRESS} is not what this version of patchrec writes") from error
+
+
+def load_weights(folder: Path, backbone: Backbone) -> None:
+    """Put the weights of a verified checkpoint into a backbone."""
+    dtype = backbone.embedding.dtype
+    saved = Backbone.load(folder / MODEL, name=backbone.name, dtype=dtype, device="cpu")
+    backbone.model.load_state_dict(saved.model.state_dict())
+
+
+def load_optimizer(folder: Path, backbone: Backbone, optimizer: torch.optim.Optimizer) -> None:
+    """Put the optimizer state of a verified checkpoint into an optimizer of the same backbone."""
+    from safetensors.torch import load_file
+
+    state: dict[int, dict[str, Tensor]] = {}
+    index = {name: place for place, (name, _) in enumerate(_trained(backbone.model))}
+    for name, tensor in load_file(folder / _OPTIMIZER).items():
+        parameter, _, key = name.rpartition("/")
+        state.setdefault(index[parameter], {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def trained_parameters(backbone: Backbone) -> list[nn.Parameter]:
+    """The weights that training updates, in the order that checkpoints rely on."""
+    return [parameter for _, parameter in _trained(backbone.model)]
+
+
+def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": value.detach().contiguous()
+        for name, parameter in _trained(model)
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
