@@ -1,0 +1,51 @@
+"""Defaults of a run by backbone and data set: the paper's where the backbone is of its kind, measured ones for a CPU.
+
+Source of the paper's: PatchRec (SIGIR 2025) and its published training script: learning rate and batch by data set,
+K = 100, one epoch.
+"""
+
+from typing import Any
+
+from patchrec.config import PromptConfig, TrainingConfig
+from patchrec.data.histories import Dataset
+from patchrec.reporting import Reporter
+
+# data set -> (batch size, learning rate) of the paper
+PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
+_OTHER_DATA = (64, 1e-5)
+# Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
+SMALL = ("smollm2-135m", "tiny-random")
+_SMALL_PROMPT: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
+_SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
+
+
+def prompt_defaults(
+    dataset: Dataset, backbone: str, inherited: PromptConfig | None, given: dict[str, Any], report: Reporter
+) -> PromptConfig:
+    """Prompt of a new run: what was given, else the parent run's, else the backbone's default, which is told."""
+    words = {"noun": dataset.noun, "verb": dataset.verb}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if inherited is not None:
+        return PromptConfig(**(inherited.model_dump() | words | chosen))
+    base = _SMALL_PROMPT if backbone in SMALL else {}
+    config = PromptConfig(**(base | words | chosen))
+    if len(chosen) < len(given):
+        why = "made for a CPU" if base else "as in the paper"
+        report.picked("prompt", f"{config.form}, {config.windows} windows, K={config.K}", why)
+    return config
+
+
+def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], report: Reporter) -> TrainingConfig:
+    """Training settings of a new run: what was given, else the defaults for backbone and data set, which are told."""
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if backbone in SMALL:
+        base, why = _SMALL_TRAINING, "made for a CPU"
+    else:
+        batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
+        base = {"batch_size": batch_size, "learning_rate": learning_rate}
+        why = "as in the paper" if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    config = TrainingConfig(**(base | chosen))
+    if not base.keys() <= chosen.keys():
+        size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}"
+        report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)
+    return config

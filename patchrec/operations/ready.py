@@ -1,0 +1,146 @@
+"""A run made ready for use: its data set, model, encoder, strategy and title trie, checked to belong together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrec import __version__
+from patchrec.config import RunConfig, ScoreName
+from patchrec.data.histories import Dataset
+from patchrec.errors import NotFoundError, UsageError
+from patchrec.model.backbone import Backbone, fast_dtype
+from patchrec.model.patching import PathEncoder
+from patchrec.model.tokenizer import make_encoder, tokenizer_fingerprint
+from patchrec.operations.backbones import find_backbone
+from patchrec.plugins import plan_for
+from patchrec.ranking.search import TitleScorer
+from patchrec.reporting import SILENT, Reporter
+from patchrec.store import Store
+from patchrec.store.runs import Run
+from patchrec.strategy import Planner
+from patchrec.training.checkpoint import read_manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Everything that ranking a prompt needs."""
+
+    run: Run
+    dataset: Dataset
+    scorer: TitleScorer
+    planner: Planner
+
+
+def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: Reporter = SILENT) -> Ready:
+    """Load a run's weights and everything around them.
+
+    Args:
+        score: Ranks instead of the run's own score.
+
+    Raises:
+        UsageError: The run cannot rank, or prompt, tokenizer, catalog or split are not those it was trained with.
+        CorruptError: The checkpoint's bytes are not those written.
+    """
+    if run.status not in ("done", "running") or run.stage == "popularity":
+        raise UsageError(
+            f"run {run.name} is {run.status} and cannot rank; choose a finished one from `patchrec runs ls`"
+        )
+    dataset = store.datasets.load(run.dataset)
+    folder = model_folder(store, run, report)
+    backbone = Backbone.load(folder, name=run.config.backbone or run.name, dtype=fast_dtype())
+    encoder = make_encoder(folder, dataset.catalog.titles, run.config.prompt, backbone.vocab_size)
+    refuse_mismatch(run, fingerprints(dataset, encoder, folder))
+    planner = plan_for(run.config.strategies[-1])
+    return Ready(run, dataset, TitleScorer.of(backbone, encoder, score or run.config.score), planner)
+
+
+def model_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
+    """The folder of a run's weights, verified; the backbone's for a run that trained nothing.
+
+    Raises:
+        NotFoundError: The run has no checkpoint. CorruptError: Its bytes are not those written.
+    """
+    if run.stage == "untrained":
+        return find_backbone(store, str(run.config.backbone), report).folder
+    saved = store.runs.checkpoints(run.name)
+    if not saved:
+        raise NotFoundError(f"run {run.name} has no checkpoint; go on with `patchrec {run.stage} --resume {run.name}`")
+    folder = saved[-1].path
+    read_manifest(folder)
+    return folder / "model"
+
+
+def fingerprints(dataset: Dataset, encoder: PathEncoder, folder: Path) -> dict[str, str]:
+    """What must be the same whenever a run is used again."""
+    return {
+        "prompt": encoder.prompt.fingerprint,
+        "tokenizer": tokenizer_fingerprint(folder),
+        "catalog": dataset.catalog.fingerprint,
+        "split": dataset.sequences.fingerprint,
+    }
+
+
+def refuse_mismatch(run: Run, now: dict[str, str]) -> None:
+    """Refuse to use a run with another prompt, tokenizer, catalog or split than it was trained with.
+
+    Raises:
+        UsageError: The message names the parts that differ.
+    """
+    differing = [part for part, value in run.fingerprints.items() if part in now and now[part] != value]
+    if differing:
+        raise UsageError(
+            f"run {run.name} was trained with another {' and '.join(differing)} than data set {run.dataset!r} has now; "
+            "train again, or restore the data set it was trained on"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions that a run's numbers depend on."""
+    import numpy as np
+    import torch
+    import transformers
+
+    return {
+        "patchrec": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def pick_run(store: Store, name: str | None, data: str | None, report: Reporter) -> Run:
+    """The named run, else the newest fine-tuned one, told as picked.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if name is not None:
+        return store.runs.get(name)
+    run = store.runs.newest(stage="finetune", dataset=data)
+    if run is None:
+        raise NotFoundError(
+            "no fine-tuned run yet; make one with `patchrec finetune --strategy pft-s --L 5`, or run `patchrec demo`"
+        )
+    report.picked("run", run.name, "the newest fine-tuned run")
+    return run
+
+
+def pick_dataset(store: Store, name: str | None, report: Reporter) -> str:
+    """The named data set, else the current or only one, told as picked."""
+    resolved, picked = store.datasets.resolve(name)
+    if picked:
+        report.picked("data", resolved, "the current data set" if store.datasets.current() else "the only one")
+    return resolved
+
+
+def find_same(store: Store, config: RunConfig, prints: dict[str, str]) -> Run | None:
+    """The newest finished run of this very configuration and these fingerprints: what trains nothing is made once."""
+    for run in reversed(store.runs.all()):
+        if run.config == config and run.status == "done" and run.fingerprints == prints:
+            return run
+    return None
+
+
+def plain_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Option values that were given."""
+    return {key: value for key, value in (options or {}).items() if value is not None}
