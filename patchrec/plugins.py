@@ -249,5 +249,5 @@ def _why(error: BaseException) -> str:
 
 def _line(text: str) -> str:
     """One printable line of at most 200 characters."""
-    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= 200 else line[:199] + "…"
