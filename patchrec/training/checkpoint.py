@@ -41,8 +41,8 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
             _remove(temporary)
             temporary.mkdir()
             write(temporary)
-            manifest = _describe(temporary, step)
-            (temporary / MANIFEST).write_bytes(_sealed(manifest))
+            manifest = _sealed(_describe(temporary, step))
+            (temporary / MANIFEST).write_bytes(_dump(manifest))
             for path in [*_files(temporary), *(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
                 _flush(path)
             temporary.rename(final)
@@ -60,9 +60,9 @@ def read_manifest(folder: Path) -> Checkpoint:
         CorruptError: A file differs from what was written, is missing, or was added.
     """
     try:
-        sealed = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(sealed)
-        whole = isinstance(manifest, dict) and sealed == _sealed({**manifest, "sha256": None})
+        content = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(content)
+        whole = isinstance(manifest, dict) and content == _dump(_sealed(manifest))
     except (OSError, ValueError):
         whole = False
     if not whole:
@@ -104,13 +104,18 @@ def _describe(folder: Path, step: int) -> dict[str, Any]:
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in _files(folder)
     }
-    return {"schema": 1, "step": step, "files": files, "sha256": None}
+    return {"schema": 1, "step": step, "files": files}
 
 
-def _sealed(manifest: dict[str, Any]) -> bytes:
-    """The manifest's only valid bytes: sorted, and carrying the digest of itself without digest."""
-    seal = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**manifest, "sha256": seal}, sort_keys=True, indent=1).encode()
+def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with the digest of everything else in it."""
+    open_manifest = {**manifest, "sha256": None}
+    return {**manifest, "sha256": hashlib.sha256(_dump(open_manifest)).hexdigest()}
+
+
+def _dump(manifest: dict[str, Any]) -> bytes:
+    """A manifest's only valid bytes."""
+    return json.dumps(manifest, sort_keys=True, indent=1).encode()
 
 
 def _files(folder: Path) -> list[Path]:

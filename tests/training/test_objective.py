@@ -1,0 +1,255 @@
+"""The forest does not change the loss: compared with one example per row, written out slowly.
+
+Shapes: P positions of a row, D hidden size, V vocabulary.
+"""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_training import STRATEGIES, make_config, make_dataset, make_planners
+from torch.nn import functional
+
+from patchrec.config import PromptConfig, TrainingConfig
+from patchrec.layout import Grain
+from patchrec.model.patching import PathEncoder
+from patchrec.model.prompt import Prompt
+from patchrec.model.titles import TitleTokens
+from patchrec.model.tokenizer import make_encoder
+from patchrec.strategy import Moment
+from patchrec.training.batches import Batches, draws
+from patchrec.training.objective import Row, label_rows, label_step, split_rows, summed_cross_entropy
+
+FORMS = ("paper", "instruction-first", "continuation")
+WINDOWS = ("sliding", "anchored")
+# Every strategy with every form and window; the quick suite takes each (strategy, form) with one of the windows.
+CASES = [
+    pytest.param(
+        strategy,
+        form,
+        windows,
+        id=f"{strategy[0]}-{form}-{windows}",
+        marks=[pytest.mark.slow] if (row + column + plane) % 2 else [],
+    )
+    for row, strategy in enumerate(STRATEGIES)
+    for column, form in enumerate(FORMS)
+    for plane, windows in enumerate(WINDOWS)
+]
+
+
+def slow_row_loss(backbone, encoder, history, layout, target):
+    """Cross-entropy of one answer, summed over its tokens: equations (3) to (5) of the paper as loops, no forest."""
+    weight = backbone.embedding
+    prompt = encoder.prompt
+
+    def title(item):
+        return [weight[token] for token in encoder.titles.of(item)]
+
+    def item_patch(item):
+        return sum(title(item)) / len(title(item))
+
+    inputs = [weight[token] for token in prompt.head]
+    for span in layout.spans:
+        items = history.items[span.start : span.stop]
+        if span.grain is Grain.SESSION:
+            inputs += [sum(item_patch(item) for item in items) / len(items), weight[prompt.separator]]
+        for item in items:
+            if span.grain is Grain.TEXT:
+                inputs += [*title(item), weight[prompt.separator]]
+            elif span.grain is Grain.ITEM:
+                inputs += [item_patch(item), weight[prompt.separator]]
+    inputs += [weight[token] for token in prompt.tail]
+    answer = [*encoder.titles.of(target).tolist(), prompt.end]
+    rows = torch.stack([*inputs, *title(target)])  # (P, D)
+    logits = backbone.model(inputs_embeds=rows[None], use_cache=False).logits[0]  # (P, V)
+    return functional.cross_entropy(logits[len(inputs) - 1 :], torch.tensor(answer), reduction="sum"), len(answer)
+
+
+def slow_loss(backbone, encoder, dataset, planners, step, seed):
+    total, count = torch.zeros(()), 0
+    for planner in planners:
+        for tree in step.trees:
+            for example in tree:
+                numbers = draws(
+                    seed, step.epoch, step.number, example.user, start=example.start, stop=example.position
+                )
+                history = dataset.history(example)
+                layout = planner.plan(history, Moment(step.progress, numbers))
+                loss, tokens = slow_row_loss(backbone, encoder, history, layout, dataset.target(example))
+                total, count = total + loss, count + tokens
+    return total / count
+
+
+def forest_loss(backbone, encoder, forests):
+    total = sum(
+        summed_cross_entropy(
+            backbone(backbone.batch(encoder, labelled.forest), torch.from_numpy(labelled.nodes)), labelled
+        )
+        for labelled in forests
+    )
+    return total / sum(labelled.num_labels for labelled in forests)
+
+
+def gradients(backbone, loss):
+    backbone.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in backbone.model.named_parameters()}
+
+
+def middle_step(config, dataset):
+    """A step from the middle of a run, where pre-training compresses about half."""
+    batches = Batches(dataset.examples("train", config.prompt.K, config.prompt.windows), config.training, config.seed)
+    return list(batches.steps())[batches.num_steps // 2]
+
+
+def assert_close(fast, slow):
+    assert fast.keys() == slow.keys()
+    for name in slow:
+        error = float((fast[name] - slow[name]).norm() / slow[name].norm())
+        assert error < 1e-5, f"{name}: {error}"
+
+
+@pytest.mark.parametrize(("strategy", "form", "windows"), CASES)
+def test_loss_and_gradients_equal_one_example_per_row(tiny, tiny_folder, dataset, strategy, form, windows):
+    prompt = PromptConfig(form=form, noun="movie", verb="watched", K=6, windows=windows)
+    training = TrainingConfig(batch_size=6)
+    config = make_config(strategy, prompt=prompt, training=training)
+    planners = make_planners(config)
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
+    step = middle_step(config, dataset)
+    forests = label_step(step, dataset, encoder, planners, seed=0, max_nodes=400)
+
+    fast = forest_loss(tiny, encoder, forests)
+    slow = slow_loss(tiny, encoder, dataset, planners, step, 0)
+
+    assert fast.item() == pytest.approx(slow.item(), rel=1e-5)
+    assert_close(gradients(tiny, fast), gradients(tiny, slow))
+
+
+def test_pretraining_on_raw_and_compressed_averages_over_the_tokens_of_both(tiny, tiny_folder, dataset):
+    config = make_config(("vanilla", {}), ("patch-pretraining", {}), stage="pretrain")
+    planners = make_planners(config)
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
+    step = middle_step(config, dataset)
+    forests = label_step(step, dataset, encoder, planners, seed=0, max_nodes=1024)
+    fast = forest_loss(tiny, encoder, forests)
+    slow = slow_loss(tiny, encoder, dataset, planners, step, 0)
+    assert fast.item() == pytest.approx(slow.item(), rel=1e-5)
+    assert_close(gradients(tiny, fast), gradients(tiny, slow))
+
+
+@pytest.mark.parametrize("max_nodes", [16, 40, 100, 300])
+def test_the_cut_into_forests_does_not_change_the_loss(tiny, tiny_folder, dataset, max_nodes):
+    config = make_config(("vanilla", {}), ("pft-s", {"L": 2}))
+    planners = make_planners(config)
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
+    step = middle_step(config, dataset)
+    one = label_step(step, dataset, encoder, planners, seed=0, max_nodes=100_000)
+    many = label_step(step, dataset, encoder, planners, seed=0, max_nodes=max_nodes)
+    assert len(one) == 1
+    assert len(many) > 1
+    assert sum(forest.num_labels for forest in many) == one[0].num_labels
+    assert forest_loss(tiny, encoder, many).item() == pytest.approx(forest_loss(tiny, encoder, one).item(), rel=1e-5)
+
+
+def test_only_a_single_long_row_makes_a_forest_larger_than_the_limit(tiny_folder, dataset, tiny):
+    config = make_config(("vanilla", {}), prompt=PromptConfig(form="paper", noun="movie", verb="watched", K=8))
+    planners = make_planners(config)
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
+    step = middle_step(config, dataset)
+    longest = max(
+        len(encoder.prompt_path(history, planners[0].plan(history))) + len(encoder.answer_path(dataset.target(example)))
+        for tree in step.trees
+        for example in tree
+        for history in [dataset.history(example)]
+    )
+    for forest in label_step(step, dataset, encoder, planners, seed=0, max_nodes=longest):
+        assert len(forest.forest) <= longest
+    alone = label_step(step, dataset, encoder, planners, seed=0, max_nodes=16)
+    assert len(alone) == step.num_targets
+
+
+def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny):
+    dataset = make_dataset(num_users=1, shortest=9, longest=9)
+    prompt = PromptConfig(form="continuation", noun="movie", verb="watched", K=20)
+    config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
+    (step,) = Batches(dataset.examples("train", 20), config.training, 0).steps()
+    (labelled,) = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=1024)
+
+    # the train split: all items but the last; its last answer needs no node for its end
+    shown = dataset.sequences.items_of(0)[:-1]
+    titles = sum(len(encoder.titles.of(item)) + 1 for item in shown)
+    assert len(labelled.forest) == len(encoder.prompt.head) + titles - 1
+    assert (np.diff(labelled.forest.depth) == 1).all()
+    learned = sum(len(encoder.titles.of(item)) + 1 for item in shown[dataset.min_history :])
+    assert labelled.num_labels == learned
+    assert (labelled.counts == 1).all()
+
+
+def test_labels_that_several_examples_share_count_several_times():
+    def path(*keys):
+        return np.array(keys, dtype=np.int64)
+
+    # two examples ask for 7 after 1 2, one for 8; the two continue differently
+    rows = [Row(path(1, 2, 7), path(7, 3)), Row(path(1, 2, 7), path(7, 4)), Row(path(1, 2, 8), path(8, 3))]
+    labelled = label_rows(rows)
+    assert labelled.forest.keys.tolist() == [1, 2, 7, 8]
+    assert labelled.nodes.tolist() == [1, 2, 3]
+    asked = sorted(zip(labelled.nodes[labelled.rows], labelled.tokens, labelled.counts, strict=True))
+    assert asked == [(1, 7, 2), (1, 8, 1), (2, 3, 1), (2, 4, 1), (3, 3, 1)]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(1, 4)), min_size=1, max_size=12),
+    st.integers(1, 30),
+)
+def test_splitting_keeps_every_row_once_and_in_order(shapes, max_nodes):
+    rows = [
+        Row(np.array(keys, dtype=np.int64), np.zeros(min(labels, len(keys)), dtype=np.int64)) for keys, labels in shapes
+    ]
+    parts = split_rows(rows, max_nodes)
+    assert [row for part, _ in parts for row in part] == rows
+    for part, size in parts:
+        assert size == len(label_rows(part).forest)
+        assert size <= max_nodes or len(part) == 1
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=7), min_size=1, max_size=10))
+def test_labels_of_a_forest_are_the_labels_of_its_rows(answers):
+    """Every row ends in its answer; walking up from each label's node must give a row's prefix."""
+    rows = [Row(np.array(keys[:-1], dtype=np.int64), np.array(keys[1:], dtype=np.int64)) for keys in answers]
+    labelled = label_rows(rows)
+    forest = labelled.forest
+    found = []
+    for row, token, count in zip(labelled.rows, labelled.tokens, labelled.counts, strict=True):
+        prefix, node = [], int(labelled.nodes[row])
+        while node >= 0:
+            prefix.insert(0, int(forest.keys[node]))
+            node = int(forest.parent[node])
+        found += [(*prefix, int(token))] * int(count)
+    assert sorted(found) == sorted(tuple(keys[:stop]) for keys in answers for stop in range(2, len(keys) + 1))
+
+
+def test_cross_entropy_is_the_surprise_in_nats():
+    labelled = label_rows([Row(np.array([1]), np.array([0])), Row(np.array([1]), np.array([1]))])
+    logits = torch.log(torch.tensor([[0.25, 0.5, 0.25]]))
+    assert float(summed_cross_entropy(logits, labelled)) == pytest.approx(np.log(4) + np.log(2))
+
+
+def test_titles_of_a_prompt_without_tail_still_have_a_node_before_them():
+    """The first answer token hangs under the prompt's last position, whatever that is."""
+    titles = TitleTokens(np.array([5, 6], dtype=np.int64), np.array([0, 1, 2], dtype=np.int64))
+    prompt = Prompt(np.array([9], dtype=np.int64), np.empty(0, dtype=np.int64), 10, 10)
+    encoder = PathEncoder(prompt, titles, 20)
+    dataset = make_dataset(num_users=1)
+    history = dataset.history(dataset.examples("train", 1)[0])
+    answer = encoder.answer_path(1)
+    layout = make_planners(make_config(("item-mean", {})))[0].plan(history)
+    labelled = label_rows([Row(np.concatenate([encoder.prompt_path(history, layout), answer[:-1]]), answer)])
+    assert labelled.tokens.tolist() == [6, 10]
+    assert labelled.forest.keys.tolist() == [9, 20 + int(history.items[0]), 10, 6]
+    assert labelled.nodes.tolist() == [2, 3]

@@ -1,0 +1,90 @@
+"""A data set and a run small enough to train in a second: shared by the tests here and the processes they kill."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchrec.config import PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.data.catalog import Catalog
+from patchrec.data.histories import Dataset, Sequences
+from patchrec.model.backbone import Backbone
+from patchrec.strategy import Planner
+from patchrec.training.loop import TrainingResult, train
+from patchrec_strategies import patchrec_strategies
+
+# Titles that share beginnings, one inside another, and two items of one title.
+TITLES = ("Alien", "Aliens", "Alien 3", "Heat", "Heat", "Up", "Ran", "Ronin", "Big", "Big Fish", "It", "Jaws")
+
+STRATEGIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("vanilla", {}),
+    ("item-mean", {}),
+    ("session-by-count", {"L": 2}),
+    ("session-by-time-window", {"window": "1d"}),
+    ("pft-i", {"M": 2}),
+    ("pft-s", {"L": 2}),
+    ("dropout", {"M": 2}),
+    ("patch-pretraining", {}),
+)
+
+
+def make_dataset(num_users: int = 5, shortest: int = 5, longest: int = 14, seed: int = 0) -> Dataset:
+    random = np.random.default_rng(seed)
+    lengths = random.integers(shortest, longest + 1, num_users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    total = int(offsets[-1])
+    sequences = Sequences(
+        tuple(f"u{user}" for user in range(num_users)),
+        offsets,
+        random.integers(0, len(TITLES), total).astype(np.int64),
+        (1_000_000_000 + np.cumsum(random.integers(0, 60_000, total))).astype(np.int64),
+        (lengths - 1).astype(np.int64),
+        lengths.astype(np.int64),
+    )
+    catalog = Catalog(tuple(f"i{item}" for item in range(len(TITLES))), TITLES)
+    return Dataset("tiny", catalog, sequences, min_history=2, noun="movie", verb="watched")
+
+
+def make_config(
+    *strategies: tuple[str, dict[str, Any]],
+    prompt: PromptConfig | None = None,
+    training: TrainingConfig | None = None,
+    stage: str = "finetune",
+    seed: int = 0,
+) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "stage": stage,
+            "dataset": "tiny",
+            "backbone": "tiny-random",
+            "strategies": [StrategyConfig(name=name, options=options) for name, options in strategies],
+            "prompt": prompt or PromptConfig(form="continuation", noun="movie", verb="watched", K=8),
+            "training": training or TrainingConfig(batch_size=8, epochs=2, learning_rate=3e-3),
+            "seed": seed,
+        }
+    )
+
+
+def make_planners(config: RunConfig) -> list[Planner]:
+    known = {strategy.name: strategy for strategy in patchrec_strategies()}
+    return [known[entry.name].bind(entry.options) for entry in config.strategies]
+
+
+def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, *, resume: bool) -> TrainingResult:
+    """Train and append every loss row to a file of JSON lines."""
+
+    def log(row: Any) -> None:
+        with losses.open("a") as stream:
+            stream.write(json.dumps({key: value for key, value in asdict(row).items() if key != "seconds"}) + "\n")
+
+    return train(
+        config,
+        make_dataset(),
+        Backbone.load(backbone, name="tiny-random", device="cpu"),
+        make_planners(config),
+        folder=folder,
+        log=log,
+        resume=resume,
+    )
