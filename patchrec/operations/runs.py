@@ -1,0 +1,240 @@
+"""Runs: list, show, compare, remove. Reads stored rows; no model runs here."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from patchrec.config import SplitName
+from patchrec.errors import NotFoundError, UsageError, unknown
+from patchrec.evaluation.compare import shared_targets, target_key
+from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
+from patchrec.evaluation.significance import few_users_note, holm, paired
+from patchrec.reporting import SILENT, Reporter
+from patchrec.store import Store
+from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.runs import Run, as_json
+
+COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "prompt")}
+
+
+def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
+    """Every run, newest first, with what a listing shows."""
+    keys = ("name", "stage", "label", "status", "dataset", "backbone", "parent", "seed", "created_at", "finished_at")
+    with Store.open(home) as store:
+        return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
+
+
+def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
+    """Everything kept of a run: configuration, versions, fingerprints, losses, checkpoints, evaluations.
+
+    Raises:
+        NotFoundError: No such run.
+    """
+    with Store.open(home) as store:
+        run = store.runs.get(name)
+        evaluations = [
+            asdict(evaluation) | {"metrics": [asdict(row) for row in store.evaluations.metrics(evaluation.id)]}
+            for evaluation in store.evaluations.all(run.name)
+        ]
+        return as_json(run) | {
+            "losses": [asdict(row) for row in store.runs.losses(run.name)],
+            "checkpoints": [
+                {"step": saved.step, "path": str(saved.path)} for saved in store.runs.checkpoints(run.name)
+            ],
+            "evaluations": evaluations,
+        }
+
+
+def remove_run(name: str, *, home: Path | None = None) -> str:
+    """Remove a run with its evaluations and checkpoints, and return its whole name.
+
+    Raises:
+        NotFoundError: No such run.
+        UsageError: It is running, or another run started from it.
+    """
+    with Store.open(home) as store:
+        whole = store.runs.get(name).name
+        store.runs.remove(whole)
+        return whole
+
+
+def compare_runs(
+    names: Sequence[str] = (),
+    *,
+    metric: str = "mrr",
+    split: SplitName = "test",
+    data: str | None = None,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Put the newest evaluations of runs side by side, on one data set and the same targets.
+
+    Args:
+        names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
+            first.
+        metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
+        split: Whose targets.
+        data: Data set, where no run is named.
+        home: Folder of the store.
+        report: Where picks are told.
+
+    Returns:
+        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each, with
+        metrics, paired difference, compression ratios and cost) and `notes`.
+
+    Raises:
+        NotFoundError: No such run, or one without an evaluation.
+        UsageError: The runs are of different data sets or ranked different targets.
+    """
+    with Store.open(home) as store:
+        chosen = _named(store, names, split) if names else _all_evaluated(store, split, data, report)
+        metrics = {run.name: store.evaluations.metrics(found.id) for run, found in chosen}
+        rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
+    notes: list[str] = []
+    if names:
+        _refuse_other_targets(rankings)
+    else:
+        chosen, left_out = _largest_group(chosen, rankings)
+        notes += [f"{name} is left out: it ranked other targets ({len(rankings[name])})" for name in left_out]
+        chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
+    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
+    known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
+    if metric not in known:
+        raise UsageError(unknown("metric", metric, known))
+    scores = {found.score for _, found in chosen}
+    if len(scores) > 1:
+        notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
+    num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
+    few = few_users_note(num_users)
+    return {
+        "dataset": chosen[0][0].dataset,
+        "split": split,
+        "num_targets": len(rankings[chosen[0][0].name]),
+        "num_users": num_users,
+        "metrics": known,
+        "metric": metric,
+        "reference": chosen[0][0].name,
+        "rows": [
+            _row(run, found, metrics[run.name], difference)
+            for (run, found), difference in zip(chosen, _differences(chosen, rankings, metric), strict=True)
+        ],
+        "notes": notes + ([few] if few else []),
+    }
+
+
+Evaluated = tuple[Run, Evaluation]
+
+
+def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
+    """The newest evaluation of each run named."""
+    chosen = []
+    for name in names:
+        run = store.runs.get(name)
+        found = store.evaluations.newest(run.name, split)
+        if found is None:
+            raise NotFoundError(
+                f"run {run.name!r} has no evaluation on the {split} split; evaluate it: `patchrec eval {run.name} --split {split}`"
+            )
+        chosen.append((run, found))
+    datasets = {run.name: run.dataset for run, _ in chosen}
+    if len(set(datasets.values())) > 1:
+        shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
+        raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
+    return list({run.name: (run, found) for run, found in chosen}.values())
+
+
+def _all_evaluated(store: Store, split: SplitName, data: str | None, report: Reporter) -> list[Evaluated]:
+    """The newest evaluation of every run of a data set that has one."""
+    dataset, picked = store.datasets.resolve(data)
+    if picked:
+        report.picked("data", dataset, "the one in use" if store.datasets.current() else "the only one")
+    found = [
+        (run, newest)
+        for run in store.runs.all()
+        if run.dataset == dataset and (newest := store.evaluations.newest(run.name, split)) is not None
+    ]
+    if not found:
+        raise NotFoundError(
+            f"no run on {dataset!r} is evaluated on the {split} split yet; evaluate one: `patchrec eval`"
+        )
+    return found
+
+
+def _refuse_other_targets(rankings: dict[str, list[RankingRow]]) -> None:
+    targets = {name: {target_key(row) for row in rows} for name, rows in rankings.items()}
+    first, *others = targets
+    for other in others:
+        if targets[other] != targets[first]:
+            shared = len(targets[first] & targets[other])
+            raise UsageError(
+                f"runs {first!r} and {other!r} ranked different targets ({len(targets[first])} and {len(targets[other])}, "
+                f"{shared} shared); evaluate both with the same --limit"
+            )
+
+
+def _largest_group(chosen: list[Evaluated], rankings: dict[str, list[RankingRow]]) -> tuple[list[Evaluated], list[str]]:
+    """The most runs that ranked the same targets (of equal groups, the one with more targets); names of the others."""
+    groups: dict[frozenset[Any], list[Evaluated]] = defaultdict(list)
+    for run, found in chosen:
+        groups[frozenset(target_key(row) for row in rankings[run.name])].append((run, found))
+    best = max(groups, key=lambda targets: (len(groups[targets]), len(targets)))
+    kept = {run.name for run, _ in groups[best]}
+    return groups[best], [run.name for run, _ in chosen if run.name not in kept]
+
+
+def _differences(
+    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str
+) -> list[dict[str, float] | None]:
+    """Each run minus the reference on the same targets, with Holm's correction over all; None for the reference.
+
+    Also None where the metric is the log-probability and the scores differ: those do not compare.
+    """
+    (reference, evaluation), *others = chosen
+    users = _user_numbers(rankings[reference.name])
+    base = _target_metric(rankings[reference.name], metric)
+    found = [
+        None
+        if metric == LOG_PROB and other.score != evaluation.score
+        else asdict(paired(_target_metric(rankings[run.name], metric), base, users))
+        for run, other in others
+    ]
+    corrected = iter(holm([difference["p_value"] for difference in found if difference]))
+    return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
+
+
+def _target_metric(rows: list[RankingRow], metric: str) -> Any:
+    """(B,) value of each target under a metric in its default view."""
+    _, _, k = metric.partition("@")
+    level, seen = LOG_PROB_VIEW if metric == LOG_PROB else ("item", "dropped")
+    return target_values(rows, level, seen, (int(k),) if k else ())[metric]
+
+
+def _user_numbers(rows: list[RankingRow]) -> Any:
+    """(B,) a number for the user of each target."""
+    import numpy as np
+
+    return np.unique([row.user_id for row in rows], return_inverse=True)[1]
+
+
+def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict[str, float] | None) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "label": run.label,
+        "backbone": run.backbone,
+        "evaluation": found.id,
+        "evaluated_at": found.created_at,
+        "score": found.score,
+        "metrics": [asdict(row) for row in metrics],
+        "difference": difference,
+        "compression": {name: found.cost.get(key) for name, key in COMPRESSION.items()},
+        "tokens_per_target": found.cost.get("tokens_per_target"),
+        "seconds_per_target": found.cost.get("seconds_per_target"),
+    }
+
+
+def _value(metrics: list[MetricRow], name: str) -> float | None:
+    """A metric in its default view."""
+    view = LOG_PROB_VIEW if name == LOG_PROB else ("item", "dropped")
+    return next((row.value for row in metrics if row.name == name and (row.level, row.seen) == view), None)

@@ -1,0 +1,244 @@
+"""Strategies: list, show, preview. A preview needs no data and no model; a user brings data, a backbone the prompt."""
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from patchrec import plugins
+from patchrec.errors import UsageError
+from patchrec.history import History
+from patchrec.reporting import SILENT, Reporter
+from patchrec.strategy import Strategy
+
+if TYPE_CHECKING:
+    from patchrec.data.histories import Dataset
+
+DAY = 86_400
+
+
+def list_strategies() -> dict[str, Any]:
+    """Every strategy, and what is wrong with plugins that did not load whole."""
+    return {
+        "strategies": [_describe(strategy) for strategy in plugins.strategies().values()],
+        "problems": [{"plugin": problem.plugin, "message": problem.message} for problem in plugins.problems()],
+    }
+
+
+def show_strategy(name: str) -> dict[str, Any]:
+    """One strategy with its options.
+
+    Raises:
+        NotFoundError: No such strategy.
+    """
+    return _describe(plugins.find_strategy(name))
+
+
+def describe_options(strategy: Strategy) -> list[dict[str, Any]]:
+    """The options of a strategy: name, type in words, default (null where there is none), whether required, help."""
+    return [
+        {
+            "name": name,
+            "type": _type_name(field.annotation),
+            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            "required": field.is_required(),
+            "help": field.description or "",
+        }
+        for name, field in strategy.options.model_fields.items()
+    ]
+
+
+def _describe(strategy: Strategy) -> dict[str, Any]:
+    origin = next(plugin for plugin in plugins.plugins() if strategy.name in plugin.strategies)
+    return {
+        "name": strategy.name,
+        "summary": strategy.summary,
+        "plugin": origin.name,
+        "package": origin.package,
+        "version": origin.version,
+        "options": describe_options(strategy),
+    }
+
+
+def _type_name(annotation: Any) -> str:
+    """An annotation as a reader of help wants it: `int`, `text`, `newest|anchored`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _type_name(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return "|".join(_type_name(part) for part in get_args(annotation) if part is not NoneType)
+    if origin is Literal:
+        return "|".join(str(choice) for choice in get_args(annotation))
+    names = {str: "text", bool: "yes|no"}
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def preview(
+    strategy: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    user: str | None = None,
+    length: int | None = None,
+    data: str | None = None,
+    backbone: str | None = None,
+    run: str | None = None,
+    prompt: str | None = None,
+    windows: str | None = None,
+    K: int | None = None,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Lay out the history of a user, or a made-up one, and show what a model reads of it.
+
+    Args:
+        strategy: Name of the strategy.
+        options: Its option values.
+        user: A user id of the data set; the history is all that the user did, cut to its window.
+        length: Items of a made-up history, one a day.
+        data: Data set of the user.
+        backbone: Also give the inputs of this model, under its default prompt or the one named.
+        run: Take strategy, data set, prompt and model from this run instead.
+        prompt: Form of the prompt.
+        windows: How the history is cut; default: the backbone's, else the newest K.
+        K: Items kept; default 100.
+        home: Folder of the store.
+        report: Where picks and progress are told.
+
+    Returns:
+        `strategy`, `options`, `label`, `user`, `history` (item ids), `start` (position of the first in the user's
+        whole sequence), `num_units`, `spans` (`start`, `stop`, `grain` over history positions, titles for a user) and,
+        with a model, `backbone`, `prompt` (its configuration), `positions` (for every input its `token_ids` and
+        `weights`) and `text` (the same with patches as markers).
+
+    Raises:
+        NotFoundError: No such strategy, data set, user, backbone or run.
+        UsageError: Wrong options, or not exactly one of user and length.
+    """
+    if (user is None) == (length is None):
+        raise UsageError("give one of --user ID (a user of the data set) and --length N (a made-up history)")
+    given = {"form": prompt, "windows": windows, "K": K}
+    with Store.open(home) as store:
+        if run is not None:
+            own = {"strategy": strategy, "options": options or None, "data": data, "backbone": backbone, **given}
+            planner, dataset, config, folder = _of_run(store, run, own, user, length, report)
+            backbone = str(store.runs.get(run).backbone)
+        elif strategy is None:
+            raise UsageError(
+                "which strategy? name one with --strategy, or a run with --run; see `patchrec strategies ls`"
+            )
+        else:
+            planner = plugins.find_strategy(strategy).bind(options)
+            dataset = _dataset(store, data, user, length, report)
+            config, folder = _prompt(store, dataset, backbone, given, report)
+    history = _history(dataset, user, config)
+    layout = planner.plan(history)
+    catalog, items = dataset.catalog, history.items.tolist()
+    shown: dict[str, Any] = {
+        "strategy": planner.strategy.name,
+        "options": planner.values,
+        "label": planner.label,
+        "user": user,
+        "history": [catalog.item_ids[item] for item in items],
+        "start": history.start,
+        "num_units": layout.num_units,
+        "spans": [
+            {"start": span.start, "stop": span.stop, "grain": str(span.grain)}
+            | ({"titles": [catalog.titles[item] for item in items[span.start : span.stop]]} if user else {})
+            for span in layout.spans
+        ],
+    }
+    if folder is not None:
+        shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json")}
+        shown |= _inputs(dataset, history, layout, config, folder)
+    return shown
+
+
+def _dataset(store: Store, data: str | None, user: str | None, length: int | None, report: Reporter) -> "Dataset":
+    """The data set of a user, or one made up around a history of `length` items."""
+    from patchrec.operations.ready import pick_dataset
+
+    if user is None:
+        return _made_up(length or 0)
+    return store.datasets.load(pick_dataset(store, data, report))
+
+
+def _of_run(
+    store: Store, name: str, own: dict[str, Any], user: str | None, length: int | None, report: Reporter
+) -> "tuple[Planner, Dataset, PromptConfig, Path]":
+    """Strategy, data set, prompt and model folder of a run, which takes none of them from the command line."""
+    from patchrec.operations.ready import model_folder
+
+    for option, value in own.items():
+        if value is not None:
+            raise UsageError(f"--run has its own {option}; drop it, or name no run")
+    run = store.runs.get(name)
+    if not run.config.strategies:
+        raise UsageError(f"run {run.name} has no strategy to preview; choose another from `patchrec runs ls`")
+    dataset = store.datasets.load(run.dataset) if user is not None else _made_up(length or 0)
+    planner = plugins.plan_for(run.config.strategies[-1])
+    return planner, dataset, run.config.prompt, model_folder(store, run, report)
+
+
+def _prompt(
+    store: Store, dataset: "Dataset", backbone: str | None, given: dict[str, Any], report: Reporter
+) -> "tuple[PromptConfig, Path | None]":
+    """The prompt that a new run would have, and the model's folder where one is named."""
+    if backbone is None:
+        return PromptConfig(**{key: value for key, value in given.items() if value is not None}), None
+    from patchrec.operations.backbones import find_backbone
+    from patchrec.operations.defaults import prompt_defaults
+
+    config = prompt_defaults(dataset, backbone, None, given, report)
+    return config, find_backbone(store, backbone, report).folder
+
+
+def _history(dataset: "Dataset", user: str | None, config: PromptConfig) -> History:
+    """All that a user did (or the whole made-up history), cut to its window."""
+    from patchrec.data.histories import Example, window_start
+
+    index = 0 if user is None else dataset.user(user)
+    position = len(dataset.sequences.items_of(index))
+    return dataset.history(Example(index, window_start(position, config.K, config.windows), position))
+
+
+def _made_up(length: int) -> "Dataset":
+    """A data set of one user with `length` items, one a day."""
+    import numpy as np
+
+    from patchrec.data.catalog import Catalog
+    from patchrec.data.histories import Dataset, Sequences
+
+    numbers = tuple(str(number) for number in range(length))
+    items = np.arange(length, dtype=np.int64)
+    bounds = np.array([length], dtype=np.int64)
+    sequences = Sequences(("made-up",), np.array([0, length], dtype=np.int64), items, items * DAY, bounds, bounds)
+    return Dataset("made-up", Catalog(numbers, tuple(f"Item {number}" for number in numbers)), sequences)
+
+
+def _inputs(dataset: "Dataset", history: History, layout: Layout, config: PromptConfig, folder: Path) -> dict[str, Any]:
+    """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
+    from patchrec.model.tokenizer import load_tokenizer, make_encoder
+    from patchrec.operations.prompts import vocab_size
+
+    encoder = make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
+    keys = encoder.prompt_path(history, layout)
+    bags = encoder.bags(keys)
+    stops = [*bags.offsets[1:].tolist(), len(bags.token_ids)]
+    positions = [
+        {"token_ids": bags.token_ids[start:stop].tolist(), "weights": bags.weights[start:stop].tolist()}
+        for start, stop in zip(bags.offsets.tolist(), stops, strict=True)
+    ]
+    tokenizer = load_tokenizer(folder)
+    pieces = []
+    for is_token, run in groupby(keys.tolist(), key=lambda key: key < encoder.vocab_size):
+        if is_token:
+            pieces.append(str(tokenizer.decode(list(run))))
+        else:
+            pieces += [_marker([dataset.catalog.titles[item] for item in encoder.items_of(key)]) for key in run]
+    return {"positions": positions, "text": "".join(pieces)}
+
+
+def _marker(titles: list[str]) -> str:
+    """How a patch stands in the text of a prompt."""
+    return f"[item patch: {titles[0]}]" if len(titles) == 1 else f"[session patch: {' | '.join(titles)}]"

@@ -1,0 +1,180 @@
+"""The `patchrec` command: its groups in pipeline order, and the one place where an error becomes a line and a code."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from patchrec import __version__
+from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
+from patchrec_cli import backbones, data, demo, environment, evaluate, export, recommend, runs, strategies, train
+from patchrec_cli.command import Command, CommandGroup, command_group
+from patchrec_cli.display import print_error
+from patchrec_cli.parameters import Settings
+from patchrec_cli.strategy_options import StrategyCommand
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
+
+ORDER = [
+    "demo",
+    "data",
+    "pretrain",
+    "finetune",
+    "eval",
+    "recommend",
+    "runs",
+    "strategies",
+    "backbones",
+    "export",
+    "env",
+    "doctor",
+]
+
+
+class Pipeline(CommandGroup):
+    """The root: commands in the order in which they are used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Order groups and commands together."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
+app = command_group(
+    "patchrec", "Sequential recommendation with language models that read long histories as patches.", cls=Pipeline
+)
+app.command("demo", cls=Command)(demo.demo)
+app.add_typer(data.app)
+app.command("pretrain", cls=Command)(train.pretrain)
+app.command("finetune", cls=StrategyCommand)(train.finetune)
+app.command("eval", cls=StrategyCommand)(evaluate.evaluate)
+app.command("recommend", cls=Command)(recommend.recommend)
+app.add_typer(runs.app)
+app.add_typer(strategies.app)
+app.add_typer(backbones.app)
+app.command("export", cls=Command)(export.export)
+app.command("env", cls=Command)(environment.env)
+app.command("doctor", cls=Command)(environment.doctor)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"patchrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def settings(
+    ctx: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the store; default: PATCHREC_HOME, else ./.patchrec if it is there, else your data folder.",
+        ),
+    ] = None,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Load no third-party plugin, only the built-in strategies.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (also: PATCHREC_DEBUG=1).")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Set what holds for every command."""
+    ctx.obj = Settings(home=home)
+    if no_plugins:
+        os.environ["PATCHREC_PLUGINS"] = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: the boundary that turns every error into one line.
+
+    Args:
+        arguments: What follows `patchrec`; None reads the process's own arguments.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        outcome = get_command(app).main(given, prog_name="patchrec", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        if os.environ.get("PATCHREC_DEBUG") or "--debug" in given:
+            traceback.print_exception(error)
+        return explain(error)
+    if outcome == 130:
+        print_error("interrupted")
+    return outcome if isinstance(outcome, int) else 0
+
+
+def explain(error: BaseException) -> int:
+    """Print the one line that an error deserves and return its exit code."""
+    if is_closed_pipe(error):
+        # whoever read us has enough; nothing may be written on exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        print_error("interrupted")
+        return 130
+    if isinstance(error, PatchrecError):
+        print_error(str(error))
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
+        print_error(usage_message(error))
+        return UsageError.exit_code
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        print_error("out of memory; try a smaller --batch-size or backbone, or close other programs")
+        return OutOfResourcesError.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        print_error(f"{error.strerror}: {error.filename or 'while writing'}; free some space and try again")
+        return OutOfResourcesError.exit_code
+    if isinstance(error, OSError) and error.errno in DENIED and error.filename:
+        print_error(f"{error.strerror}: {error.filename!r}; check its permissions or name another with --home")
+        return 3
+    print_error(f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)")
+    return 1
+
+
+def is_closed_pipe(error: BaseException) -> bool:
+    """Whether the reader of our output went away (Typer turns that into an exit)."""
+    return isinstance(error, BrokenPipeError) or (
+        isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    )
+
+
+def usage_message(error: typer.TyperException) -> str:
+    """Word a wrong command line: what is wrong, the likely right spelling, where the choices stand."""
+    unknown_option = hasattr(error, "possibilities")
+    message = error.message if unknown_option else error.format_message().replace("Value error, ", "")
+    parts = [" ".join(message.split()).rstrip(".")]
+    close = getattr(error, "possibilities", None) or ()
+    before = get_close_matches(getattr(error, "option_name", ""), GLOBAL_OPTIONS, n=1) if unknown_option else []
+    if before and not close:
+        parts.append(f"did you mean {before[0]}, which goes before the command: `patchrec {before[0]} ...`?")
+    elif close:
+        parts.append("did you mean " + " or ".join(sorted(close)) + "?")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        parts.append(f"see `{context.command_path} --help`")
+    return "; ".join(parts)
+
+
+def script() -> None:
+    """Run as the installed `patchrec` script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

@@ -1,0 +1,205 @@
+"""`patchrec data`: add, list, show, choose, remove and export data sets."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from patchrec_cli.command import Command, command_group
+from patchrec_cli.display import Column, Output, print_fields, print_table
+from patchrec_cli.numbers import count
+from patchrec_cli.parameters import Json, Quiet, home_of
+
+app = command_group("data", "Add, list, show, choose, remove and export data sets.")
+FILES = "Own files"
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
+
+
+@app.command("add", cls=Command)
+def add(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="ml-100k, ml-1m or goodreads; any other name with --interactions.")
+    ],
+    from_path: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="Archive or folder to read instead of downloading.")
+    ] = None,
+    interactions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Interactions, one a line or row.", rich_help_panel=FILES),
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Items with their titles.", rich_help_panel=FILES)
+    ] = None,
+    file_format: Annotated[
+        Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
+        typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=FILES),
+    ] = None,
+    user_col: Annotated[
+        str | None, typer.Option(metavar="C", help="Column of user ids.", rich_help_panel=FILES)
+    ] = None,
+    item_col: Annotated[
+        str | None, typer.Option(metavar="C", help="Column of item ids, in both files.", rich_help_panel=FILES)
+    ] = None,
+    time_col: Annotated[
+        str | None, typer.Option(metavar="C", help="Column of timestamps.", rich_help_panel=FILES)
+    ] = None,
+    rating_col: Annotated[
+        str | None, typer.Option(metavar="C", help="Column of ratings.", rich_help_panel=FILES)
+    ] = None,
+    title_col: Annotated[str | None, typer.Option(metavar="C", help="Column of titles.", rich_help_panel=FILES)] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="temporal, leave-one-out or ratio; ml-100k and ml-1m keep the paper's rule.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    noun: Annotated[
+        str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".', rich_help_panel=FILES)
+    ] = None,
+    verb: Annotated[
+        str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".', rich_help_panel=FILES)
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out lines that cannot be read, and report each of them.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add a data set: a known one by name, or your own files.
+
+    Examples:
+        patchrec data add ml-100k
+        patchrec data add ml-1m --from ml-1m.zip
+        patchrec data add shop --interactions log.csv --items goods.csv --user-col customer
+    """
+    from patchrec.operations import datasets
+
+    output = Output(json, quiet)
+    columns = {"user": user_col, "item": item_col, "time": time_col, "rating": rating_col, "title": title_col}
+    summary = datasets.add_dataset(
+        name,
+        from_path=from_path,
+        interactions=interactions,
+        items=items,
+        columns={role: column for role, column in columns.items() if column is not None},
+        format=file_format,
+        split=split,
+        noun=noun,
+        verb=verb,
+        skip_bad=skip_bad,
+        home=home_of(ctx),
+        report=output.reporter,
+    )
+    if not output.emit({"dataset": summary}, [name]):
+        print_fields(dataset_fields(summary))
+    output.next_step("patchrec data show " + name, f"patchrec pretrain --data {name}")
+
+
+@app.command("ls", cls=Command)
+def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
+    """List the data sets; the one in use is marked."""
+    from patchrec.operations import datasets
+
+    output = Output(json, quiet)
+    rows = datasets.list_datasets(home=home_of(ctx))
+    if not output.emit({"datasets": rows}, [row["name"] for row in rows]) and rows:
+        shown = [
+            row
+            | {"mark": "*" if row["current"] else ""}
+            | {key: count(row["summary"][key]) for key in ("users", "items", "interactions")}
+            for row in rows
+        ]
+        columns = [
+            Column("", "mark"),
+            Column("name", "name"),
+            Column("users", "users", right=True),
+            Column("items", "items", right=True),
+            Column("interactions", "interactions", right=True),
+            Column("added", "created_at"),
+        ]
+        print_table(columns, shown)
+    if not rows:
+        output.next_step("patchrec data add ml-100k")
+
+
+@app.command("show", cls=Command)
+def show(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
+    """Show a data set: its source, licence, sizes and split."""
+    from patchrec.operations import datasets
+
+    output = Output(json, quiet)
+    shown = datasets.show_dataset(name, home=home_of(ctx))
+    if not output.emit({"dataset": shown}, [shown["name"]]):
+        print_fields(dataset_fields(shown))
+
+
+@app.command("use", cls=Command)
+def use(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
+    """Choose the data set that commands take without --data."""
+    from patchrec.operations import datasets
+
+    output = Output(json, quiet)
+    datasets.use_dataset(name, home=home_of(ctx))
+    if not output.emit({"current": name}, [name]):
+        print_fields({"in use": name})
+
+
+@app.command("rm", cls=Command)
+def rm(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
+    """Remove a data set. Runs that were trained on it stay."""
+    from patchrec.operations import datasets
+
+    output = Output(json, quiet)
+    datasets.remove_dataset(name, home=home_of(ctx))
+    if not output.emit({"removed": name}, [name]):
+        print_fields({"removed": name})
+
+
+@app.command("export", cls=Command)
+def export(
+    ctx: typer.Context,
+    name: Name,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which targets.")] = "test",
+    history_length: Annotated[
+        int, typer.Option("--K", metavar="N", min=1, help="Newest items kept in a history.")
+    ] = 100,
+    file_format: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON document a line.")] = "jsonl",
+) -> None:
+    """Print every target of a split with its history as JSON lines.
+
+    Each line has user_id, item_id, timestamp (unix seconds, null without times), position (of the target in the
+    user's whole sequence, from 0) and history (item ids, oldest first).
+    """
+    from patchrec.operations import datasets
+
+    for row in datasets.export_dataset(name, split=split, K=history_length, home=home_of(ctx)):
+        sys.stdout.write(dump(row) + "\n")
+
+
+def dump(row: dict[str, Any]) -> str:
+    """One JSON document on one line, ASCII only."""
+    return json.dumps(row, separators=(",", ":"))
+
+
+def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
+    """The fields of a data set as people read them."""
+    summary = shown["summary"]
+    targets = ", ".join(f"{split} {count(part['targets'])}" for split, part in summary["splits"].items())
+    return {
+        "name": shown["name"] + (" (in use)" if shown["current"] else ""),
+        "source": shown["source"],
+        "licence": shown["licence"],
+        "users": count(summary["users"]),
+        "items": f"{count(summary['items'])}, {count(summary['items_used'])} of them used",
+        "titles": count(summary["titles"]),
+        "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
+        "targets": f"{targets}; after {shown['min_history']} items or more",
+        "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items()),
+        "words": f"{shown['noun']}, {shown['verb']}",
+        "added": shown["created_at"],
+    }

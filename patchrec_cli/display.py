@@ -1,0 +1,140 @@
+"""What goes to the terminal: tables, fields, JSON, errors. Text from data passes `clean` and is never read as markup.
+
+Results go to stdout, everything else to stderr. rich is imported only when a table is drawn.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrec.reporting import SILENT, Reporter
+
+SCHEMA = 1
+WIDTH = 80
+
+# Control characters (C0, DEL, C1), line separators, bidirectional overrides and isolates, lone surrogates.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: object) -> str:
+    """Make text from data safe to show on one line: white space becomes a blank, control characters go."""
+    return UNSAFE.sub(lambda found: " " if found.group() in "\t\n\r\v\f\u2028\u2029" else "", str(text))
+
+
+def plain(result: Any) -> Any:
+    """Turn a result (dataclass, pydantic model, path or container of them) into JSON data."""
+    if hasattr(result, "model_dump"):
+        return result.model_dump(mode="json")
+    if is_dataclass(result) and not isinstance(result, type):
+        return plain(asdict(result))
+    if isinstance(result, Mapping):
+        return {str(key): plain(item) for key, item in result.items()}
+    if isinstance(result, list | tuple):
+        return [plain(item) for item in result]
+    if hasattr(result, "tolist"):  # NumPy arrays and scalars
+        return result.tolist()
+    return str(result) if isinstance(result, Path) else result
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        heading: Its title.
+        key: What of a row it shows.
+        right: Whether it is aligned to the right, as numbers are.
+    """
+
+    heading: str
+    key: str
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How one command prints: for people, as JSON, or quietly (only the essential, one a line)."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    @property
+    def reporter(self) -> Reporter:
+        """Where the operation reports notes and progress to."""
+        if self.quiet:
+            return SILENT
+        from patchrec_cli.progress import TerminalReporter
+
+        return TerminalReporter()
+
+    def emit(self, payload: Mapping[str, Any], essential: Iterable[object]) -> bool:
+        """Print JSON or the quiet lines if either was asked for.
+
+        Returns:
+            Whether everything is said: False means the caller draws for people.
+        """
+        if self.as_json:
+            print_json({"schema": SCHEMA, **payload})
+        elif self.quiet:
+            print_lines(essential)
+        return self.as_json or self.quiet
+
+    def next_step(self, *commands: str) -> None:
+        """Suggest how to go on, on stderr."""
+        if not self.quiet and not self.as_json:
+            for command in commands:
+                print_note(f"next: {command}")
+
+
+def print_json(payload: Any) -> None:
+    """Print one JSON document, ASCII only: exact, and free of control characters; indented on a terminal."""
+    indent = 2 if sys.stdout.isatty() else None
+    print_lines([json.dumps(plain(payload), indent=indent)])
+
+
+def print_lines(lines: Iterable[object]) -> None:
+    """Print lines to stdout, each safe to show."""
+    for line in lines:
+        sys.stdout.write("\n".join(clean(part) for part in str(line).split("\n")) + "\n")
+
+
+def print_note(message: str) -> None:
+    """Print one line to stderr."""
+    sys.stderr.write(clean(message) + "\n")
+    sys.stderr.flush()
+
+
+def print_error(message: str) -> None:
+    """Print the one line of an error to stderr."""
+    print_note(f"error: {message}")
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values in two columns; a field without a value is left out."""
+    shown = {name: value for name, value in fields.items() if value is not None and value != ""}
+    print_table([Column("", "name"), Column("", "value")], [{"name": n, "value": v} for n, v in shown.items()])
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, object]], *, title: str = "") -> None:
+    """Print a table that fits the terminal (80 columns where there is none); long cells wrap, nothing is cut."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(column.heading for column in columns))
+    for column in columns:
+        table.add_column(Text(column.heading), justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        cells = (row.get(column.key) for column in columns)
+        table.add_row(*(Text("-" if cell is None else clean(cell)) for cell in cells))
+    if title:
+        print_lines([title])
+    with console.capture() as drawn:
+        console.print(table)
+    sys.stdout.write("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")

@@ -1,0 +1,127 @@
+"""`patchrec eval`: metrics of a run or a baseline on held-out targets."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from patchrec.errors import UsageError
+from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.parameters import Backbone, Data, Json, Quiet, home_of
+from patchrec_cli.strategy_options import option_values
+
+
+def cutoffs(text: str) -> tuple[int, ...]:
+    """Read "10,20" as the cutoffs of hr@k and ndcg@k.
+
+    Raises:
+        UsageError: Not a list of positive whole numbers.
+    """
+    try:
+        ks = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        ks = ()
+    if not ks or ks[0] < 1:
+        raise UsageError(f"--k takes positive numbers with commas between them, such as 10,20; got {text!r}")
+    return ks
+
+
+def evaluate(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
+    split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Which targets.")] = "test",
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N targets.")] = None,
+    k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
+    baseline: Annotated[
+        Literal["popularity", "untrained"] | None,
+        typer.Option("--baseline", help="Evaluate a baseline instead of a run."),
+    ] = None,
+    data: Data = None,
+    backbone: Backbone = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", metavar="NAME", help="Strategy of the untrained baseline.")
+    ] = None,
+    score: Annotated[
+        Literal["catalog", "joint"] | None, typer.Option("--score", help="Score; default: the run's.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rank the catalog for held-out targets and report metrics.
+
+    Examples:
+        patchrec eval
+        patchrec eval pft-s-1 --split validation --limit 200
+        patchrec eval --baseline popularity
+        patchrec eval --baseline untrained --strategy pft-s --L 5
+    """
+    from patchrec.operations import evaluate as operations
+
+    output = Output(json, quiet)
+    result = plain(
+        operations.evaluate(
+            run,
+            split=split,
+            limit=limit,
+            ks=cutoffs(k),
+            baseline=baseline,
+            data=data,
+            backbone=backbone,
+            strategy=strategy,
+            options=option_values(ctx, strategy),
+            score=score,
+            home=home_of(ctx),
+            report=output.reporter,
+        )
+    )
+    show_evaluation(result, output)
+    output.next_step("patchrec runs compare", f"patchrec recommend --user ID --run {result['run']}")
+
+
+def show_evaluation(result: dict[str, Any], output: Output) -> None:
+    """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept."""
+    metrics = result["metrics"]
+    lines = [f"{row['name']} {row['level']} {row['seen']} {row['value']}" for row in metrics]
+    if output.emit(result, lines):
+        return
+    print_fields(
+        {
+            "run": f"{result['run']} ({result['label']})" if result.get("label") else result["run"],
+            "split": f"{result['split']}: {count(result['num_targets'])} targets of {count(result['num_users'])} users",
+            "score": result["score"],
+        }
+    )
+    print_table(metric_columns(metrics), metric_rows(metrics))
+    cost = result.get("cost") or {}
+    print_fields(
+        {
+            "compression": ", ".join(
+                f"{name} {cost[key]:.2f}" for name, key in COMPRESSION.items() if cost.get(key) is not None
+            ),
+            "tokens/target": f"{cost['tokens_per_target']:.1f}" if cost.get("tokens_per_target") else None,
+            "time/target": duration(cost.get("seconds_per_target")),
+        }
+    )
+
+
+COMPRESSION = {"paper": "compression_paper", "history": "compression_history", "prompt": "compression_prompt"}
+VIEWS = (("item", "dropped"), ("item", "kept"), ("title", "dropped"), ("title", "kept"))
+
+
+def metric_columns(metrics: list[dict[str, Any]]) -> list[Column]:
+    """A column for the metric and one for each view of it that was computed."""
+    present = {(row["level"], row["seen"]) for row in metrics}
+    views = [view for view in VIEWS if view in present]
+    return [
+        Column("metric", "name"),
+        *(Column(f"{level}s, seen {seen}", f"{level} {seen}", right=True) for level, seen in views),
+    ]
+
+
+def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """A row for each metric with its value and interval in every view."""
+    rows: dict[str, dict[str, object]] = {}
+    for row in metrics:
+        cell = value(row["value"], row["low"], row["high"])
+        rows.setdefault(row["name"], {"name": row["name"]})[f"{row['level']} {row['seen']}"] = cell
+    return list(rows.values())

@@ -1,0 +1,40 @@
+"""Numbers as people read them: counts, durations, values with their intervals. No terminal, no data."""
+
+UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def count(number: float | None) -> str:
+    """1682 -> "1,682"; None -> "-"."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def value(number: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A value with three decimals and its interval where there is one: "0.104 [0.061, 0.150]"."""
+    if number is None:
+        return "-"
+    if low is None or high is None:
+        return f"{number:.3f}"
+    return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the two units that matter: "840 ms", "4.2 s", "3 min 05 s", "2 h 10 min"."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    for size, name, part, part_name in UNITS:
+        if seconds >= size:
+            whole, rest = divmod(round(seconds / part) * part, size)
+            return f"{whole:.0f} {name} {rest // part:02.0f} {part_name}"
+    return f"{seconds:.1f} s"
+
+
+def rate(amount: float, seconds: float) -> str:
+    """How much a second: "412", "4.2"; "-" before any time has passed."""
+    if seconds <= 0:
+        return "-"
+    speed = amount / seconds
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"

@@ -1,0 +1,213 @@
+"""`patchrec runs`: list, show, compare and remove runs."""
+
+from typing import Annotated, Any
+
+import typer
+
+from patchrec_cli.command import Command, command_group
+from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
+from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.parameters import Json, Quiet, home_of
+
+app = command_group("runs", "List, show, compare and remove runs.")
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
+
+
+@app.command("ls", cls=Command)
+def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
+    """List the runs, newest first."""
+    from patchrec.operations import runs
+
+    output = Output(json, quiet)
+    rows = runs.list_runs(home=home_of(ctx))
+    if not output.emit({"runs": rows}, [row["name"] for row in rows]) and rows:
+        columns = [
+            Column("run", "name"),
+            Column("status", "status"),
+            Column("data", "dataset"),
+            Column("backbone", "backbone"),
+            Column("strategy", "label"),
+            Column("parent", "parent"),
+            Column("started", "created_at"),
+        ]
+        print_table(columns, rows)
+    if rows:
+        output.next_step(f"patchrec runs show {rows[0]['name']}")
+    else:
+        output.next_step("patchrec pretrain", "patchrec finetune --strategy pft-s --L 5")
+
+
+@app.command("show", cls=Command)
+def show(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
+    """Show all that is kept of a run."""
+    from patchrec.operations import runs
+
+    output = Output(json, quiet)
+    shown = runs.show_run(run, home=home_of(ctx))
+    if output.emit({"run": shown}, [shown["name"]]):
+        return
+    print_fields(run_fields(shown))
+    if shown["evaluations"]:
+        columns = [
+            Column("split", "split"),
+            Column("score", "score"),
+            Column("targets", "num_targets", right=True),
+            Column("metric", "name"),
+            Column("value [95 % interval]", "value", right=True),
+        ]
+        print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
+    if shown["status"] in ("lost", "failed") and shown["checkpoints"]:
+        command = "pretrain" if shown["stage"] == "pretrain" else "finetune"
+        output.next_step(f"patchrec {command} --resume {shown['name']}")
+    elif shown["status"] == "done" and not shown["evaluations"]:
+        output.next_step(f"patchrec eval {shown['name']}")
+
+
+@app.command("compare", cls=Command)
+def compare(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as mrr or ndcg@10.")
+    ] = "mrr",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare evaluated runs on the targets that they share.
+
+    Intervals and paired differences resample users. The first run is the reference.
+
+    Examples:
+        patchrec runs compare
+        patchrec runs compare pft-s-1 pft-i-1 --metric ndcg@10
+    """
+    from patchrec.operations import runs
+
+    output = Output(json, quiet)
+    table = runs.compare_runs(names or [], metric=metric, home=home_of(ctx), report=output.reporter)
+    if output.emit(table, [row["run"] for row in table["rows"]]):
+        return
+    print_fields(
+        {
+            "data": table["dataset"],
+            "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
+        }
+    )
+    for title, columns, rows in comparison_tables(table):
+        print_table(columns, rows, title="\n" + title)
+    for note in table["notes"]:
+        print_note(f"note: {note}")
+
+
+@app.command("rm", cls=Command)
+def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
+    """Remove a run with its evaluations and checkpoints."""
+    from patchrec.operations import runs
+
+    output = Output(json, quiet)
+    name = runs.remove_run(run, home=home_of(ctx))
+    if not output.emit({"removed": name}, [name]):
+        print_fields({"removed": name})
+
+
+def run_fields(shown: dict[str, Any]) -> dict[str, object]:
+    """The fields of a run as people read them."""
+    training = shown["config"].get("training") or {}
+    prompt = shown["config"].get("prompt") or {}
+    losses = shown["losses"]
+    return {
+        "run": shown["name"],
+        "stage": shown["stage"],
+        "strategy": shown["label"],
+        "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
+        "data": shown["dataset"],
+        "backbone": shown["backbone"],
+        "parent": shown["parent"],
+        "seed": shown["seed"],
+        "started": shown["created_at"],
+        "finished": shown["finished_at"],
+        "steps": count(losses[-1]["step"]) if losses else None,
+        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])}" if losses else None,
+        "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
+        "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
+        "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
+        "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
+        "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
+    }
+
+
+def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
+    """One row for each item metric with seen items dropped, the default view."""
+    return [
+        {
+            "split": evaluation["split"],
+            "score": evaluation["score"],
+            "num_targets": count(evaluation["num_targets"]),
+            "name": row["name"],
+            "value": value(row["value"], row["low"], row["high"]),
+        }
+        for row in evaluation["metrics"]
+        if (row["level"], row["seen"]) == ("item", "dropped")
+    ]
+
+
+def comparison_tables(table: dict[str, Any]) -> list[tuple[str, list[Column], list[dict[str, object]]]]:
+    """The tables of a comparison: metrics under both rules for seen items, differences, cost."""
+    tables = []
+    for seen in ("dropped", "kept"):
+        columns = [Column("run", "run"), *(Column(name, name, right=True) for name in table["metrics"])]
+        rows = [
+            {"run": row["run"]}
+            | {
+                entry["name"]: value(entry["value"], entry["low"], entry["high"]).replace(" [", "\n[")
+                for entry in row["metrics"]
+                if (entry["level"], entry["seen"]) == ("item", seen)
+            }
+            for row in table["rows"]
+        ]
+        tables.append((f"items, seen items {seen} (95 % interval)", columns, rows))
+    differences = [
+        {
+            "run": row["run"],
+            "difference": value(row["difference"]["difference"], row["difference"]["low"], row["difference"]["high"]),
+            "p": f"{row['difference']['p_value']:.4f}",
+        }
+        for row in table["rows"]
+        if row["difference"]
+    ]
+    if differences:
+        columns = [
+            Column("run", "run"),
+            Column(f"{table['metric']} - that of {table['reference']}", "difference", right=True),
+            Column("p", "p", right=True),
+        ]
+        tables.append(("paired difference on the same targets, seen items dropped", columns, differences))
+    columns = [
+        Column("run", "run"),
+        Column("strategy", "label"),
+        *(Column(f"x {name}", name, right=True) for name in ("paper", "history", "prompt")),
+        Column("tokens/target", "tokens", right=True),
+        Column("time/target", "time", right=True),
+    ]
+    tables.append(("compression ratio and cost", columns, [cost_row(row) for row in table["rows"]]))
+    return tables
+
+
+def cost_row(row: dict[str, Any]) -> dict[str, object]:
+    """What a target cost one run."""
+    ratios = {name: value_or_none(row["compression"].get(name)) for name in ("paper", "history", "prompt")}
+    tokens = row["tokens_per_target"]
+    return {
+        "run": row["run"],
+        "label": row["label"],
+        **ratios,
+        "tokens": None if tokens is None else f"{tokens:,.1f}",
+        "time": duration(row["seconds_per_target"]),
+    }
+
+
+def value_or_none(ratio: float | None) -> str | None:
+    """A ratio with two decimals, or None."""
+    return None if ratio is None else f"{ratio:.2f}"
