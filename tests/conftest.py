@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("patchrec", deadline=None)  # a busy machine is no failure
+settings.load_profile("patchrec")
 
 
 @pytest.fixture(scope="session", autouse=True)
