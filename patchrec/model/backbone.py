@@ -147,10 +147,14 @@ class Backbone(nn.Module):
         states: Tensor = output.last_hidden_state[0]
         return states
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(n, V) logits in float32 of (n, D) hidden states."""
-        scores: Tensor = self.model.get_output_embeddings()(hidden)
-        return scores.float()
+    def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """(n, V) logits in float32 of (n, D) hidden states, or (n, m) of m tokens alone, computed in float32."""
+        head = self.model.get_output_embeddings()
+        if tokens is None:
+            scores: Tensor = head(hidden)
+            return scores.float()
+        bias = None if getattr(head, "bias", None) is None else head.bias[tokens].float()
+        return functional.linear(hidden.float(), head.weight[tokens].float(), bias)
 
     def forward(self, batch: ForestBatch, nodes: Tensor) -> Tensor:
         """(n, V) float32 logits at (n,) supervised nodes; nowhere else are any computed."""
@@ -180,10 +184,10 @@ class Backbone(nn.Module):
 
         batch = self.batch(encoder, forest)
         cache = DynamicCache()
+        above = torch.from_numpy(np.flatnonzero(prefix.forest.ancestors(node))).to(self.device)
         for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys, values, index)
-        above = torch.from_numpy(prefix.forest.ancestors(node)).to(self.device)
-        mask = torch.cat([above.expand(len(batch), -1), batch.mask()], dim=1)
+            cache.update(keys[:, :, above], values[:, :, above], index)
+        mask = functional.pad(batch.mask(), (len(above), 0), value=True)
         output = self.model.base_model(
             inputs_embeds=self.embed(batch)[None],
             attention_mask=mask[None, None],

@@ -1,0 +1,104 @@
+"""From scores of titles to stored rows: one ranking row for each target, one metric row for each metric and view.
+
+A view is a level (`item` or `title`) with a rule for items that the user had before (`dropped` or `kept`).
+"""
+
+from collections.abc import Sequence
+from math import isfinite, nan
+
+import numpy as np
+
+from patchrec.data.histories import Dataset, Example
+from patchrec.evaluation.metrics import rank_metrics
+from patchrec.evaluation.ranks import target_ranks
+from patchrec.evaluation.significance import bootstrap
+from patchrec.history import FloatArray, IntArray
+from patchrec.ranking.items import item_order, unseen
+from patchrec.store.evaluations import Level, MetricRow, RankingRow, Seen
+
+VIEWS: tuple[tuple[Level, Seen], ...] = (
+    ("item", "dropped"),
+    ("item", "kept"),
+    ("title", "dropped"),
+    ("title", "kept"),
+)
+LOG_PROB = "log_prob"
+LOG_PROB_VIEW: tuple[Level, Seen] = ("title", "kept")  # a distribution over all titles, so this is its only view
+TOP = 20
+
+
+def ranking_row(
+    dataset: Dataset,
+    example: Example,
+    log_probs: FloatArray,
+    title_of_item: IntArray,
+    place: IntArray,
+    *,
+    tokens: int = 0,
+    seconds: float = 0.0,
+) -> RankingRow:
+    """Rank the catalog for one target.
+
+    Args:
+        dataset: Where the target is from.
+        example: The target.
+        log_probs: (num_titles,) of every title.
+        title_of_item: (I,) title of every item.
+        place: (I,) order among equals (`precedence`).
+        tokens: Positions run through the model for it.
+        seconds: Time it took.
+    """
+    target, seen = dataset.target(example), dataset.seen(example)
+    order = item_order(log_probs, title_of_item, place)
+    ranks = target_ranks(order, title_of_item, target, seen)
+    item_ids = dataset.catalog.item_ids
+    best = unseen(order, seen)[:TOP].tolist()
+    return RankingRow(
+        user=example.user,
+        user_id=dataset.sequences.user_ids[example.user],
+        position=example.position,
+        item_id=item_ids[target],
+        log_prob=float(log_probs[title_of_item[target]]),
+        item_rank_dropped=_rank(ranks.item_dropped),
+        item_rank_kept=_rank(ranks.item_kept),
+        title_rank_dropped=_rank(ranks.title_dropped),
+        title_rank_kept=_rank(ranks.title_kept),
+        top=tuple((item_ids[item], float(log_probs[title_of_item[item]])) for item in best),
+        tokens=tokens,
+        seconds=seconds,
+    )
+
+
+def ranks_of(rows: Sequence[RankingRow], level: Level, seen: Seen) -> FloatArray:
+    """(B,) ranks under one view; nan where the target was no candidate."""
+    found = (getattr(row, f"{level}_rank_{seen}") for row in rows)
+    return np.array([nan if rank is None else rank for rank in found], dtype=np.float64)
+
+
+def target_values(rows: Sequence[RankingRow], level: Level, seen: Seen, ks: Sequence[int]) -> dict[str, FloatArray]:
+    """Value of every target under every metric of a view; the log-probability has one view alone."""
+    values = rank_metrics(ranks_of(rows, level, seen), ks)
+    if (level, seen) == LOG_PROB_VIEW:
+        values[LOG_PROB] = np.array([row.log_prob for row in rows], dtype=np.float64)
+    return values
+
+
+def metric_rows(rows: Sequence[RankingRow], ks: Sequence[int], *, seed: int = 0) -> list[MetricRow]:
+    """Every metric of every view with its interval over users."""
+    users = np.array([row.user for row in rows], dtype=np.int64)
+    found = []
+    for level, seen in VIEWS:
+        values = target_values(rows, level, seen, ks)
+        intervals = bootstrap(np.stack(list(values.values()), axis=1), users, seed=seed)
+        for name, interval in zip(values, intervals, strict=True):
+            low, high = _known(interval.low), _known(interval.high)
+            found.append(MetricRow(name=name, level=level, seen=seen, value=interval.value, low=low, high=high))
+    return found
+
+
+def _rank(rank: float) -> int | None:
+    return int(rank) if isfinite(rank) else None
+
+
+def _known(value: float) -> float | None:
+    return value if isfinite(value) else None

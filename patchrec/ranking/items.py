@@ -1,0 +1,91 @@
+"""From scores of titles to a ranking of items, in the one order that recommending and evaluating share.
+
+Items of one title share its score; ties go to the more popular item, then to the smaller index. Knows no model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from patchrec.errors import UsageError
+from patchrec.history import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One line of a ranking; a higher score is better."""
+
+    rank: int  # 1-based
+    item: int  # catalog index
+    title: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best items, and why there are fewer than asked for where there are (else None)."""
+
+    recommendations: tuple[Recommendation, ...]
+    shortfall: str | None = None
+
+
+def precedence(popularity: IntArray) -> IntArray:
+    """(I,) place of every item among equal scores: 0 for the most popular, equals by item index."""
+    order = np.lexsort((np.arange(len(popularity)), -popularity))
+    place = np.empty(len(popularity), dtype=np.int64)
+    place[order] = np.arange(len(popularity))
+    return place
+
+
+def item_order(title_scores: FloatArray, title_of_item: IntArray, place: IntArray) -> IntArray:
+    """(I,) every item index, best first.
+
+    Args:
+        title_scores: (num_titles,) higher is better.
+        title_of_item: (I,) title of every item.
+        place: (I,) what `precedence` gave.
+    """
+    return np.lexsort((place, -title_scores[title_of_item])).astype(np.int64)
+
+
+def unseen(order: IntArray, seen: IntArray) -> IntArray:
+    """Leave the items in `seen` out of an order."""
+    return order[~np.isin(order, seen)]
+
+
+def rank_items(
+    title_scores: FloatArray,
+    title_of_item: IntArray,
+    place: IntArray,
+    titles: Sequence[str],
+    *,
+    k: int,
+    seen: IntArray | None = None,
+) -> Ranking:
+    """Rank the best k items: exactly k, or fewer with the reason.
+
+    Args:
+        title_scores: (num_titles,) higher is better.
+        title_of_item: (I,) title of every item.
+        place: (I,) what `precedence` gave.
+        titles: (I,) the catalog's titles.
+        k: How many to give.
+        seen: Items to leave out; None keeps all.
+
+    Raises:
+        UsageError: k is below 1.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k!r}")
+    order = item_order(title_scores, title_of_item, place)
+    if seen is not None:
+        order = unseen(order, seen)
+    best = tuple(
+        Recommendation(number, int(item), titles[item], float(title_scores[title_of_item[item]]))
+        for number, item in enumerate(order[:k], start=1)
+    )
+    if len(best) == k:
+        return Ranking(best)
+    without = f" without the {len(titles) - len(order)} already seen" if seen is not None and len(seen) else ""
+    return Ranking(best, f"asked for {k}, but the catalog holds {len(order)} items{without}")
