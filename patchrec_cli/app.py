@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from patchrec import __version__
-from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
+from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
 from patchrec_cli import backbones, data, demo, environment, evaluate, export, recommend, runs, strategies, train
 from patchrec_cli.command import Command, CommandGroup, command_group
 from patchrec_cli.display import print_error
@@ -21,23 +21,14 @@ from patchrec_cli.parameters import Settings
 from patchrec_cli.strategy_options import StrategyCommand
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+OUT_OF_RESOURCES = OutOfResourcesError.exit_code
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
 
-ORDER = [
-    "demo",
-    "data",
-    "pretrain",
-    "finetune",
-    "eval",
-    "recommend",
-    "runs",
-    "strategies",
-    "backbones",
-    "export",
-    "env",
+ORDER = (
+    "demo", "data", "pretrain", "finetune", "eval", "recommend", "runs", "strategies", "backbones", "export", "env",
     "doctor",
-]
+)  # fmt: skip
 
 
 class Pipeline(CommandGroup):
@@ -125,26 +116,27 @@ def explain(error: BaseException) -> int:
         return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
+    message, code = wording(error)
+    print_error(message)
+    return code
+
+
+def wording(error: BaseException) -> tuple[str, int]:
+    """What an error is called, and its exit code."""
+    found = (f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)", 1)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        print_error("interrupted")
-        return 130
-    if isinstance(error, PatchrecError):
-        print_error(str(error))
-        return error.exit_code
-    if isinstance(error, typer.TyperException):
-        print_error(usage_message(error))
-        return UsageError.exit_code
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        print_error("out of memory; try a smaller --batch-size or backbone, or close other programs")
-        return OutOfResourcesError.exit_code
-    if isinstance(error, OSError) and error.errno in FULL:
-        print_error(f"{error.strerror}: {error.filename or 'while writing'}; free some space and try again")
-        return OutOfResourcesError.exit_code
-    if isinstance(error, OSError) and error.errno in DENIED and error.filename:
-        print_error(f"{error.strerror}: {error.filename!r}; check its permissions or name another with --home")
-        return 3
-    print_error(f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)")
-    return 1
+        found = "interrupted", InterruptedRunError.exit_code
+    elif isinstance(error, PatchrecError):
+        found = str(error), error.exit_code
+    elif isinstance(error, typer.TyperException):
+        found = usage_message(error), UsageError.exit_code
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        found = "out of memory; take a smaller --batch-size or backbone, or close other programs", OUT_OF_RESOURCES
+    elif isinstance(error, OSError) and error.errno in FULL:
+        found = f"{error.strerror}: {error.filename or 'while writing'}; free some space, then again", OUT_OF_RESOURCES
+    elif isinstance(error, OSError) and error.errno in DENIED and error.filename:
+        found = f"{error.strerror}: {error.filename!r}; check its permissions", InputError.exit_code
+    return found
 
 
 def is_closed_pipe(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ def add(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="ml-100k, ml-1m or goodreads; any other name with --interactions.")
     ],
+    *,
     from_path: Annotated[
         Path | None, typer.Option("--from", metavar="PATH", help="Archive or folder to read instead of downloading.")
     ] = None,
@@ -165,9 +166,7 @@ def export(
     ctx: typer.Context,
     name: Name,
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which targets.")] = "test",
-    history_length: Annotated[
-        int, typer.Option("--K", metavar="N", min=1, help="Newest items kept in a history.")
-    ] = 100,
+    history_length: Annotated[int, typer.Option("--K", metavar="N", min=1, help="Newest items kept.")] = 100,
     file_format: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON document a line.")] = "jsonl",
 ) -> None:
     """Print every target of a split with its history as JSON lines.

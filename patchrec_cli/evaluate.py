@@ -29,6 +29,7 @@ def cutoffs(text: str) -> tuple[int, ...]:
 def evaluate(
     ctx: typer.Context,
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
+    *,
     split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Which targets.")] = "test",
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N targets.")] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",

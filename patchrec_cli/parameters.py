@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from patchrec_cli.command import OUTPUT
+
+PROMPT = "Prompt"  # the section of options that shape a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,17 @@ Quiet = Annotated[
 Data = Annotated[str | None, typer.Option("--data", metavar="NAME", help="Data set; default: the one in use.")]
 Backbone = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Backbone by name, folder or hub id; see `patchrec backbones ls`."),
+    typer.Option("--backbone", metavar="NAME", help="Model by name, folder or hub id; see `patchrec backbones ls`."),
 ]
-Strategy = Annotated[str | None, typer.Option(metavar="NAME", help="Strategy; see `patchrec strategies ls`.")]
+PromptForm = Annotated[
+    Literal["paper", "instruction-first", "continuation"] | None,
+    typer.Option("--prompt", help="Form of the prompt.", rich_help_panel=PROMPT),
+]
+Windows = Annotated[
+    Literal["sliding", "anchored"] | None,
+    typer.Option("--windows", help="How a history is cut: the newest K, or from anchors.", rich_help_panel=PROMPT),
+]
+HistoryLength = Annotated[
+    int | None, typer.Option("--K", metavar="N", min=1, help="Newest items kept.", rich_help_panel=PROMPT)
+]
 Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Run; default: the newest fine-tuned one.")]

@@ -143,8 +143,9 @@ class TerminalReporter:
             TaskProgressColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
         ]
-        with Progress(*columns, console=console, transient=True) as self.progress:
+        with Progress(*columns, console=console, transient=True) as progress:
+            self.progress = progress
             try:
-                yield self.progress
+                yield progress
             finally:
                 self.progress = None

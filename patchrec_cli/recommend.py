@@ -10,6 +10,7 @@ from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
 
 def recommend(
     ctx: typer.Context,
+    *,
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="User id of the data set.")] = None,
     history: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_lines, print_note, print_table
-from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.parameters import Data, HistoryLength, Json, PromptForm, Quiet, Windows, home_of
 from patchrec_cli.strategy_options import StrategyCommand, flag_of, option_values
 
 app = command_group("strategies", "List strategies, show one, preview what it does to a history.")
@@ -64,31 +64,35 @@ def show(
 @app.command("preview", cls=StrategyCommand)
 def preview(
     ctx: typer.Context,
+    *,
     strategy: Annotated[
-        str, typer.Option("--strategy", metavar="NAME", help="Strategy; see `patchrec strategies ls`.")
-    ],
+        str | None, typer.Option("--strategy", metavar="NAME", help="Strategy; see `patchrec strategies ls`.")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Lay out this user's history.")] = None,
     length: Annotated[
         int | None, typer.Option("--length", metavar="N", min=0, help="Lay out a made-up history of N items.")
     ] = None,
     data: Data = None,
     backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", metavar="NAME", help="Also show the prompt, position by position, of this model."),
+        str | None, typer.Option("--backbone", metavar="NAME", help="Also show what this model reads.")
     ] = None,
-    history_length: Annotated[
-        int, typer.Option("--K", metavar="N", min=1, help="Newest items kept in a history.")
-    ] = 100,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Take strategy, data, prompt and model from a run.")
+    ] = None,
+    prompt: PromptForm = None,
+    windows: Windows = None,
+    history_length: HistoryLength = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show how a strategy lays out a history.
 
-    With a backbone it also shows what the model reads: for every input its weighted bag of tokens.
+    With a backbone or a run it also shows what the model reads: for every input its weighted bag of tokens.
 
     Examples:
         patchrec strategies preview --strategy pft-s --L 5 --user 42
         patchrec strategies preview --strategy pft-i --length 20 --json
+        patchrec strategies preview --run pft-s-1 --user 42 --json
     """
     from patchrec.operations import strategies
 
@@ -100,6 +104,9 @@ def preview(
         length=length,
         data=data,
         backbone=backbone,
+        run=run,
+        prompt=prompt,
+        windows=windows,
         K=history_length,
         home=home_of(ctx),
         report=output.reporter,
@@ -110,11 +117,12 @@ def preview(
 
 
 def draw(shown: dict[str, Any]) -> None:
-    """Print a preview: the layout, its spans and, where a backbone was named, the prompt as text with markers."""
+    """Print a preview: the layout, its spans and, where a model was named, the prompt as text with markers."""
+    owner = f" of user {shown['user']}" if shown["user"] else ""
     print_fields(
         {
             "strategy": shown["label"],
-            "history": f"{shown['length']} items" + (f" of user {shown['user']}" if shown["user"] else ""),
+            "history": f"{len(shown['history'])} items{owner}, from position {shown['start']}",
             "units": shown["num_units"],
             "inputs": len(shown["positions"]) if "positions" in shown else None,
         }
@@ -124,14 +132,15 @@ def draw(shown: dict[str, Any]) -> None:
         Column("stop", "stop", right=True),
         Column("items", "items", right=True),
         Column("grain", "grain"),
-        Column("titles", "titles"),
+        *([Column("titles", "titles")] if shown["user"] else []),
     ]
-    rows = [span | {"items": span["stop"] - span["start"]} for span in shown["spans"]]
-    if not any(row.get("titles") for row in rows):
-        columns = columns[:-1]
-    print_table(columns, [row | {"titles": shorten(row.get("titles", []))} for row in rows], title="\n")
-    if "prompt" in shown:
-        print_lines(["", shown["prompt"]])
+    rows = [
+        span | {"items": span["stop"] - span["start"], "titles": shorten(span.get("titles", []))}
+        for span in shown["spans"]
+    ]
+    print_table(columns, rows, title=" ")
+    if "text" in shown:
+        print_lines(["", shown["text"]])
 
 
 def shorten(titles: list[str], limit: int = 3) -> str:

@@ -78,7 +78,7 @@ def build_params(strategies: "Iterable[Strategy]", taken: set[str]) -> list[Any]
             continue
         decl = f"{flag}/--no-{flag[2:]}" if switch else flag
         option = typer.Option(decl, callback=remember, expose_value=False)
-        kind = Annotated[bool | None if switch else str | None, option]
+        kind: Any = Annotated[bool | None, option] if switch else Annotated[str | None, option]
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
     holder.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     holder.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,15 +1,14 @@
 """`patchrec pretrain` and `patchrec finetune`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from patchrec_cli.display import Output, plain, print_fields
 from patchrec_cli.numbers import count, duration, value
-from patchrec_cli.parameters import Backbone, Data, Json, Quiet, home_of
+from patchrec_cli.parameters import Backbone, Data, HistoryLength, Json, PromptForm, Quiet, Windows, home_of
 from patchrec_cli.strategy_options import option_values
 
-PROMPT = "Prompt"
 TRAINING = "Training"
 Epochs = Annotated[
     int | None, typer.Option("--epochs", metavar="N", min=1, help="Passes over the targets.", rich_help_panel=TRAINING)
@@ -24,20 +23,6 @@ LearningRate = Annotated[
     float | None, typer.Option("--learning-rate", help="Peak of the cosine schedule.", rich_help_panel=TRAINING)
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Decides order, compression and starting weights of new parts.")]
-PromptForm = Annotated[
-    Literal["paper", "instruction-first", "continuation"] | None,
-    typer.Option("--prompt", help="Form of the prompt.", rich_help_panel=PROMPT),
-]
-Windows = Annotated[
-    Literal["sliding", "anchored"] | None,
-    typer.Option("--windows", help="How a history is cut: the newest K, or from anchors.", rich_help_panel=PROMPT),
-]
-HistoryLength = Annotated[
-    int | None, typer.Option("--K", metavar="N", min=1, help="Newest items kept in a history.", rich_help_panel=PROMPT)
-]
-RunName = Annotated[
-    str | None, typer.Option("--name", help="Name of the run; default: the stage or strategy and a number.")
-]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
 ]
@@ -45,6 +30,7 @@ Resume = Annotated[
 
 def pretrain(
     ctx: typer.Context,
+    *,
     data: Data = None,
     backbone: Backbone = None,
     epochs: Epochs = None,
@@ -55,7 +41,6 @@ def pretrain(
     windows: Windows = None,
     history_length: HistoryLength = None,
     seed: Seed = 0,
-    name: RunName = None,
     resume: Resume = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -82,7 +67,6 @@ def pretrain(
         windows=windows,
         K=history_length,
         seed=seed,
-        name=name,
         resume=resume,
         home=home_of(ctx),
         report=output.reporter,
@@ -93,6 +77,7 @@ def pretrain(
 
 def finetune(
     ctx: typer.Context,
+    *,
     strategy: Annotated[
         str | None, typer.Option("--strategy", metavar="NAME", help="Strategy; see `patchrec strategies ls`.")
     ] = None,
@@ -101,9 +86,7 @@ def finetune(
     start: Annotated[
         str | None,
         typer.Option(
-            "--from",
-            metavar="RUN",
-            help='Run to start from; default: the newest pre-training run; "none": the backbone.',
+            "--from", metavar="RUN", help='Start from this run; default: the newest pre-trained; "none": the backbone.'
         ),
     ] = None,
     epochs: Epochs = None,
@@ -114,7 +97,6 @@ def finetune(
     windows: Windows = None,
     history_length: HistoryLength = None,
     seed: Seed = 0,
-    name: RunName = None,
     resume: Resume = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -142,7 +124,6 @@ def finetune(
         windows=windows,
         K=history_length,
         seed=seed,
-        name=name,
         resume=resume,
         home=home_of(ctx),
         report=output.reporter,

@@ -3,34 +3,25 @@
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import patchrec
 from patchrec import plugins
 from patchrec.store import Store
 from patchrec.store import home as default_home
 
-PACKAGES = [
-    "accelerate",
-    "duckdb",
-    "huggingface_hub",
-    "numpy",
-    "pluggy",
-    "pydantic",
-    "pysqlite3",
-    "rich",
-    "safetensors",
-    "scipy",
-    "sqlite-utils",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "typer",
-]
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    from sqlite_utils.utils import sqlite3  # the module that the store uses
+
+PACKAGES = (
+    "accelerate", "duckdb", "huggingface_hub", "numpy", "pluggy", "pydantic", "pysqlite3", "rich", "safetensors",
+    "scipy", "sqlite-utils", "tokenizers", "torch", "transformers", "typer",
+)  # fmt: skip
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what bfloat16 arithmetic and fast kernels hang on
 ROOM_GB = 3.0  # a backbone, its conversion and a few checkpoints
 
@@ -58,7 +49,6 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
         For each check its `name`, whether it is `ok`, a `detail` of what was found and a `fix` (empty where ok).
     """
     checks: list[tuple[str, Callable[[], str], str]] = [
-        ("python", _check_python, "install Python 3.11 or later"),
         ("torch", _check_torch, "reinstall: pip install -c constraints.txt -e ."),
         ("store", lambda: _check_store(home), "restore a copy of store.db, or move it away to begin anew"),
         ("folder", lambda: _check_folder(home), "give yourself write access, or set PATCHREC_HOME"),
@@ -79,12 +69,6 @@ def _checked(name: str, check: Callable[[], str], fix: str) -> dict[str, Any]:
 
 class _NotSoundError(Exception):
     """A check did not hold; the message says what was found."""
-
-
-def _check_python() -> str:
-    if sys.version_info < (3, 11):
-        raise _NotSoundError(f"Python {platform.python_version()}")
-    return platform.python_version()
 
 
 def _check_torch() -> str:
@@ -199,8 +183,6 @@ def _gpu() -> str | None:
 
 
 def _sqlite() -> dict[str, str]:
-    from sqlite_utils.utils import sqlite3
-
     from patchrec.store.connection import SOUND_WAL
 
     journal = "wal" if sqlite3.sqlite_version_info >= SOUND_WAL else "delete"

@@ -81,8 +81,8 @@ def compare_runs(
         report: Where picks are told.
 
     Returns:
-        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each, with
-        metrics, paired difference, compression ratios and cost) and `notes`.
+        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each,
+        with metrics, paired difference, compression ratios and cost) and `notes`.
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
@@ -135,7 +135,7 @@ def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluat
         found = store.evaluations.newest(run.name, split)
         if found is None:
             raise NotFoundError(
-                f"run {run.name!r} has no evaluation on the {split} split; evaluate it: `patchrec eval {run.name} --split {split}`"
+                f"run {run.name!r} is not evaluated on {split}; do so: `patchrec eval {run.name} --split {split}`"
             )
         chosen.append((run, found))
     datasets = {run.name: run.dataset for run, _ in chosen}
@@ -169,8 +169,8 @@ def _refuse_other_targets(rankings: dict[str, list[RankingRow]]) -> None:
         if targets[other] != targets[first]:
             shared = len(targets[first] & targets[other])
             raise UsageError(
-                f"runs {first!r} and {other!r} ranked different targets ({len(targets[first])} and {len(targets[other])}, "
-                f"{shared} shared); evaluate both with the same --limit"
+                f"runs {first!r} and {other!r} ranked different targets ({len(targets[first])} and "
+                f"{len(targets[other])}, {shared} shared); evaluate both with the same --limit"
             )
 
 

@@ -7,10 +7,13 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from patchrec import plugins
+from patchrec.config import PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
+from patchrec.layout import Layout
 from patchrec.reporting import SILENT, Reporter
-from patchrec.strategy import Strategy
+from patchrec.store import Store
+from patchrec.strategy import Planner, Strategy
 
 if TYPE_CHECKING:
     from patchrec.data.histories import Dataset
@@ -117,6 +120,7 @@ def preview(
     """
     if (user is None) == (length is None):
         raise UsageError("give one of --user ID (a user of the data set) and --length N (a made-up history)")
+    folder: Path | None
     given = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:
         if run is not None:
