@@ -117,6 +117,15 @@ class Dataset:
             ]
         return found
 
+    def targets_per_user(self, split: SplitName) -> IntArray:
+        """(U,) number of targets of each user in a split."""
+        first, stop = self.sequences.all_bounds(split)
+        return np.maximum(stop - np.maximum(first, self.min_history), 0)
+
+    def num_targets(self, split: SplitName) -> int:
+        """Number of targets of a split."""
+        return int(self.targets_per_user(split).sum())
+
     def history(self, example: Example) -> History:
         """The history of an example (works for a made-up target at the end of the sequence too)."""
         base = int(self.sequences.offsets[example.user])

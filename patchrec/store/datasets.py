@@ -236,7 +236,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
     per_split = {}
     for split in SPLITS:
         first, stop = sequences.all_bounds(split)
-        targets = np.maximum(stop - np.maximum(first, dataset.min_history), 0)
+        targets = dataset.targets_per_user(split)
         per_split[split] = {
             "interactions": int((stop - first).sum()),
             "targets": int(targets.sum()),

@@ -1,0 +1,154 @@
+"""From files, or a name, to a data set ready for the store. Nothing is written here but the download cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrec.config import SPLITS
+from patchrec.data.archives import SourceFiles
+from patchrec.data.catalog import Catalog
+from patchrec.data.downloads import default_cache
+from patchrec.data.goodreads import MIN_HISTORY
+from patchrec.data.histories import Dataset
+from patchrec.data.lines import Rejects
+from patchrec.data.movielens import Loaded
+from patchrec.data.sources import SOURCES, Source
+from patchrec.data.splits import Arranged, Split, arrange
+from patchrec.data.tables import Columns, read_interactions, read_items
+from patchrec.errors import UsageError, not_found
+from patchrec.history import FloatArray
+from patchrec.reporting import SILENT, Reporter
+
+OWN_LICENCE = "own data; nobody told us"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set with what the store keeps about it.
+
+    Attributes:
+        source: Where it came from, in words.
+        licence: What its owner allows, in words.
+        split: The rule that made the splits and what was kept before it, as plain JSON.
+        ratings: (n,) aligned with the interactions, or None.
+        rejected: `file:line: reason` of each line that was skipped.
+    """
+
+    dataset: Dataset
+    source: str
+    licence: str
+    split: dict[str, Any]
+    ratings: FloatArray | None = None
+    rejected: tuple[str, ...] = ()
+
+
+def prepare(
+    name: str,
+    *,
+    from_path: Path | None = None,
+    interactions: Path | None = None,
+    items: Path | None = None,
+    columns: Columns | None = None,
+    format: str | None = None,  # noqa: A002 - the option's name
+    split: Split | None = None,
+    min_rating: float | None = None,
+    skip_bad: bool = False,
+    noun: str | None = None,
+    verb: str | None = None,
+    cache: Path | None = None,
+    report: Reporter = SILENT,
+) -> Prepared:
+    """Read a data set known by name, or own data from two files.
+
+    Args:
+        name: `ml-100k`, `ml-1m`, `goodreads`, or a new name together with `interactions` and `items`.
+        from_path: Archive or folder of a data set known by name; None downloads it.
+        interactions: Own data: one row per interaction.
+        items: Own data: one row per item.
+        columns: Own data: names of the columns.
+        format: Own data: format of both files; None tells it by their endings.
+        split: How to split; None takes the paper's for a data set known by name, for own data a cut in time where
+            there are times, else leave-one-out (and says so).
+        min_rating: Own data: keep ratings from here on.
+        skip_bad: Own data: leave unusable lines out and list them, instead of stopping at the first.
+        noun, verb: Words of the prompt, such as "movie" and "watched".
+        cache: Folder for downloads; None is the platform's.
+        report: Is told of picks, skipped lines and what a copy lacks.
+
+    Raises:
+        InputError: A file or a line cannot be used.
+        NotFoundError: The name is not known and no files are given, or a download fails.
+        UsageError: Options that do not go together.
+    """
+    own = {"--interactions": interactions, "--items": items}
+    given = [option for option, value in own.items() if value is not None]
+    if name in SOURCES:
+        tuned = columns is not None or format is not None or min_rating is not None or skip_bad
+        if given or tuned:
+            what = given[0] if given else "column, format, rating and --skip-bad options"
+            raise UsageError(f"{name!r} is a data set known by name, {what} cannot go with it; choose another name")
+        words = {"noun": noun, "verb": verb}
+        return _known(name, SOURCES[name], from_path, split, words, cache or default_cache(), report)
+    if from_path is not None or not given:
+        next_step = "For your own data give --interactions FILE and --items FILE."
+        raise not_found("data set known by name", name, SOURCES, next_step)
+    if interactions is None or items is None:
+        missing = "--items" if items is None else "--interactions"
+        raise UsageError(f"own data needs both --interactions FILE and --items FILE; {missing} is not there")
+    rejects = Rejects(skip=skip_bad)
+    columns = columns or Columns()
+    catalog = read_items(items, format, columns, rejects)
+    found, num_read = read_interactions(interactions, format, columns, catalog, rejects, min_rating=min_rating)
+    for message in rejects.messages:
+        report.note(f"skipped {message}")
+    if split is None:
+        timed = found.milliseconds is not None
+        split = Split(rule="temporal" if timed else "leave-one-out")
+        report.picked(
+            "split", split.rule, "there are times" if timed else "there are no times, so file order is time order"
+        )
+    arranged = arrange(found, split)
+    about = {**arranged.about, "interactions_read": num_read}
+    if min_rating is not None:
+        about["min_rating"] = min_rating
+    dataset = _dataset(name, catalog, arranged, noun or "item", verb or "chosen")
+    _note_empty_splits(dataset, report)
+    source = f"{interactions.name} and {items.name}"
+    return Prepared(dataset, source, OWN_LICENCE, about, arranged.ratings, tuple(rejects.messages))
+
+
+def _known(
+    name: str,
+    source: Source,
+    from_path: Path | None,
+    split: Split | None,
+    words: dict[str, str | None],
+    cache: Path,
+    report: Reporter,
+) -> Prepared:
+    path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
+    with SourceFiles(path) as files:
+        loaded = source.read(files)
+    noun, verb = words["noun"] or source.noun, words["verb"] or source.verb
+    if not isinstance(loaded, Loaded):
+        if split is not None:
+            raise UsageError(f"{name!r} comes with its published splits and has no times; leave --split out")
+        catalog, sequences = loaded
+        dataset = Dataset(name, catalog, sequences, MIN_HISTORY, noun, verb)
+        return Prepared(dataset, origin, source.licence, {"rule": "published"})
+    for note in loaded.notes:
+        report.note(note)
+    arranged = arrange(loaded.interactions, split or Split(rule="paper"))
+    dataset = _dataset(name, loaded.catalog, arranged, noun, verb)
+    _note_empty_splits(dataset, report)
+    return Prepared(dataset, origin, source.licence, {**arranged.about, **loaded.selection}, arranged.ratings)
+
+
+def _dataset(name: str, catalog: Catalog, arranged: Arranged, noun: str, verb: str) -> Dataset:
+    return Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
+
+
+def _note_empty_splits(dataset: Dataset, report: Reporter) -> None:
+    for split in SPLITS:
+        if not dataset.num_targets(split):
+            report.note(f"the {split} split has no target; choose another --split or give more data")

@@ -1,0 +1,251 @@
+"""Tables in files: CSV, TSV, JSON lines, Parquet and RecBole's atomic files, every value as it was written.
+
+Nothing is taken for a number or a missing value here: `007`, `NA` and `1e5` stay those characters.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from patchrec.data.lines import Rejects, numbered_lines, open_bytes, reading
+from patchrec.errors import InputError, UsageError
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".inter": "recbole",
+    ".item": "recbole",
+}
+"""By file ending; `.gz` after it (not for Parquet) is unpacked."""
+
+RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
+
+Row = dict[str, Any]
+"""Column -> value: text, or what the file marks as something else (None, bool, float, list, dict)."""
+
+
+@dataclass
+class Table:
+    """An open file of rows.
+
+    Attributes:
+        file: Its name in messages.
+        columns: Of its header, or of its first row.
+        rows: Numbered by line (Parquet: by row), from 1 with the header counted.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[int, Row]]
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> "Table":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def format_of(path: Path, named: str | None = None) -> Format:
+    """The format that was named, else the one of the file's ending.
+
+    Raises:
+        UsageError: There is no such format, or the ending tells none.
+    """
+    known = sorted(set(FORMATS.values()))
+    if named is not None:
+        if named not in known:
+            raise UsageError(f"no format {named!r}; choices: {', '.join(known)}")
+        return next(name for name in FORMATS.values() if name == named)
+    ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if ending.lower() not in FORMATS:
+        raise UsageError(
+            f"cannot tell the format of {path.name!r} by its ending; name it: --format {' | '.join(known)}"
+        )
+    return FORMATS[ending.lower()]
+
+
+def open_table(path: Path, named_format: str | None, rejects: Rejects) -> Table:
+    """Open a file of rows; close it by using the table in a `with`.
+
+    Raises:
+        InputError: The file is missing, empty, damaged, or has no usable header.
+        UsageError: Its format is not known.
+    """
+    kind = format_of(path, named_format)
+    with reading(str(path)):
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder; give a file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{str(path)!r} is empty; give a file with a header and rows")
+    if kind == "parquet":
+        from patchrec.data.parquet import open_parquet
+
+        stack = ExitStack()
+        columns, rows = open_parquet(path, stack)
+        return Table(path.name, columns, rows, stack)
+    stack = ExitStack()
+    with reading(str(path)):
+        stream = stack.enter_context(open_bytes(path))
+    lines = _text_lines(numbered_lines(stream, path.name, rejects), path.name, rejects)
+    openers: dict[str, Callable[..., tuple[tuple[str, ...], Iterator[tuple[int, Row]]]]] = {
+        "csv": lambda *args: _delimited(*args, delimiter=","),
+        "tsv": lambda *args: _delimited(*args, delimiter="\t"),
+        "recbole": lambda *args: _delimited(*args, delimiter="\t", typed=True),
+        "jsonl": _json_lines,
+    }
+    try:
+        columns, rows = openers[kind](lines, path.name, rejects)
+    except BaseException:
+        stack.close()
+        raise
+    return Table(path.name, columns, rows, stack)
+
+
+class _TextLines:
+    """Decoded lines that remember the number of the last one given out."""
+
+    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+        self._lines = lines
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.number, text = next(self._lines)
+        return text
+
+
+def _text_lines(lines: Iterator[tuple[int, bytes]], file: str, rejects: Rejects) -> _TextLines:
+    return _TextLines(_decoded(lines, file, rejects))
+
+
+def _decoded(lines: Iterator[tuple[int, bytes]], file: str, rejects: Rejects) -> Iterator[tuple[int, str]]:
+    for number, raw in lines:
+        if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(f"{file}:1: the file is UTF-16; save it as UTF-8")
+        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if b"\0" in line:
+            rejects.add(file, number, "a NUL byte", "is it a text file in UTF-8? fix the line, or pass --skip-bad")
+            continue
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            rejects.add(file, number, f"not UTF-8 (byte 0x{byte:02x} at {error.start + 1})", "save the file as UTF-8")
+
+
+def _delimited(
+    lines: _TextLines, file: str, rejects: Rejects, *, delimiter: str, typed: bool = False
+) -> tuple[tuple[str, ...], Iterator[tuple[int, Row]]]:
+    records = _records(lines, file, rejects, delimiter)
+    _, header = next(records, (0, None))
+    if header is None:
+        raise InputError(f"{file!r} has no header; give a first line that names the columns")
+    columns = tuple(_untyped(file, name) for name in header) if typed else tuple(header)
+    if len(set(columns)) != len(columns) or not all(name.strip() for name in columns):
+        raise InputError(f"{file}:1: a column has no name, or two have the same ({_shown(columns)}); name each once")
+    return columns, _checked(records, columns, file, rejects)
+
+
+def _checked(
+    records: Iterator[tuple[int, list[str]]], columns: tuple[str, ...], file: str, rejects: Rejects
+) -> Iterator[tuple[int, Row]]:
+    for number, fields in records:
+        if len(fields) != len(columns):
+            rejects.add(file, number, f"{len(fields)} fields where the header has {len(columns)}")
+            continue
+        yield number, dict(zip(columns, fields, strict=True))
+
+
+def _records(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Records with the number of their first line; empty lines are left out."""
+    parser = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        before = lines.number
+        try:
+            fields = next(parser)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            swallowed = f" (a quote opened here runs on to line {lines.number})" if lines.number > before + 1 else ""
+            hint = 'write a quote inside a quoted field twice (""), or leave the line out with --skip-bad'
+            rejects.add(file, before + 1, f"{error}{swallowed}", hint)
+            continue
+        if fields:
+            yield before + 1, fields
+
+
+def _untyped(file: str, name: str) -> str:
+    plain, _, kind = name.rpartition(":")
+    if kind not in RECBOLE_TYPES or not plain:
+        raise InputError(
+            f"{file}:1: {name!r} is not a typed column such as 'user_id:token'; types: {', '.join(RECBOLE_TYPES)}"
+        )
+    return plain
+
+
+def _json_lines(lines: _TextLines, file: str, rejects: Rejects) -> tuple[tuple[str, ...], Iterator[tuple[int, Row]]]:
+    rows = _json_rows(lines, file, rejects)
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{file!r} has no rows; give one JSON object a line")
+    return tuple(first[1]), _chain(first, rows)
+
+
+def _chain(first: tuple[int, Row], rest: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+    yield first
+    yield from rest
+
+
+def _json_rows(lines: _TextLines, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
+    for text in lines:
+        if not text.strip():
+            continue
+        try:
+            # Numbers stay as they are written: an id 1e5 is not 100000.
+            row = json.loads(
+                text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys
+            )
+            if not isinstance(row, dict):
+                raise ValueError("not a JSON object")
+        except (ValueError, RecursionError) as error:
+            reason = str(error) if not isinstance(error, RecursionError) else "nested too deeply"
+            rejects.add(file, lines.number, f"not JSON ({reason})")
+            continue
+        yield lines.number, row
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return row
+
+
+def _shown(columns: tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
+
+
+def missing_column(table: Table, name: str, option: str) -> InputError:
+    """The error for a column that is not there: what is, and how to name another."""
+    found = _shown(table.columns)
+    hint = f"name the right one with {option}"
+    for delimiter in ";\t|,":
+        if len(table.columns) == 1 and delimiter in table.columns[0]:
+            hint = f"the header is one piece with {delimiter!r} in it: give a file of the format that its content has"
+    return InputError(f"{table.file}:1: no column {name!r}; columns: {found}; {hint}")
