@@ -1,0 +1,20 @@
+# The developer interface: install once (pip install -c constraints.txt -e ".[dev]"), then these.
+PYTHON ?= python
+
+.PHONY: check test test-all docs
+
+check: ## style, types, import directions, generated docs
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	lint-imports
+	$(PYTHON) -m patchrec_cli.reference --check
+
+test: ## the quick suite
+	$(PYTHON) -m pytest
+
+test-all: ## every test, the slow ones and those on real data and a real model too
+	$(PYTHON) -m pytest -m ""
+
+docs: ## write the generated pages
+	$(PYTHON) -m patchrec_cli.reference

@@ -1,0 +1,89 @@
+"""Writes `docs/cli.md` from the commands themselves: `python -m patchrec_cli.reference [--check]`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from patchrec import errors, plugins
+from patchrec_cli.app import app
+from patchrec_cli.display import SCHEMA, print_error, print_note
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+WIDTH = 80
+
+PREFACE = f"""\
+# Commands
+
+This page is generated from the commands (`make docs`); `make check` fails when it is stale.
+
+Results go to stdout, everything else (notes, progress, what a default picked, the next command) to stderr. Every listing
+and result takes
+
+- `--json`: one JSON document with stable keys and `"schema": {SCHEMA}`, ASCII only, so that no byte of your data can
+  steer a terminal. The number changes when a key changes its meaning or goes; new keys may come.
+- `-q`: only the essential, one a line (names, item ids, spans), and no notes.
+
+Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
+
+| variable | meaning |
+| --- | --- |
+| `PATCHREC_HOME` | folder of the store; a `./.patchrec` folder is taken where the variable is not set |
+| `PATCHREC_PLUGINS` | names of the plugins to load, with commas; empty: the built-in strategies only |
+| `PATCHREC_DEBUG` | set to show the traceback of an error |
+| `NO_COLOR` | set to have no colours |
+
+An error is one line on stderr that begins with `error:` and names the thing, the choices and the next step.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | all went well |
+"""
+
+
+def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
+    """The context of a command, then of every command in it, in the order in which help lists them."""
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH)
+    yield context
+    if hasattr(command, "commands"):
+        for inner in command.list_commands(context):
+            yield from contexts(command.commands[inner], inner, context)
+
+
+def exit_codes() -> list[str]:
+    """A table row for each exit code, from the error classes."""
+    kinds = sorted(errors.PatchrecError.__subclasses__(), key=lambda kind: kind.exit_code)
+    rows = [f"| {kind.exit_code} | {(kind.__doc__ or '').splitlines()[0].rstrip('.').lower()} |" for kind in kinds]
+    return [*rows, "| 143 | the same, on SIGTERM |"]
+
+
+def reference() -> str:
+    """The whole page. Only built-in strategies are on it, whatever is installed."""
+    plugins.load(third_party=False)
+    try:
+        lines = [PREFACE + "\n".join(exit_codes())]
+        for context in contexts(get_command(app), "patchrec"):
+            lines.append(f"## `{context.command_path}`\n\n```text\n{context.get_help()}\n```")
+    finally:
+        plugins.load()
+    return "\n\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with `--check` only say whether it is up to date."""
+    page = reference()
+    if "--check" in arguments:
+        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
+            print_error(f"{PAGE.name} is stale; run `make docs`")
+            return 1
+        return 0
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page, encoding="utf-8")
+    print_note(f"wrote {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
