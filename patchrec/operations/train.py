@@ -239,7 +239,7 @@ def _train(store: Store, run: Run, model: Backbone, report: Reporter, *, resume:
 
 
 def _finish(store: Store, run: Run, result: TrainingResult) -> RunResult:
-    summary = {
+    summary: dict[str, Any] = {
         "steps": result.progress.step,
         "targets": result.progress.targets,
         "tokens": result.progress.tokens,
