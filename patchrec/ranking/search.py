@@ -95,16 +95,27 @@ class TitleScorer:
         """Write the log-probability of every child of `parents`, whose hidden states are (n, D), into `steps`."""
         block = max(1, _MAX_LOGITS // self.backbone.vocab_size)
         for start in range(0, len(parents), block):
+            states = hidden[start : start + block]
             children, counts = self.trie.children(parents[start : start + block])
-            logits = self.backbone.logits(hidden[start : start + block])  # (n, V)
-            rows = torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(logits.device)
-            columns = torch.from_numpy(self.trie.forest.keys[children]).to(logits.device)
-            chosen = logits[rows, columns].double().cpu().numpy()  # (C,)
+            tokens = self.trie.forest.keys[children]
+            rows = np.repeat(np.arange(len(counts)), counts)
             if self.score == "joint":
-                totals = logits.logsumexp(dim=1).double().cpu().numpy()  # over the whole vocabulary
+                logits = self.backbone.logits(states)  # (n, V)
+                chosen = _pick(logits, rows, tokens)
+                totals = logits.logsumexp(dim=1).double().cpu().numpy()
             else:
-                totals = _log_sum_exp(chosen, counts)  # over the trie's children
+                distinct, columns = np.unique(tokens, return_inverse=True)
+                logits = self.backbone.logits(states, torch.from_numpy(distinct).to(states.device))
+                chosen = _pick(logits, rows, columns)
+                totals = _log_sum_exp(chosen, counts)
             steps[children] = chosen - np.repeat(totals, counts)
+
+
+def _pick(logits: Tensor, rows: IntArray, columns: IntArray) -> FloatArray:
+    """(C,) logits at C places."""
+    at = torch.from_numpy(rows).to(logits.device), torch.from_numpy(columns).to(logits.device)
+    picked: FloatArray = logits[at].double().cpu().numpy()
+    return picked
 
 
 def _log_sum_exp(values: FloatArray, counts: IntArray) -> FloatArray:
