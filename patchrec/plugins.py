@@ -231,9 +231,11 @@ def _refusal(registry: _Registry, strategy: object) -> str | None:
 def _package(distribution: metadata.Distribution | None) -> tuple[str | None, str | None]:
     """Name and version; None where a distribution is missing or does not say."""
     try:
-        return (distribution.name, distribution.version) if distribution else (None, None)
+        described = distribution.metadata if distribution else None
+        found = {key: described[key] for key in ("Name", "Version") if described and key in described}
     except Exception:
         return None, None
+    return found.get("Name"), found.get("Version")
 
 
 def _why(error: BaseException) -> str:

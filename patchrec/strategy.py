@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class StrategyOptions(BaseModel):
-    """Base of every options model. Each field becomes an option of the command line: `L: int` is `--L`.
+    """Base of every options model. Each field is an option of the command line: `L: int` is `--L`.
 
     A field's description (`Field(5, ge=1, description="...")`) is the option's help.
     """
@@ -87,9 +87,9 @@ class Strategy:
         fields = self.options.model_fields
         for key in given:
             if not fields:
-                raise UsageError(f"strategy {self.name} has no options, got {key!r}")
+                raise UsageError(f"strategy {self.name} has no options, got {_flag(key)}")
             if key not in fields:
-                raise UsageError(unknown(f"option of strategy {self.name}", key, fields))
+                raise UsageError(f"strategy {self.name}: {unknown('option', _flag(key), map(_flag, fields))}")
         try:
             return Planner(self, self.options.model_validate(given))
         except ValidationError as error:
@@ -157,16 +157,21 @@ def _takes_three(plan: object) -> bool:
     return True
 
 
+def _flag(field: str) -> str:
+    """A field as the command line writes it: "min_length" is "--min-length"."""
+    return "--" + field.replace("_", "-")
+
+
 def _wording(error: ValidationError) -> str:
     """All faults of an options model in one line."""
     parts = []
     for fault in error.errors():
-        option = ".".join(str(part) for part in fault["loc"])
+        option = _flag(".".join(str(part) for part in fault["loc"])) if fault["loc"] else ""
         message = fault["msg"].removeprefix("Value error, ")
         if not option:
             parts.append(message)
         elif fault["type"] == "missing":
-            parts.append(f"--{option} is required")
+            parts.append(f"{option} is required")
         else:
-            parts.append(f"--{option}={fault['input']!r}: {message[:1].lower()}{message[1:]}")
+            parts.append(f"{option}={fault['input']!r}: {message[:1].lower()}{message[1:]}")
     return "; ".join(parts)

@@ -38,9 +38,9 @@ def make_history(num_items: int, *, timestamps: bool = True, start: int = 0, see
 
 
 def make_moments(num_items: int, seed: int = 0) -> list[Moment]:
-    """Evaluation, and the beginning, some middle and the end of training."""
+    """Evaluation, and the beginning, the middle and the end of training."""
     draws = np.random.default_rng(seed).random(num_items)
-    return [EVALUATION, *(Moment(progress, draws) for progress in (0.0, 0.25, 0.5, 1.0))]
+    return [EVALUATION, *(Moment(progress, draws) for progress in (0.0, 0.5, 1.0))]
 
 
 class StrategyContract:
@@ -56,7 +56,7 @@ class StrategyContract:
     strategy: ClassVar[Strategy]
     options: ClassVar[Mapping[str, object]] = {}
     max_items: ClassVar[int] = 200
-    long_items: ClassVar[int] = 50_000
+    long_items: ClassVar[int] = 20_000
     max_seconds: ClassVar[float] = 5.0
 
     @property
@@ -72,13 +72,13 @@ class StrategyContract:
 
     def test_shows_something_of_every_history(self) -> None:
         """A prompt without any history predicts nothing of the user."""
-        for history, moment in self._cases(range(1, self.max_items + 1)):
+        for history, moment in self._cases([*range(1, 20), self.max_items]):
             layout = self.planner.plan(history, moment)
             _require(layout.num_units > 0, f"all of {len(history)} items are dropped at progress {moment.progress}")
 
     def test_equal_layouts_are_one_value(self) -> None:
         """Spans are plain numbers in joined form, so that equal layouts compare, hash and store alike."""
-        for history, moment in self._cases(range(0, self.max_items + 1, 7)):
+        for history, moment in self._cases([*range(20), self.max_items]):
             layout = self.planner.plan(history, moment)
             again = Layout.of((span.start, span.stop, span.grain) for span in layout.spans)
             _require(layout == again and hash(layout) == hash(again), f"{layout} is not {again}")

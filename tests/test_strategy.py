@@ -39,12 +39,12 @@ def test_text_of_the_command_line_becomes_a_number():
 
 
 def test_an_unknown_option_is_refused_with_a_guess():
-    with pytest.raises(UsageError, match="did you mean 'order'"):
+    with pytest.raises(UsageError, match="strategy simple: no option '--ordr'; did you mean '--order'"):
         SIMPLE.bind({"ordr": "new"})
 
 
 def test_a_strategy_without_options_says_so():
-    with pytest.raises(UsageError, match="strategy plain has no options, got 'L'"):
+    with pytest.raises(UsageError, match="strategy plain has no options, got --L"):
         Strategy("plain", "no options", text).bind({"L": 1})
 
 
@@ -59,9 +59,9 @@ def test_all_faults_of_the_options_are_told_at_once():
 
 def test_a_required_option_is_named():
     class Required(StrategyOptions):
-        window: str
+        time_window: str
 
-    with pytest.raises(UsageError, match="strategy needy: --window is required"):
+    with pytest.raises(UsageError, match="strategy needy: --time-window is required"):
         Strategy("needy", "needs a window", text, Required).bind()
 
 

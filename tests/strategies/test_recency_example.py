@@ -64,7 +64,7 @@ def test_the_tests_of_the_example_pass(recency_source, recency_environment):
         capture_output=True,
         text=True,
         check=False,
-        env=recency_environment,
+        env={**recency_environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=recency_source,
     )
     assert done.returncode == 0, done.stdout + done.stderr
