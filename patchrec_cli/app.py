@@ -102,26 +102,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if os.environ.get("PATCHREC_DEBUG") or "--debug" in given:
             traceback.print_exception(error)
-        return explain(error)
+        return explain(error, given)
     if outcome == 130:
         print_error("interrupted")
     return outcome if isinstance(outcome, int) else 0
 
 
-def explain(error: BaseException) -> int:
-    """Print the one line that an error deserves and return its exit code."""
+def explain(error: BaseException, given: Sequence[str] = ()) -> int:
+    """Print the one line that an error deserves and return its exit code.
+
+    Args:
+        error: What was raised.
+        given: The command line, to quote from where Typer does not.
+    """
     if is_closed_pipe(error):
         # whoever read us has enough; nothing may be written on exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    message, code = wording(error)
+    message, code = wording(error, given)
     print_error(message)
     return code
 
 
-def wording(error: BaseException) -> tuple[str, int]:
+def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
     """What an error is called, and its exit code."""
     found = (f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)", 1)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
@@ -129,7 +134,7 @@ def wording(error: BaseException) -> tuple[str, int]:
     elif isinstance(error, PatchrecError):
         found = str(error), error.exit_code
     elif isinstance(error, typer.TyperException):
-        found = usage_message(error), UsageError.exit_code
+        found = usage_message(error, given), UsageError.exit_code
     elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         found = "out of memory; take a smaller --batch-size or backbone, or close other programs", OUT_OF_RESOURCES
     elif isinstance(error, OSError) and error.errno in FULL:
@@ -146,11 +151,14 @@ def is_closed_pipe(error: BaseException) -> bool:
     )
 
 
-def usage_message(error: typer.TyperException) -> str:
+def usage_message(error: typer.TyperException, given: Sequence[str] = ()) -> str:
     """Word a wrong command line: what is wrong, the likely right spelling, where the choices stand."""
     unknown_option = hasattr(error, "possibilities")
     message = error.message if unknown_option else error.format_message().replace("Value error, ", "")
     parts = [" ".join(message.split()).rstrip(".")]
+    value = value_of(getattr(error, "param", None), given)
+    if value is not None and repr(value) not in parts[0]:
+        parts.append(f"got {value!r}")
     close = getattr(error, "possibilities", None) or ()
     before = get_close_matches(getattr(error, "option_name", ""), GLOBAL_OPTIONS, n=1) if unknown_option else []
     if before and not close:
@@ -161,6 +169,17 @@ def usage_message(error: typer.TyperException) -> str:
     if context is not None:
         parts.append(f"see `{context.command_path} --help`")
     return "; ".join(parts)
+
+
+def value_of(param: Any, given: Sequence[str]) -> str | None:
+    """What stands after an option on the command line."""
+    for flag in getattr(param, "opts", ()):
+        for place, word in enumerate(given):
+            if word.startswith(flag + "="):
+                return word.partition("=")[2]
+            if word == flag and place + 1 < len(given):
+                return given[place + 1]
+    return None
 
 
 def script() -> None:

@@ -13,8 +13,13 @@ from patchrec_cli.numbers import count
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
-FILES = "Own files"
+OWN_FILES = "Own files"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
+
+
+def own(metavar: str, text: str) -> Any:
+    """An option for own files, in their section of the help."""
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=OWN_FILES)
 
 
 @app.command("add", cls=Command)
@@ -27,46 +32,31 @@ def add(
     from_path: Annotated[
         Path | None, typer.Option("--from", metavar="PATH", help="Archive or folder to read instead of downloading.")
     ] = None,
-    interactions: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Interactions, one a line or row.", rich_help_panel=FILES),
+    split: Annotated[
+        Literal["paper", "temporal", "leave-one-out", "ratio"] | None,
+        typer.Option(help="How targets are held out; default: the paper's rule, for own files one that fits."),
     ] = None,
-    items: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Items with their titles.", rich_help_panel=FILES)
-    ] = None,
+    train: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of train, such as 0.8.")] = None,
+    validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of validation.")] = None,
+    noun: Annotated[str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".')] = None,
+    verb: Annotated[str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".')] = None,
+    interactions: Annotated[Path | None, own("FILE", "Interactions, one a line or row.")] = None,
+    items: Annotated[Path | None, own("FILE", "Items with their titles.")] = None,
     file_format: Annotated[
         Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
-        typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=FILES),
+        typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=OWN_FILES),
     ] = None,
-    user_col: Annotated[
-        str | None, typer.Option(metavar="C", help="Column of user ids.", rich_help_panel=FILES)
-    ] = None,
-    item_col: Annotated[
-        str | None, typer.Option(metavar="C", help="Column of item ids, in both files.", rich_help_panel=FILES)
-    ] = None,
-    time_col: Annotated[
-        str | None, typer.Option(metavar="C", help="Column of timestamps.", rich_help_panel=FILES)
-    ] = None,
-    rating_col: Annotated[
-        str | None, typer.Option(metavar="C", help="Column of ratings.", rich_help_panel=FILES)
-    ] = None,
-    title_col: Annotated[str | None, typer.Option(metavar="C", help="Column of titles.", rich_help_panel=FILES)] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            help="temporal, leave-one-out or ratio; ml-100k and ml-1m keep the paper's rule.",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
-    noun: Annotated[
-        str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".', rich_help_panel=FILES)
-    ] = None,
-    verb: Annotated[
-        str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".', rich_help_panel=FILES)
-    ] = None,
+    user_col: Annotated[str | None, own("C", "Column of user ids; usually user_id.")] = None,
+    item_col: Annotated[str | None, own("C", "Column of item ids in both files; usually item_id.")] = None,
+    time_col: Annotated[str | None, own("C", "Column of times; usually timestamp.")] = None,
+    rating_col: Annotated[str | None, own("C", "Column of ratings; usually rating.")] = None,
+    title_col: Annotated[str | None, own("C", "Column of titles; usually title.")] = None,
+    min_rating: Annotated[float | None, own("X", "Keep ratings from X on.")] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out lines that cannot be read, and report each of them.")
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out lines that cannot be used, and tell each.", rich_help_panel=OWN_FILES
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -82,7 +72,7 @@ def add(
 
     output = Output(json, quiet)
     columns = {"user": user_col, "item": item_col, "time": time_col, "rating": rating_col, "title": title_col}
-    summary = datasets.add_dataset(
+    shown = datasets.add_dataset(
         name,
         from_path=from_path,
         interactions=interactions,
@@ -90,20 +80,23 @@ def add(
         columns={role: column for role, column in columns.items() if column is not None},
         format=file_format,
         split=split,
+        train=train,
+        validation=validation,
+        min_rating=min_rating,
         noun=noun,
         verb=verb,
         skip_bad=skip_bad,
         home=home_of(ctx),
         report=output.reporter,
     )
-    if not output.emit({"dataset": summary}, [name]):
-        print_fields(dataset_fields(summary))
-    output.next_step("patchrec data show " + name, f"patchrec pretrain --data {name}")
+    if not output.emit({"dataset": shown}, [name]):
+        print_fields(dataset_fields(shown))
+    output.next_step(f"patchrec pretrain --data {name}", "patchrec eval --baseline popularity")
 
 
 @app.command("ls", cls=Command)
 def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
-    """List the data sets; the one in use is marked."""
+    """List the data sets."""
     from patchrec.operations import datasets
 
     output = Output(json, quiet)
@@ -111,12 +104,11 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     if not output.emit({"datasets": rows}, [row["name"] for row in rows]) and rows:
         shown = [
             row
-            | {"mark": "*" if row["current"] else ""}
+            | {"name": row["name"] + (" (in use)" if row["current"] else "")}
             | {key: count(row["summary"][key]) for key in ("users", "items", "interactions")}
             for row in rows
         ]
         columns = [
-            Column("", "mark"),
             Column("name", "name"),
             Column("users", "users", right=True),
             Column("items", "items", right=True),

@@ -19,8 +19,8 @@ PREFACE = f"""\
 
 This page is generated from the commands (`make docs`); `make check` fails when it is stale.
 
-Results go to stdout, everything else (notes, progress, what a default picked, the next command) to stderr. Every listing
-and result takes
+Results go to stdout, everything else (notes, progress, what a default picked, the next command) to stderr. Every
+listing and result takes
 
 - `--json`: one JSON document with stable keys and `"schema": {SCHEMA}`, ASCII only, so that no byte of your data can
   steer a terminal. The number changes when a key changes its meaning or goes; new keys may come.
@@ -63,12 +63,13 @@ def reference() -> str:
     """The whole page. Only built-in strategies are on it, whatever is installed."""
     plugins.load(third_party=False)
     try:
-        lines = [PREFACE + "\n".join(exit_codes())]
-        for context in contexts(get_command(app), "patchrec"):
-            lines.append(f"## `{context.command_path}`\n\n```text\n{context.get_help()}\n```")
+        sections = [
+            f"## `{context.command_path}`\n\n```text\n{context.get_help()}\n```"
+            for context in contexts(get_command(app), "patchrec")
+        ]
     finally:
         plugins.load()
-    return "\n\n".join(lines) + "\n"
+    return "\n\n".join([PREFACE + "\n".join(exit_codes()), *sections]) + "\n"
 
 
 def main(arguments: list[str]) -> int:

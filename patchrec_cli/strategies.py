@@ -146,4 +146,4 @@ def draw(shown: dict[str, Any]) -> None:
 def shorten(titles: list[str], limit: int = 3) -> str:
     """The first titles of a span and how many more there are."""
     more = len(titles) - limit
-    return ", ".join(titles[:limit]) + (f" and {more} more" if more > 0 else "")
+    return " | ".join(titles[:limit]) + (f" | and {more} more" if more > 0 else "")

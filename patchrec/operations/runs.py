@@ -11,6 +11,7 @@ from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import few_users_note, holm, paired
+from patchrec.operations.datasets import pick_dataset
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
@@ -147,9 +148,7 @@ def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluat
 
 def _all_evaluated(store: Store, split: SplitName, data: str | None, report: Reporter) -> list[Evaluated]:
     """The newest evaluation of every run of a data set that has one."""
-    dataset, picked = store.datasets.resolve(data)
-    if picked:
-        report.picked("data", dataset, "the one in use" if store.datasets.current() else "the only one")
+    dataset = pick_dataset(store, data, report)
     found = [
         (run, newest)
         for run in store.runs.all()

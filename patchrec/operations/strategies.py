@@ -160,7 +160,7 @@ def preview(
 
 def _dataset(store: Store, data: str | None, user: str | None, length: int | None, report: Reporter) -> "Dataset":
     """The data set of a user, or one made up around a history of `length` items."""
-    from patchrec.operations.ready import pick_dataset
+    from patchrec.operations.datasets import pick_dataset
 
     if user is None:
         return _made_up(length or 0)

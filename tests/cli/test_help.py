@@ -1,0 +1,70 @@
+"""Help of every command: there, within 80 columns, at once."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from patchrec_cli.app import app, main
+from patchrec_cli.reference import contexts
+
+PATHS = [context.command_path.split()[1:] for context in contexts(get_command(app), "patchrec")]
+HEAVY = ("torch", "transformers", "numpy", "scipy", "duckdb", "sqlite_utils", "pydantic", "rich", "pluggy")
+DEMANDED = [
+    "data add", "data ls", "data show", "data use", "data rm", "data export", "pretrain", "finetune", "eval",
+    "recommend", "runs ls", "runs show", "runs compare", "strategies ls", "strategies show", "strategies preview",
+    "backbones ls", "backbones pull", "export", "env", "doctor", "demo",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DEMANDED)
+def test_the_command_exists(path):
+    assert path.split() in PATHS
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_is_printed_within_80_columns(cli, path):
+    ran = cli(*path, "--help")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.out.startswith(f"Usage: {' '.join(['patchrec', *path])} ")
+    usage, _, _ = ran.out.partition("\nExamples:\n")
+    assert max(len(line) for line in usage.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("path", [[], ["data"], ["runs"], ["strategies"], ["backbones"]], ids=str)
+def test_a_group_alone_shows_its_help(capfd, path):
+    assert main(path) == 0
+    alone = capfd.readouterr().out
+    assert main([*path, "--help"]) == 0
+    assert alone == capfd.readouterr().out != ""
+
+
+def test_every_listing_and_result_takes_json_and_quiet():
+    for context in contexts(get_command(app), "patchrec"):
+        if hasattr(context.command, "commands") or context.command_path == "patchrec data export":
+            continue
+        flags = {flag for param in context.command.get_params(context) for flag in param.opts}
+        assert {"--json", "-q"} <= flags, context.command_path
+
+
+def test_help_imports_nothing_heavy_and_takes_less_than_a_third_of_a_second():
+    code = (
+        "import sys, json; from patchrec_cli.app import main; main(['--help']);"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # processor time, since the clock on the wall also runs for whatever else the machine does
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 0.3
+    assert not set(HEAVY) & set(json.loads(done.stderr))
+
+
+def test_version_is_told(cli):
+    from patchrec import __version__
+
+    assert cli("--version").out == f"patchrec {__version__}\n"
