@@ -12,13 +12,13 @@ from patchrec.evaluation import evaluate as engine
 from patchrec.model.backbones import DEFAULT_BACKBONE
 from patchrec.model.tokenizer import make_encoder
 from patchrec.operations.backbones import find_backbone
+from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.defaults import prompt_defaults
 from patchrec.operations.prompts import vocab_size
 from patchrec.operations.ready import (
     find_same,
     fingerprints,
     make_ready,
-    pick_dataset,
     pick_run,
     plain_options,
     versions,

@@ -125,14 +125,6 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
     return run
 
 
-def pick_dataset(store: Store, name: str | None, report: Reporter) -> str:
-    """The named data set, else the current or only one, told as picked."""
-    resolved, picked = store.datasets.resolve(name)
-    if picked:
-        report.picked("data", resolved, "the current data set" if store.datasets.current() else "the only one")
-    return resolved
-
-
 def find_same(store: Store, config: RunConfig, prints: dict[str, str]) -> Run | None:
     """The newest finished run of this very configuration and these fingerprints: what trains nothing is made once."""
     for run in reversed(store.runs.all()):
