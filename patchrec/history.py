@@ -33,11 +33,14 @@ class History:
         items: (n,) catalog indices.
         timestamps: (n,) unix seconds, never decreasing; None where the data set has no times.
         start: Position of `items[0]` in the user's whole sequence: 0 unless older items were cut off.
+        anchored: Whether `start` stays where it is for the user's next targets (windows cut at anchors), so that
+            groups counted from the oldest item stay too.
     """
 
     items: IntArray
     timestamps: IntArray | None = None
     start: int = 0
+    anchored: bool = False
 
     def __len__(self) -> int:
         return len(self.items)

@@ -20,11 +20,18 @@ class Example:
         user: User index.
         start: First history position in the user's sequence.
         position: The target's position in the user's sequence.
+        anchored: Whether the window was cut at an anchor.
     """
 
     user: int
     start: int
     position: int
+    anchored: bool = False
+
+    @classmethod
+    def at(cls, user: int, position: int, K: int, windows: Windows) -> "Example":
+        """The example of a target, which may be one past the user's last item."""
+        return cls(user, window_start(position, K, windows), position, windows == "anchored")
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Dataset:
         for user in range(len(self.sequences)):
             first, stop = self.sequences.bounds(user, split)
             found += [
-                Example(user, window_start(position, K, windows), position)
+                Example.at(user, position, K, windows)
                 for position in range(max(self.min_history, first), stop)
             ]
         return found
@@ -131,7 +138,8 @@ class Dataset:
         base = int(self.sequences.offsets[example.user])
         cut = slice(base + example.start, base + example.position)
         times = self.sequences.timestamps
-        return History(self.sequences.items[cut], None if times is None else times[cut], example.start)
+        shown = None if times is None else times[cut]
+        return History(self.sequences.items[cut], shown, example.start, example.anchored)
 
     def target(self, example: Example) -> int:
         """Catalog index of an example's target."""

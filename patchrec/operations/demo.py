@@ -19,7 +19,7 @@ from patchrec.store import Store
 
 DATA = "ml-100k"
 BACKBONE = "smollm2-135m"
-STRATEGY, OPTIONS = "pft-s", {"L": 5, "groups": "anchored"}
+STRATEGY, OPTIONS = "pft-s", {"L": 5}
 USER = "42"
 
 

@@ -74,12 +74,12 @@ def recommend(
     if user is not None:
         index = dataset.user(user)
         length = len(dataset.sequences.items_of(index))
-        example = Example(index, window_start(length, prompt.K, prompt.windows), length)
+        example = Example.at(index, length, prompt.K, prompt.windows)
         past, seen = dataset.history(example), dataset.seen(example)
     else:
         items = find_items(dataset.catalog, history or ())
         start = window_start(len(items), prompt.K, prompt.windows)
-        past, seen = History(items[start:], None, start), np.unique(items)
+        past, seen = History(items[start:], None, start, prompt.windows == "anchored"), np.unique(items)
     ranking = _rank(ready, past, None if keep_seen else seen, k)
     titles = dataset.catalog.titles
     return Recommendations(

@@ -199,11 +199,11 @@ def _prompt(
 
 def _history(dataset: "Dataset", user: str | None, config: PromptConfig) -> History:
     """All that a user did (or the whole made-up history), cut to its window."""
-    from patchrec.data.histories import Example, window_start
+    from patchrec.data.histories import Example
 
     index = 0 if user is None else dataset.user(user)
     position = len(dataset.sequences.items_of(index))
-    return dataset.history(Example(index, window_start(position, config.K, config.windows), position))
+    return dataset.history(Example.at(index, position, config.K, config.windows))
 
 
 def _made_up(length: int) -> "Dataset":

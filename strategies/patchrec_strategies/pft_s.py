@@ -11,7 +11,15 @@ from pydantic import Field, model_validator
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
 from patchrec.strategy import Moment, Strategy, StrategyOptions
-from patchrec_strategies.sessions import Duration, Groups, by_count, by_time, session_spans
+from patchrec_strategies.sessions import (
+    GROUPS_HELP,
+    Duration,
+    Groups,
+    by_count,
+    by_time,
+    counted_from,
+    session_spans,
+)
 
 
 class Options(StrategyOptions):
@@ -20,7 +28,7 @@ class Options(StrategyOptions):
     L: int | None = Field(None, ge=1, description="items per group; 5 unless --window or --gap is given")
     window: Duration | None = Field(None, description="group by time windows of this length, such as 12h or 7d")
     gap: Duration | None = Field(None, description="a pause longer than this starts a group, such as 30m")
-    groups: Groups = Field("newest", description="count groups back from the newest item, or from the oldest")
+    groups: Groups | None = Field(None, description=GROUPS_HELP)
 
     @model_validator(mode="before")
     @classmethod
@@ -34,7 +42,7 @@ class Options(StrategyOptions):
 def plan(history: History, options: Options, moment: Moment) -> Layout:
     """The newest group as text, the group before as item patches, earlier groups as session patches."""
     if options.L is not None:
-        bounds = by_count(len(history), options.L, options.groups)
+        bounds = by_count(len(history), options.L, counted_from(history, options.groups))
     else:
         bounds = by_time(history, options.window, options.gap, options.groups)
     *_, before, newest, _ = [0, 0, *bounds]

@@ -5,19 +5,19 @@ from pydantic import Field
 from patchrec.history import History
 from patchrec.layout import Layout
 from patchrec.strategy import Moment, Strategy, StrategyOptions
-from patchrec_strategies.sessions import Groups, by_count, session_spans
+from patchrec_strategies.sessions import GROUPS_HELP, Groups, by_count, counted_from, session_spans
 
 
 class Options(StrategyOptions):
     """L items per session, counted from one end."""
 
     L: int = Field(5, ge=1, description="items per session")
-    groups: Groups = Field("newest", description="count sessions back from the newest item, or from the oldest")
+    groups: Groups | None = Field(None, description=GROUPS_HELP)
 
 
 def plan(history: History, options: Options, moment: Moment) -> Layout:
     """Every L items as one session patch."""
-    return Layout.of(session_spans(by_count(len(history), options.L, options.groups)))
+    return Layout.of(session_spans(by_count(len(history), options.L, counted_from(history, options.groups))))
 
 
 STRATEGY = Strategy("session-by-count", "every L items as one session patch", plan, Options)

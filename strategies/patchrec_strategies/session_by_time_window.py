@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from patchrec.history import History
 from patchrec.layout import Layout
 from patchrec.strategy import Moment, Strategy, StrategyOptions
-from patchrec_strategies.sessions import Duration, Groups, by_time, session_spans
+from patchrec_strategies.sessions import GROUPS_HELP, Duration, Groups, by_time, session_spans
 
 
 class Options(StrategyOptions):
@@ -15,7 +15,7 @@ class Options(StrategyOptions):
 
     window: Duration | None = Field(None, description="length of a session, such as 12h or 7d")
     gap: Duration | None = Field(None, description="a pause longer than this starts a session, such as 30m")
-    groups: Groups = Field("newest", description="count windows back from the newest item, or from the oldest")
+    groups: Groups | None = Field(None, description=GROUPS_HELP)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

@@ -14,6 +14,7 @@ from patchrec.history import History
 from patchrec.layout import Grain
 
 Groups = Literal["newest", "anchored"]
+GROUPS_HELP = "count groups back from the newest item, or from the oldest; default: newest, anchored for anchored windows"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -37,6 +38,11 @@ def _checked(duration: str) -> str:
 Duration = Annotated[str, AfterValidator(_checked)]
 
 
+def counted_from(history: History, groups: Groups | None) -> Groups:
+    """Where groups are counted from: as told, else from the end of the history that stays for the next target."""
+    return groups or ("anchored" if history.anchored else "newest")
+
+
 def by_count(num_items: int, L: int, groups: Groups) -> list[int]:
     """Bounds of groups of L items.
 
@@ -49,7 +55,7 @@ def by_count(num_items: int, L: int, groups: Groups) -> list[int]:
     return sorted({0, *range(first, num_items, L), num_items})
 
 
-def by_time(history: History, window: str | None, gap: str | None, groups: Groups) -> list[int]:
+def by_time(history: History, window: str | None, gap: str | None, groups: Groups | None) -> list[int]:
     """Bounds of groups by time: windows of a fixed length or, with `gap`, a new group after each longer pause.
 
     Windows are counted back from the newest item, or anchored at the oldest; a window without items is no group.
@@ -69,7 +75,7 @@ def by_time(history: History, window: str | None, gap: str | None, groups: Group
     if gap is not None:
         cuts = times[1:] - times[:-1] > seconds(gap)
     elif window is not None:
-        number = abs(times - times[-1 if groups == "newest" else 0]) // seconds(window)
+        number = abs(times - times[-1 if counted_from(history, groups) == "newest" else 0]) // seconds(window)
         cuts = number[1:] != number[:-1]
     else:
         raise ValueError("give a window or a gap")

@@ -324,3 +324,11 @@ class TestPatchPretraining(StrategyContract):
 class TestPatchPretrainingThatNeverCompresses(StrategyContract):
     strategy = patch_pretraining.STRATEGY
     options = {"schedule": "none"}
+
+
+@pytest.mark.parametrize("strategy", [pft_s.STRATEGY, session_by_count.STRATEGY], ids=lambda strategy: strategy.name)
+def test_groups_follow_the_windows_unless_told(strategy):
+    window = History(np.arange(12), start=50, anchored=True)
+    newest, anchored = (strategy.bind({"groups": groups}).plan(window) for groups in ("newest", "anchored"))
+    assert strategy.bind().plan(window) == anchored != newest
+    assert strategy.bind().plan(untimed(12)) == newest
