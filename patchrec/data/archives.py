@@ -2,13 +2,15 @@
 
 import gzip
 import zipfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self, cast
 
-from patchrec.data.lines import Rejects, numbered_lines, open_bytes, reading
+from patchrec.data.lines import open_bytes, reading
 from patchrec.errors import InputError
+
+MAX_SOURCE_BYTES = 256 << 20
+"""Of one file, unpacked: ten times the largest that we know by name."""
 
 
 class SourceFiles:
@@ -42,14 +44,17 @@ class SourceFiles:
         """The first of these file names that is there."""
         return next((name for name in names if name in self._names), None)
 
-    def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
-        """Numbered lines of a file, unpacked where its name ends in `.gz`. A line that is too long is an error.
+    def lines(self, name: str) -> list[bytes]:
+        """Lines of a file without their ends, unpacked where its name ends in `.gz`.
 
         Raises:
-            InputError: The file is not there, there twice, or damaged.
+            InputError: The file is not there, there twice, damaged or far too large.
         """
-        with self._open(name) as stream:
-            yield from numbered_lines(stream, name, Rejects())
+        with reading(name), self._open(name) as stream:
+            content = stream.read(MAX_SOURCE_BYTES + 1)
+        if len(content) > MAX_SOURCE_BYTES:
+            raise InputError(f"{name!r} is larger than {MAX_SOURCE_BYTES >> 20} MiB unpacked; is this the right file?")
+        return content.splitlines()
 
     def _open(self, name: str) -> BinaryIO:
         places = self._names.get(name, [])

@@ -35,7 +35,7 @@ def read_published(files: SourceFiles) -> tuple[Catalog, Sequences]:
     items: list[int] = []
     lengths: list[int] = []
     stops: list[tuple[int, int]] = []
-    for number, line in files.lines(name):
+    for number, line in enumerate(files.lines(name), 1):
         try:
             row = json.loads(line)
             sequence = [catalog.index[str(item)] for item in row["items"]]
@@ -59,9 +59,9 @@ def read_published(files: SourceFiles) -> tuple[Catalog, Sequences]:
 
 def _catalog(files: SourceFiles) -> Catalog:
     found: dict[str, str] = {}
-    for number, line in files.lines("id2title.txt"):
+    for number, line in enumerate(files.lines("id2title.txt"), 1):
         try:
-            item_id, separator, title = line.decode("utf-8").rstrip("\r\n").partition(SEPARATOR)
+            item_id, separator, title = line.decode("utf-8").partition(SEPARATOR)
         except UnicodeDecodeError as error:
             raise InputError(f"id2title.txt:{number}: not UTF-8 ({error.reason}); get the file again") from error
         if not separator or not title.strip() or not item_id or item_id in found:

@@ -190,14 +190,11 @@ def _ratings(files: SourceFiles, name: str, separator: bytes, catalog: Catalog, 
 
 
 def _body(files: SourceFiles, name: str, header: bytes) -> Iterator[tuple[int, bytes]]:
-    """Lines without their ends, after the header where there should be one; blank lines are left out."""
-    for number, line in files.lines(name):
-        if number == 1 and header:
-            if not line.startswith(header):
-                raise InputError(f"{name}:1: the header does not begin with {header.decode()!r}; get the file again")
-            continue
-        if line := line.rstrip(b"\r\n"):
-            yield number, line
+    """Numbered lines after the header, where there should be one; blank lines are left out."""
+    lines = files.lines(name)
+    if header and not (lines and lines[0].startswith(header)):
+        raise InputError(f"{name}:1: the header does not begin with {header.decode()!r}; get the file again")
+    return ((number, line) for number, line in enumerate(lines, 1) if line and not (header and number == 1))
 
 
 def _selected(edition: Edition, catalog: Catalog, ratings: Interactions) -> Loaded:

@@ -112,17 +112,19 @@ def open_table(path: Path, named_format: str | None, rejects: Rejects) -> Table:
 
 
 class _TextLines:
-    """Decoded lines that remember the number of the last one given out."""
+    """Decoded lines that remember the number of the last one given out, and of the first since `first` was reset."""
 
     def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
         self._lines = lines
         self.number = 0
+        self.first = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         self.number, text = next(self._lines)
+        self.first = self.first or self.number
         return text
 
 
@@ -172,18 +174,18 @@ def _records(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> 
     """Records with the number of their first line; empty lines are left out."""
     parser = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        before = lines.number
+        lines.first = 0
         try:
             fields = next(parser)
         except StopIteration:
             return
         except csv.Error as error:
-            swallowed = f" (a quote opened here runs on to line {lines.number})" if lines.number > before + 1 else ""
+            swallowed = f" (a quote opened here runs on to line {lines.number})" if lines.number > lines.first else ""
             hint = 'write a quote inside a quoted field twice (""), or leave the line out with --skip-bad'
-            rejects.add(file, before + 1, f"{error}{swallowed}", hint)
+            rejects.add(file, lines.first, f"{error}{swallowed}", hint)
             continue
         if fields:
-            yield before + 1, fields
+            yield lines.first, fields
 
 
 def _untyped(file: str, name: str) -> str:
