@@ -99,7 +99,9 @@ def train(
         if not force:
             refuse_differences(found.identity, known)
         load_weights(newest.path, backbone)
-        if found.complete:
+        if found.complete:  # its last sitting ended between the last checkpoint and telling so
+            if learner.accelerator.is_main_process:
+                prune(folder, keep=1)
             backbone.eval()
             return TrainingResult(found.progress, newest)
         load_optimizer(newest.path, backbone, learner.optimizer)

@@ -94,7 +94,7 @@ def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
     trees = group_trees([Example(user, 0, 1) for user in range(50)], 8)
     orders = {(seed, epoch): plan_epoch(trees, 8, seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
     assert len({tuple(order) for order in orders.values()}) == 4
-    np.random.seed(7)  # noqa: NPY002 - shaking the global state on purpose
+    np.random.seed(7)
     assert all(plan_epoch(trees, 8, *key) == order for key, order in orders.items())
 
 

@@ -71,9 +71,7 @@ def slow_loss(backbone, encoder, dataset, planners, step, seed):
     for planner in planners:
         for tree in step.trees:
             for example in tree:
-                numbers = draws(
-                    seed, step.epoch, step.number, example.user, start=example.start, stop=example.position
-                )
+                numbers = draws(seed, step.epoch, step.number, example.user, start=example.start, stop=example.position)
                 history = dataset.history(example)
                 layout = planner.plan(history, Moment(step.progress, numbers))
                 loss, tokens = slow_row_loss(backbone, encoder, history, layout, dataset.target(example))
@@ -203,7 +201,9 @@ def test_labels_that_several_examples_share_count_several_times():
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(1, 4)), min_size=1, max_size=12),
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(1, 4)), min_size=1, max_size=12
+    ),
     st.integers(1, 30),
 )
 def test_splitting_keeps_every_row_once_and_in_order(shapes, max_nodes):
