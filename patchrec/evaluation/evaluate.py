@@ -90,9 +90,9 @@ class _Scored:
 def sample_examples(examples: Sequence[Example], limit: int | None, seed: int = 0) -> list[Example]:
     """Choose `limit` targets, each equally likely, spread evenly over users; a pure function of its arguments.
 
-    Systematic sampling: targets stand user by user, and every (n / limit)-th is taken from a random start, so the mean
-    over the sample is an unbiased estimate of the mean over all and a user counts by his targets. Two runs with the
-    same limit and seed get the same targets. None, or a limit of at least n, takes all.
+    Systematic sampling: targets stand user by user, and every (n / limit)-th is taken from a random start. So the mean
+    over the sample is an unbiased estimate of the mean over all, and users are there by their share of targets. Two
+    runs with the same limit and seed get the same targets. None, or a limit of at least n, takes all.
 
     Source: Madow and Madow, "On the theory of systematic sampling", 1944.
 

@@ -77,7 +77,7 @@ def test_scores_follow_a_prompt_of_patches(tiny, make_encoder, score):
 
 
 @pytest.mark.parametrize("score", ["catalog", "joint"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(titles=titles_of_a_catalog, max_nodes=st.sampled_from([2, 1024]))
 def test_scores_equal_plain_forward_passes(tiny, make_encoder, score, titles, max_nodes):
     check_against_slow(tiny, make_encoder(titles), titles, score, max_nodes=max_nodes)
@@ -99,7 +99,7 @@ def test_titles_of_5000_tokens_are_scored(tiny, make_encoder, score):
     check_against_slow(tiny, make_encoder(titles), titles, score, layout=Layout(()))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(titles=titles_of_a_catalog)
 def test_catalog_probabilities_sum_to_one_over_distinct_titles(tiny, make_encoder, titles):
     encoder = make_encoder(titles)
