@@ -74,7 +74,7 @@ def train(
         dataset: Where examples come from.
         backbone: The start; becomes float32.
         planners: Every example is planned once by each.
-        folder: Holds this run's checkpoints and nothing else.
+        folder: Holds this run's checkpoints; its name is the run's.
         log: Takes each step's row; steps after the checkpoint that a killed run resumes from come again, equal.
         saved: Takes each checkpoint; the two before it are kept until the run ends, older ones are not.
         report: Where progress goes.
@@ -160,7 +160,7 @@ class _Run:
             wish.signal = stop
             raise InterruptedRunError(
                 f"stopped by {wish.name} after step {self.progress.step} of {num_steps}; the state is saved in "
-                f"{checkpoint.path}; go on with --resume",
+                f"{checkpoint.path}; go on with `patchrec {self.stage} --resume {self.folder.name}`",
                 wish.exit_code,
             )
 
@@ -185,7 +185,7 @@ def _newest(folder: Path, resume: bool, report: Reporter) -> Checkpoint | None:
     present = list_checkpoints(folder)
     if not resume:
         if present:
-            raise UsageError(f"{folder} already holds checkpoints; go on with --resume, or start a new run")
+            raise UsageError(f"{folder} already holds checkpoints; resume that run, or start a new one")
         return None
     if not present:
         report.note("this run has no checkpoint yet; starting from its first step")
