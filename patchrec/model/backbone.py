@@ -101,7 +101,9 @@ class Backbone(nn.Module):
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder} cannot be read as a causal language model: {first}") from error
-        backbone = cls(model, name, folder).to(device or best_device()).eval()
+        backbone = cls(model, name, folder)
+        backbone.make_room(len(load_tokenizer(folder)))
+        backbone.to(device or best_device()).eval()
         backbone.check_forest()
         return backbone
 
@@ -124,6 +126,16 @@ class Backbone(nn.Module):
     def tokenizer(self) -> Any:
         """A tokenizer of its own, new at each call (flags of tokenizers are sticky)."""
         return load_tokenizer(self.folder)
+
+    @torch.no_grad()
+    def make_room(self, num_tokens: int) -> None:
+        """Give every token of the tokenizer an embedding: new rows are the mean of the old ones."""
+        old = self.vocab_size
+        if num_tokens <= old:
+            return
+        self.model.resize_token_embeddings(num_tokens, mean_resizing=False)
+        for table in (self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight):
+            table[old:] = table[:old].mean(dim=0)
 
     def batch(self, encoder: PathEncoder, forest: Forest) -> ForestBatch:
         """Compile a forest for this backbone's device."""

@@ -1,6 +1,11 @@
-"""Tokenizers of model folders, and the encoder of a catalog built with them. No weights."""
+"""Tokenizers of model folders, with the patch markers, and the encoder of a catalog built with them. No weights.
+
+A marker stands where a patch goes when a prompt is shown as text. It is never an input: there the input is the patch.
+Every tokenizer has the markers from the start, so that a run, its checkpoints and its export share one vocabulary.
+"""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +13,7 @@ from typing import Any
 from patchrec.config import PromptConfig
 from patchrec.errors import InputError
 from patchrec.model.patching import PathEncoder
-from patchrec.model.prompt import build_prompt
+from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, build_prompt
 from patchrec.model.titles import TitleTokens
 
 
@@ -21,7 +26,7 @@ def quiet() -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Read the tokenizer of a model folder.
+    """Read the tokenizer of a model folder, a new object at each call (its flags are sticky), and add the markers.
 
     Raises:
         InputError: There is none we can read.
@@ -30,21 +35,33 @@ def load_tokenizer(folder: Path) -> Any:
 
     quiet()
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{folder} has no tokenizer we can read: {first}") from error
+    missing = [marker for marker in (ITEM_MARKER, SESSION_MARKER) if marker not in tokenizer.get_added_vocab()]
+    tokenizer.add_tokens(missing, special_tokens=True)
+    return tokenizer
 
 
-def tokenizer_fingerprint(folder: Path) -> str:
-    """sha256 of the tokenizer's files (hex, 16 digits)."""
-    digest = hashlib.sha256()
-    for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"):
-        path = folder / name
-        if path.exists():
-            digest.update(name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """sha256 over what a tokenizer does, however its files are written (hex, 16 digits)."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(f"{rules}{tokenizer.chat_template}".encode()).hexdigest()[:16]
+
+
+def vocab_size(folder: Path) -> int:
+    """V of a model folder once it has the markers, from its configuration and tokenizer alone.
+
+    Raises:
+        InputError: Its configuration does not say.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    if not isinstance(size, int):
+        raise InputError(f"{folder / 'config.json'} names no vocab_size; is this a causal language model?")
+    return max(size, len(load_tokenizer(folder)))
 
 
 def make_encoder(folder: Path, titles: Sequence[str], prompt: PromptConfig, vocab_size: int) -> PathEncoder:

@@ -10,11 +10,10 @@ from patchrec.data.histories import Dataset
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.evaluation import evaluate as engine
 from patchrec.model.backbones import DEFAULT_BACKBONE
-from patchrec.model.tokenizer import make_encoder
+from patchrec.model.tokenizer import make_encoder, vocab_size
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.defaults import prompt_defaults
-from patchrec.operations.prompts import vocab_size
 from patchrec.operations.ready import (
     find_same,
     fingerprints,

@@ -9,7 +9,7 @@ from pathlib import Path
 from patchrec.errors import OutOfResourcesError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
-from patchrec.model.tokenizer import load_tokenizer, make_encoder
+from patchrec.model.tokenizer import make_encoder
 from patchrec.operations.ready import model_folder
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -48,10 +48,6 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
         dataset = store.datasets.load(found.dataset)
     backbone = Backbone.load(source, name=str(found.config.backbone), device="cpu")
     encoder = make_encoder(source, dataset.catalog.titles, found.config.prompt, backbone.vocab_size)
-    tokenizer = load_tokenizer(source)
-    tokenizer.add_special_tokens({"additional_special_tokens": [ITEM_MARKER, SESSION_MARKER]}, False)
-    if len(tokenizer) > backbone.vocab_size:
-        backbone.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     prompt = encoder.prompt
     facts = {
         "schema": 1,
@@ -70,8 +66,7 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
             work = Path(temporary) / "model"
-            backbone.model.save_pretrained(work)
-            tokenizer.save_pretrained(work)
+            backbone.save(work)
             (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
             if folder.exists():
                 folder.rmdir()

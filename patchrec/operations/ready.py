@@ -10,7 +10,7 @@ from patchrec.data.histories import Dataset
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.model.backbone import Backbone, fast_dtype
 from patchrec.model.patching import PathEncoder
-from patchrec.model.tokenizer import make_encoder, tokenizer_fingerprint
+from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
 from patchrec.ranking.search import TitleScorer
@@ -74,7 +74,7 @@ def fingerprints(dataset: Dataset, encoder: PathEncoder, folder: Path) -> dict[s
     """What must be the same whenever a run is used again."""
     return {
         "prompt": encoder.prompt.fingerprint,
-        "tokenizer": tokenizer_fingerprint(folder),
+        "tokenizer": tokenizer_fingerprint(load_tokenizer(folder)),
         "catalog": dataset.catalog.fingerprint,
         "split": dataset.sequences.fingerprint,
     }

@@ -222,8 +222,7 @@ def _made_up(length: int) -> "Dataset":
 
 def _inputs(dataset: "Dataset", history: History, layout: Layout, config: PromptConfig, folder: Path) -> dict[str, Any]:
     """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
-    from patchrec.model.tokenizer import load_tokenizer, make_encoder
-    from patchrec.operations.prompts import vocab_size
+    from patchrec.model.tokenizer import load_tokenizer, make_encoder, vocab_size
 
     encoder = make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
     keys = encoder.prompt_path(history, layout)

@@ -8,11 +8,10 @@ from patchrec.config import RunConfig, StrategyConfig
 from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import DEFAULT_BACKBONE
-from patchrec.model.tokenizer import make_encoder
+from patchrec.model.tokenizer import make_encoder, vocab_size
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.defaults import prompt_defaults, training_defaults
-from patchrec.operations.prompts import vocab_size
 from patchrec.operations.ready import (
     find_same,
     fingerprints,

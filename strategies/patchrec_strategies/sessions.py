@@ -14,7 +14,7 @@ from patchrec.history import History
 from patchrec.layout import Grain
 
 Groups = Literal["newest", "anchored"]
-GROUPS_HELP = "count groups back from the newest item, or from the oldest; default: newest, anchored for anchored windows"
+GROUPS_HELP = "count groups back from the newest item, or on from the oldest; default: as the windows are cut"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 

@@ -16,7 +16,8 @@ from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import count_parameters, locate
 from patchrec.model.forest import grow
 from patchrec.model.patching import PathEncoder
-from patchrec.model.tokenizer import make_encoder
+from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
+from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint, vocab_size
 
 TITLES = ("Toy Story", "Alien", "Aliens", "M")
 
@@ -26,7 +27,22 @@ def encoder(tiny_folder: Path, tiny: Backbone) -> PathEncoder:
     return make_encoder(tiny_folder, TITLES, PromptConfig(), tiny.vocab_size)
 
 
-paths_of_keys = st.lists(st.lists(st.sampled_from([7, 8, 9, 261, 264]), min_size=1, max_size=9), min_size=1, max_size=6)
+PATCH = 263  # after 261 tokens and the two markers: the first item patch
+paths_of_keys = st.lists(
+    st.lists(st.sampled_from([7, 8, 9, PATCH, PATCH + 3]), min_size=1, max_size=9), min_size=1, max_size=6
+)
+
+
+def test_every_backbone_has_the_patch_markers_and_room_for_them(tiny_folder: Path, tiny: Backbone) -> None:
+    tokenizer = tiny.tokenizer()
+    assert {ITEM_MARKER, SESSION_MARKER} <= set(tokenizer.get_added_vocab())
+    assert tiny.vocab_size == len(tokenizer) == vocab_size(tiny_folder) == PATCH
+    torch.testing.assert_close(tiny.embedding[PATCH - 1], tiny.embedding[: PATCH - 2].mean(0))
+
+
+def test_a_saved_tokenizer_keeps_its_fingerprint(tiny: Backbone, tmp_path: Path) -> None:
+    tiny.save(tmp_path)
+    assert tokenizer_fingerprint(load_tokenizer(tmp_path)) == tokenizer_fingerprint(tiny.tokenizer())
 
 
 def alone(backbone: Backbone, encoder: PathEncoder, path: np.ndarray) -> torch.Tensor:
@@ -89,7 +105,8 @@ def test_tiny_random_is_the_same_model_every_time(tiny: Backbone, tmp_path: Path
 
 def test_parameters_are_counted_without_loading(tiny_folder: Path, tiny: Backbone) -> None:
     unique = {id(parameter): parameter.numel() for parameter in tiny.parameters()}
-    assert count_parameters(tiny_folder) == sum(unique.values())
+    markers = 2 * tiny.embedding.shape[1]
+    assert count_parameters(tiny_folder) + markers == sum(unique.values())
 
 
 def test_an_unknown_backbone_is_refused_with_a_guess(tmp_path: Path) -> None:
