@@ -1,0 +1,82 @@
+"""The main job on real data with a real language model: MovieLens-100K and SmolLM2-135M, as `patchrec demo` runs it.
+
+Both come through the package index (or from where their owners publish them), as for any user.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from patchrec.operations.datasets import show_dataset
+from patchrec.operations.demo import Demo, demo
+from patchrec.operations.export import export_run
+from patchrec.operations.recommend import recommend
+from patchrec.operations.strategies import preview
+from patchrec.store import Store
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("real") / "home"
+
+
+@pytest.fixture(scope="module")
+def shown(home: Path) -> Demo:
+    return demo(home=home)
+
+
+def test_fine_tuning_moves_the_log_probability_of_held_out_targets_beyond_doubt(shown: Demo):
+    untrained, _, tuned = shown.comparison["rows"]
+    assert (untrained["run"], tuned["run"]) == ("untrained-1", "pft-s-1")
+    assert tuned["difference"]["low"] > 1  # nats, the lower end of the paired interval
+
+
+def test_all_three_models_ranked_the_same_targets(shown: Demo):
+    assert [row["label"] for row in shown.comparison["rows"]] == ["pft-s L=5", "popularity", "pft-s L=5"]
+    assert shown.comparison["num_targets"] == 60
+
+
+def test_recommendations_are_new_items_of_the_catalog(home: Path, shown: Demo):
+    ranking = shown.recommendations.ranking
+    assert [line.rank for line in ranking] == [1, 2, 3, 4, 5]
+    with Store.open(home) as store:
+        dataset = store.datasets.load("ml-100k")
+    had = {dataset.catalog.item_ids[item] for item in dataset.sequences.items_of(dataset.user("42"))}
+    assert not {line.item_id for line in ranking} & had
+
+
+def test_a_second_demo_uses_what_is_there(home: Path, shown: Demo):
+    again = demo(home=home)
+    assert again.finetuned == shown.finetuned
+    assert again.comparison == shown.comparison
+    with Store.open(home) as store:
+        assert len(store.runs.names()) == 4  # pretrain, pft-s, untrained, popularity
+
+
+def test_the_data_has_the_paper_s_counts(home: Path, shown: Demo):
+    targets = show_dataset("ml-100k", home=home)["targets"]
+    assert (targets["train"], targets["validation"], targets["test"]) == (47_749, 1_005, 1_024)
+
+
+def test_a_joint_score_can_be_recomputed_with_transformers_alone(home: Path, shown: Demo, tmp_path: Path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = shown.finetuned.run
+    export_run(run, tmp_path / "exported", home=home)
+    best = recommend(user="42", run=run, k=1, score="joint", home=home).ranking[0]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "exported", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    embedding = model.get_input_embeddings().weight
+    answer = (
+        tokenizer(best.title, add_special_tokens=False).input_ids + tokenizer("\n", add_special_tokens=False).input_ids
+    )
+    bags = preview(user="42", run=run, home=home)["positions"]
+    bags += [{"token_ids": [token], "weights": [1.0]} for token in answer[:-1]]
+    inputs = [torch.tensor(bag["weights"]) @ embedding[bag["token_ids"]] for bag in bags]
+    with torch.no_grad():
+        logits = model(inputs_embeds=torch.stack(inputs)[None]).logits[0, -len(answer) :]
+    score = logits.log_softmax(dim=1)[torch.arange(len(answer)), answer].sum()
+    assert float(score) == pytest.approx(best.score, abs=0.01)
