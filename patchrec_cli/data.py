@@ -9,7 +9,7 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_table
-from patchrec_cli.numbers import count
+from patchrec_cli.numbers import count, moment
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
@@ -105,6 +105,7 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
         shown = [
             row
             | {"name": row["name"] + (" (in use)" if row["current"] else "")}
+            | {"added": moment(row["created_at"])}
             | {key: count(row["summary"][key]) for key in ("users", "items", "interactions")}
             for row in rows
         ]
@@ -113,7 +114,7 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("users", "users", right=True),
             Column("items", "items", right=True),
             Column("interactions", "interactions", right=True),
-            Column("added", "created_at"),
+            Column("added (UTC)", "added"),
         ]
         print_table(columns, shown)
     if not rows:
@@ -192,5 +193,5 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "targets": f"{targets}; after {shown['min_history']} items or more",
         "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items()),
         "words": f"{shown['noun']}, {shown['verb']}",
-        "added": shown["created_at"],
+        "added": moment(shown["created_at"]) + " UTC",
     }

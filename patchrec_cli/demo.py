@@ -2,8 +2,11 @@
 
 import typer
 
-from patchrec_cli.display import Output
+from patchrec_cli.display import Output, plain, print_lines
+from patchrec_cli.numbers import duration
 from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.recommend import draw_ranking
+from patchrec_cli.runs import draw_comparison
 
 
 def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
@@ -14,4 +17,18 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     from patchrec.operations import demo as operations
 
     output = Output(json, quiet)
-    operations.demo(home=home_of(ctx), report=output.reporter)
+    result = plain(operations.demo(home=home_of(ctx), report=output.reporter))
+    run = result["finetuned"]["run"]
+    if output.emit(result, [run]):
+        return
+    draw_comparison(result["comparison"])
+    print_lines([""])
+    draw_ranking(result["recommendations"])
+    print_lines(["", f"all of it took {duration(result['seconds'])}"])
+    user = result["recommendations"]["user"]
+    output.next_step(
+        f"patchrec strategies preview --run {run} --user {user}",
+        f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
+        f"patchrec finetune --strategy pft-i --M 5 --from {result['pretrained']['run']} --max-steps 100",
+        "patchrec runs compare",
+    )

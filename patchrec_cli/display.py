@@ -113,6 +113,15 @@ def print_error(message: str) -> None:
     print_note(f"error: {message}")
 
 
+def cell_text(cell: object) -> str:
+    """What a cell shows: "-" for None, a line for each part of a tuple, all of a list in one line."""
+    if isinstance(cell, tuple):
+        return "\n".join(clean(part) for part in cell)
+    if isinstance(cell, list):
+        return ", ".join(clean(part) for part in cell)
+    return "-" if cell is None else clean(cell)
+
+
 def print_fields(fields: Mapping[str, object]) -> None:
     """Print names and values in two columns; a field without a value is left out."""
     shown = {name: value for name, value in fields.items() if value is not None and value != ""}
@@ -131,8 +140,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, object]],
     for column in columns:
         table.add_column(Text(column.heading), justify="right" if column.right else "left", overflow="fold")
     for row in rows:
-        cells = (row.get(column.key) for column in columns)
-        table.add_row(*(Text("-" if cell is None else clean(cell)) for cell in cells))
+        table.add_row(*(Text(cell_text(row.get(column.key))) for column in columns))
     if title:
         print_lines([title])
     with console.capture() as drawn:

@@ -56,6 +56,7 @@ def evaluate(
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
     """
+    ks, options = cutoffs(k), option_values(ctx, strategy)
     from patchrec.operations import evaluate as operations
 
     output = Output(json, quiet)
@@ -64,12 +65,12 @@ def evaluate(
             run,
             split=split,
             limit=limit,
-            ks=cutoffs(k),
+            ks=ks,
             baseline=baseline,
             data=data,
             backbone=backbone,
             strategy=strategy,
-            options=option_values(ctx, strategy),
+            options=options,
             score=score,
             home=home_of(ctx),
             report=output.reporter,
@@ -85,44 +86,31 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
     lines = [f"{row['name']} {row['level']} {row['seen']} {row['value']}" for row in metrics]
     if output.emit(result, lines):
         return
+    cost = result["cost"]
+    ratios = {name: cost.get(f"compression_{name}") for name in ("paper", "history", "prompt")}
     print_fields(
         {
-            "run": f"{result['run']} ({result['label']})" if result.get("label") else result["run"],
-            "split": f"{result['split']}: {count(result['num_targets'])} targets of {count(result['num_users'])} users",
+            "run": f"{result['run']} ({result['label']})",
+            "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
             "score": result["score"],
+            "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
+            "tokens/target": f"{cost['tokens_per_target']:,.1f}",
+            "time/target": duration(cost["seconds_per_target"]),
         }
     )
-    print_table(metric_columns(metrics), metric_rows(metrics))
-    cost = result.get("cost") or {}
-    print_fields(
-        {
-            "compression": ", ".join(
-                f"{name} {cost[key]:.2f}" for name, key in COMPRESSION.items() if cost.get(key) is not None
-            ),
-            "tokens/target": f"{cost['tokens_per_target']:.1f}" if cost.get("tokens_per_target") else None,
-            "time/target": duration(cost.get("seconds_per_target")),
-        }
-    )
-
-
-COMPRESSION = {"paper": "compression_paper", "history": "compression_history", "prompt": "compression_prompt"}
-VIEWS = (("item", "dropped"), ("item", "kept"), ("title", "dropped"), ("title", "kept"))
-
-
-def metric_columns(metrics: list[dict[str, Any]]) -> list[Column]:
-    """A column for the metric and one for each view of it that was computed."""
-    present = {(row["level"], row["seen"]) for row in metrics}
-    views = [view for view in VIEWS if view in present]
-    return [
+    columns = [
         Column("metric", "name"),
-        *(Column(f"{level}s, seen {seen}", f"{level} {seen}", right=True) for level, seen in views),
+        Column("over", "level"),
+        Column("seen items dropped", "dropped", right=True),
+        Column("seen items kept", "kept", right=True),
     ]
+    print_table(columns, metric_rows(metrics), title=" ")
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:
-    """A row for each metric with its value and interval in every view."""
-    rows: dict[str, dict[str, object]] = {}
+    """A row for each metric and level with its values and intervals under both rules for seen items."""
+    rows: dict[tuple[str, str], dict[str, object]] = {}
     for row in metrics:
-        cell = value(row["value"], row["low"], row["high"])
-        rows.setdefault(row["name"], {"name": row["name"]})[f"{row['level']} {row['seen']}"] = cell
+        found = rows.setdefault((row["name"], row["level"]), {"name": row["name"], "level": row["level"] + "s"})
+        found[row["seen"]] = value(row["value"], row["low"], row["high"])
     return list(rows.values())

@@ -21,15 +21,18 @@ def duration(seconds: float | None) -> str:
     """Seconds in the two units that matter: "840 ms", "4.2 s", "3 min 05 s", "2 h 10 min"."""
     if seconds is None:
         return "-"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    for size, name, part, part_name in UNITS:
-        if seconds >= size:
-            whole, rest = divmod(round(seconds / part) * part, size)
-            return f"{whole:.0f} {name} {rest // part:02.0f} {part_name}"
-    return f"{seconds:.1f} s"
+    size, name, part, part_name = next(unit for unit in UNITS if seconds >= unit[0] - unit[2] / 2)
+    whole, rest = divmod(round(seconds / part) * part, size)
+    return f"{whole:.0f} {name} {rest // part:02.0f} {part_name}"
+
+
+def moment(timestamp: str | None) -> str:
+    """An ISO time in UTC down to the minute: "2026-11-21 12:35"."""
+    return "-" if timestamp is None else timestamp[:16].replace("T", " ")
 
 
 def rate(amount: float, seconds: float) -> str:

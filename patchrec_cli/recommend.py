@@ -1,10 +1,10 @@
 """`patchrec recommend`: a ranking for a user or a made-up history."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from patchrec_cli.display import Column, Output, plain, print_table
+from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
 
 
@@ -48,13 +48,26 @@ def recommend(
             report=output.reporter,
         )
     )
-    if output.emit(result, [row["item_id"] for row in result["ranking"]]):
-        return
-    rows = [row | {"score": f"{row['score']:.3f}"} for row in result["ranking"]]
+    if not output.emit(result, [row["item_id"] for row in result["ranking"]]):
+        draw_ranking(result)
+    if result["shortfall"] and not quiet:
+        print_note(f"note: {result['shortfall']}")
+
+
+def draw_ranking(result: dict[str, Any]) -> None:
+    """Print a ranking after the newest titles of the history that it follows."""
+    whose = f"user {result['user']}" if result["user"] is not None else "the history"
+    print_fields(
+        {
+            "run": f"{result['run']} ({result['label']})",
+            "for": f"{whose}, after {result['history_length']} items",
+            "newest": " | ".join(result["history"]),
+        }
+    )
     columns = [
         Column("rank", "rank", right=True),
         Column("item", "item_id"),
         Column("title", "title"),
         Column(f"{result['score']} score", "score", right=True),
     ]
-    print_table(columns, rows)
+    print_table(columns, [row | {"score": f"{row['score']:.3f}"} for row in result["ranking"]], title=" ")

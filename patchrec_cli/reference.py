@@ -26,6 +26,13 @@ listing and result takes
   steer a terminal. The number changes when a key changes its meaning or goes; new keys may come.
 - `-q`: only the essential, one a line (names, item ids, spans), and no notes.
 
+Keys beside `schema`:
+
+{{JSON_KEYS}}
+
+`data export` prints a JSON document a line: `user_id`, `item_id`, `timestamp` (unix seconds, null without times),
+`position` (of the target in the user's whole sequence, from 0) and `history` (item ids, oldest first, newest K).
+
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
 
 | variable | meaning |
@@ -41,6 +48,43 @@ An error is one line on stderr that begins with `error:` and names the thing, th
 | --- | --- |
 | 0 | all went well |
 """
+
+
+JSON_KEYS = {
+    "demo": ("pretrained", "finetuned", "comparison", "recommendations", "seconds"),
+    "data add": ("dataset",),
+    "data ls": ("datasets",),
+    "data show": ("dataset",),
+    "data use": ("current",),
+    "data rm": ("removed",),
+    "pretrain": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
+    "finetune": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
+    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
+    "recommend": ("run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall"),
+    "runs ls": ("runs",),
+    "runs show": ("run",),
+    "runs compare": (
+        "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
+    ),
+    "runs rm": ("removed",),
+    "strategies ls": ("strategies", "problems"),
+    "strategies show": ("strategy",),
+    "strategies preview": (
+        "strategy", "options", "label", "user", "history", "start", "num_units", "spans",
+        "backbone", "prompt", "positions", "text",
+    ),
+    "backbones ls": ("backbones",),
+    "backbones pull": ("backbone",),
+    "export": ("run", "folder", "files"),
+    "env": ("environment",),
+    "doctor": ("ok", "checks"),
+}  # fmt: skip
+
+
+def json_keys() -> str:
+    """A table row for each command with the keys of its JSON."""
+    rows = [f"| `{name}` | {', '.join(f'`{key}`' for key in keys)} |" for name, keys in JSON_KEYS.items()]
+    return "\n".join(["| command | keys |", "| --- | --- |", *rows])
 
 
 def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
@@ -69,7 +113,8 @@ def reference() -> str:
         ]
     finally:
         plugins.load()
-    return "\n\n".join([PREFACE + "\n".join(exit_codes()), *sections]) + "\n"
+    preface = PREFACE.replace("{JSON_KEYS}", json_keys())
+    return "\n\n".join([preface + "\n".join(exit_codes()), *sections]) + "\n"
 
 
 def main(arguments: list[str]) -> int:

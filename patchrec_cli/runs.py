@@ -6,7 +6,7 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("runs", "List, show, compare and remove runs.")
@@ -27,10 +27,9 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("data", "dataset"),
             Column("backbone", "backbone"),
             Column("strategy", "label"),
-            Column("parent", "parent"),
-            Column("started", "created_at"),
+            Column("started (UTC)", "started"),
         ]
-        print_table(columns, rows)
+        print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}")
     else:
@@ -87,18 +86,8 @@ def compare(
 
     output = Output(json, quiet)
     table = runs.compare_runs(names or [], metric=metric, home=home_of(ctx), report=output.reporter)
-    if output.emit(table, [row["run"] for row in table["rows"]]):
-        return
-    print_fields(
-        {
-            "data": table["dataset"],
-            "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
-        }
-    )
-    for title, columns, rows in comparison_tables(table):
-        print_table(columns, rows, title="\n" + title)
-    for note in table["notes"]:
-        print_note(f"note: {note}")
+    if not output.emit(table, [row["run"] for row in table["rows"]]):
+        draw_comparison(table)
 
 
 @app.command("rm", cls=Command)
@@ -126,10 +115,10 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "backbone": shown["backbone"],
         "parent": shown["parent"],
         "seed": shown["seed"],
-        "started": shown["created_at"],
-        "finished": shown["finished_at"],
+        "started": moment(shown["created_at"]) + " UTC",
+        "finished": moment(shown["finished_at"]) + " UTC" if shown["finished_at"] else None,
         "steps": count(losses[-1]["step"]) if losses else None,
-        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])}" if losses else None,
+        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
@@ -139,7 +128,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
 
 
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
-    """One row for each item metric with seen items dropped, the default view."""
+    """One row for each metric in its default view: items with seen ones dropped; titles for the log-probability."""
     return [
         {
             "split": evaluation["split"],
@@ -149,65 +138,75 @@ def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
             "value": value(row["value"], row["low"], row["high"]),
         }
         for row in evaluation["metrics"]
-        if (row["level"], row["seen"]) == ("item", "dropped")
+        if (row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob"
     ]
 
 
-def comparison_tables(table: dict[str, Any]) -> list[tuple[str, list[Column], list[dict[str, object]]]]:
-    """The tables of a comparison: metrics under both rules for seen items, differences, cost."""
-    tables = []
-    for seen in ("dropped", "kept"):
-        columns = [Column("run", "run"), *(Column(name, name, right=True) for name in table["metrics"])]
-        rows = [
-            {"run": row["run"]}
-            | {
-                entry["name"]: value(entry["value"], entry["low"], entry["high"]).replace(" [", "\n[")
-                for entry in row["metrics"]
-                if (entry["level"], entry["seen"]) == ("item", seen)
-            }
-            for row in table["rows"]
-        ]
-        tables.append((f"items, seen items {seen} (95 % interval)", columns, rows))
-    differences = [
+def draw_comparison(table: dict[str, Any]) -> None:
+    """Print a comparison: metrics under both rules for seen items, differences, compression and cost."""
+    print_fields(
         {
-            "run": row["run"],
-            "difference": value(row["difference"]["difference"], row["difference"]["low"], row["difference"]["high"]),
-            "p": f"{row['difference']['p_value']:.4f}",
+            "data": table["dataset"],
+            "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
         }
-        for row in table["rows"]
-        if row["difference"]
-    ]
+    )
+    first_k = next((name.partition("@")[2] for name in table["metrics"] if "@" in name), "10")
+    names = [f"hr@{first_k}", f"ndcg@{first_k}", "mrr", "log_prob"]
+    for seen in ("dropped", "kept"):
+        views = {("item", seen), ("title", "kept")} if seen == "dropped" else {("item", seen)}
+        rows = [{"run": row["run"]} | metric_cells(row["metrics"], views) for row in table["rows"]]
+        columns = [Column(name, name, right=True) for name in names if any(name in row for row in rows)]
+        title = f"\nover items, seen items {seen}, with 95 % intervals over users"
+        print_table([Column("run", "run"), *columns], rows, title=title)
+    differences = [difference_row(row) for row in table["rows"] if row["difference"]]
     if differences:
         columns = [
             Column("run", "run"),
-            Column(f"{table['metric']} - that of {table['reference']}", "difference", right=True),
+            Column(f"{table['metric']} minus that of {table['reference']}", "difference", right=True),
             Column("p", "p", right=True),
+            Column("p (Holm)", "p_adjusted", right=True),
         ]
-        tables.append(("paired difference on the same targets, seen items dropped", columns, differences))
+        print_table(columns, differences, title="\npaired difference on the same targets")
     columns = [
         Column("run", "run"),
         Column("strategy", "label"),
-        *(Column(f"x {name}", name, right=True) for name in ("paper", "history", "prompt")),
+        *(Column(name, name, right=True) for name in ("paper", "history", "prompt")),
         Column("tokens/target", "tokens", right=True),
         Column("time/target", "time", right=True),
     ]
-    tables.append(("compression ratio and cost", columns, [cost_row(row) for row in table["rows"]]))
-    return tables
+    print_table(columns, [cost_row(row) for row in table["rows"]], title="\ncompression ratios and cost")
+    for note in table["notes"]:
+        print_note(f"note: {note}")
+
+
+def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:
+    """Metric -> its value over its interval, for metrics of these views; the log-probability has one view alone."""
+    return {
+        row["name"]: tuple(value(row["value"], row["low"], row["high"]).split(" ", 1))
+        for row in metrics
+        if (row["level"], row["seen"]) in views and (row["level"] == "item" or row["name"] == "log_prob")
+    }
+
+
+def difference_row(row: dict[str, Any]) -> dict[str, object]:
+    """A run's difference to the reference."""
+    found = row["difference"]
+    return {
+        "run": row["run"],
+        "difference": value(found["difference"], found["low"], found["high"]),
+        "p": f"{found['p_value']:.4f}",
+        "p_adjusted": f"{found['p_adjusted']:.4f}",
+    }
 
 
 def cost_row(row: dict[str, Any]) -> dict[str, object]:
     """What a target cost one run."""
-    ratios = {name: value_or_none(row["compression"].get(name)) for name in ("paper", "history", "prompt")}
-    tokens = row["tokens_per_target"]
+    ratios = {name: None if ratio is None else f"{ratio:.2f}" for name, ratio in row["compression"].items()}
+    tokens, seconds = row["tokens_per_target"], row["seconds_per_target"]
     return {
         "run": row["run"],
         "label": row["label"],
         **ratios,
         "tokens": None if tokens is None else f"{tokens:,.1f}",
-        "time": duration(row["seconds_per_target"]),
+        "time": duration(seconds),
     }
-
-
-def value_or_none(ratio: float | None) -> str | None:
-    """A ratio with two decimals, or None."""
-    return None if ratio is None else f"{ratio:.2f}"

@@ -88,12 +88,17 @@ def build_params(strategies: "Iterable[Strategy]", taken: set[str]) -> list[Any]
 
 
 def option_values(ctx: typer.Context, strategy: str | None) -> dict[str, Any]:
-    """The strategy options that were given on the command line, unchecked (the strategy checks them).
+    """The strategy options that were given on the command line, as text; the strategy has accepted them.
+
+    They are checked here so that a slip is told before a model is loaded.
 
     Raises:
-        UsageError: Options without a strategy that they belong to.
+        NotFoundError: No such strategy.
+        UsageError: Options without their strategy, or values that it refuses.
         PluginError: The chosen strategy has an option that the command itself uses.
     """
+    from patchrec.plugins import find_strategy
+
     values: dict[str, Any] = dict(ctx.meta.get(VALUES, {}))
     if strategy is None:
         if values:
@@ -101,13 +106,14 @@ def option_values(ctx: typer.Context, strategy: str | None) -> dict[str, Any]:
             raise UsageError(f"{flags} belongs to a strategy, and none is named; add --strategy NAME")
         return {}
     own = {flag for param in ctx.command.params for flag in param.opts}
-    for known in known_strategies():
-        for name in known.options.model_fields:
-            if known.name == strategy and flag_of(name) in own:
-                raise PluginError(
-                    f"strategy {strategy!r} names an option {flag_of(name)}, which `{ctx.command_path}` uses itself; "
-                    "the plugin has to rename it"
-                )
+    chosen = find_strategy(strategy)
+    for name in chosen.options.model_fields:
+        if flag_of(name) in own:
+            raise PluginError(
+                f"strategy {strategy!r} names an option {flag_of(name)}, which `{ctx.command_path}` uses itself; "
+                "the plugin has to rename it"
+            )
+    chosen.bind(values)
     return values
 
 

@@ -107,12 +107,13 @@ def finetune(
         patchrec finetune --strategy pft-s --L 5
         patchrec finetune --strategy pft-i --M 5 --from none
     """
+    options = option_values(ctx, strategy)
     from patchrec.operations import train
 
     output = Output(json, quiet)
     result = train.finetune(
         strategy=strategy,
-        options=option_values(ctx, strategy),
+        options=options,
         data=data,
         backbone=backbone,
         start=start,
@@ -141,7 +142,7 @@ def show_run(result: dict[str, Any], output: Output) -> None:
                 "run": result["run"],
                 "label": result["label"],
                 "steps": count(result["steps"]),
-                "loss": value(result["loss"]),
+                "loss": f"{value(result['loss'])} nats a token",
                 "time": duration(result["seconds"]),
                 "folder": result["folder"],
             }

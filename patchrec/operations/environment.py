@@ -83,7 +83,7 @@ def _check_store(home: Path | None) -> str:
     folder = _folder(home)
     if not (folder / "store.db").exists():
         return f"none yet in {folder}"
-    with Store.open(folder, read_only=True) as store:
+    with Store.open(folder) as store:
         faults = [row[0] for row in store.db.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
         strays = store.db.execute("PRAGMA foreign_key_check").fetchall()
         if faults or strays:
