@@ -63,21 +63,32 @@ def label_step(
 ) -> list[LabelledForest]:
     """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
 
-    Only a single path longer than that makes a larger forest. Trees are packed in the order of the step.
+    Only a single path longer than that makes a larger forest.
     """
-    packs: list[list[Row]] = []
-    room = 0
+    parts: list[tuple[Sequence[Row], int]] = []
     for tree in step.trees:
         stop = max(example.position for example in tree)
         numbers = draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop)
         rows = tree_rows(tree, dataset, encoder, planners, Moment(step.progress, numbers))
-        for part, size in split_rows(rows, max_nodes):
-            if size > room:
-                packs.append([])
-                room = max_nodes
-            packs[-1] += part
-            room -= size  # at most: packed trees share the prompt's head too
-    return [label_rows(rows) for rows in packs]
+        parts += split_rows(rows, max_nodes)
+    return [label_rows(rows) for rows in pack(parts, max_nodes)]
+
+
+def pack(parts: Sequence[tuple[Sequence[Row], int]], max_nodes: int) -> list[list[Row]]:
+    """Fill forests with parts of known size, largest first, each into the first forest that has room.
+
+    Sizes add up at most: parts in one forest share the prompt's head too.
+    """
+    packs: list[list[Row]] = []
+    rooms: list[int] = []
+    for rows, size in sorted(parts, key=lambda part: -part[1]):
+        place = next((index for index, room in enumerate(rooms) if size <= room), len(packs))
+        if place == len(packs):
+            packs.append([])
+            rooms.append(max_nodes)
+        packs[place] += rows
+        rooms[place] -= size
+    return packs
 
 
 def tree_rows(

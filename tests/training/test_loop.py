@@ -253,7 +253,9 @@ def test_a_crashed_run_resumes_bitwise_equal(sitting, undisturbed, step):
 @pytest.mark.parametrize(("which", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
 def test_a_signal_finishes_the_step_saves_and_resumes_bitwise_equal(sitting, undisturbed, which, code, name):
     first = sitting()
-    with pytest.raises(InterruptedRunError, match=f"stopped by {name} after step 3 of .*pretrain --resume run`") as stopped:
+    with pytest.raises(
+        InterruptedRunError, match=f"stopped by {name} after step 3 of .*pretrain --resume run`"
+    ) as stopped:
         first.run(after_step=signal_after(3, which))
     assert stopped.value.exit_code == code
     assert list_checkpoints(first.folder)[-1].name == "step-00000003"

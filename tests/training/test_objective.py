@@ -19,7 +19,7 @@ from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import make_encoder
 from patchrec.strategy import Moment
 from patchrec.training.batches import Batches, draws
-from patchrec.training.objective import Row, label_rows, label_step, split_rows, summed_cross_entropy
+from patchrec.training.objective import Row, label_rows, label_step, pack, split_rows, summed_cross_entropy
 
 FORMS = ("paper", "instruction-first", "continuation")
 WINDOWS = ("sliding", "anchored")
@@ -215,6 +215,18 @@ def test_splitting_keeps_every_row_once_and_in_order(shapes, max_nodes):
     for part, size in parts:
         assert size == len(label_rows(part).forest)
         assert size <= max_nodes or len(part) == 1
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 40))
+def test_packing_takes_every_part_once_and_fills_no_forest_beyond_its_limit(sizes, max_nodes):
+    parts = [([Row(np.array([number]), np.array([0]))], size) for number, size in enumerate(sizes)]
+    size_of = {int(rows[0].path[0]): size for rows, size in parts}
+    packs = [[int(row.path[0]) for row in rows] for rows in pack(parts, max_nodes)]
+    assert sorted(number for numbers in packs for number in numbers) == list(range(len(sizes)))
+    totals = [sum(size_of[number] for number in numbers) for numbers in packs]
+    assert all(total <= max_nodes or len(numbers) == 1 for total, numbers in zip(totals, packs, strict=True))
+    # first fit: no two forests could have been one
+    assert all(one + other > max_nodes for place, one in enumerate(totals) for other in totals[place + 1 :])
 
 
 @settings(max_examples=60)
