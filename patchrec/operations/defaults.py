@@ -36,7 +36,12 @@ def prompt_defaults(
 
 
 def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], report: Reporter) -> TrainingConfig:
-    """Training settings of a new run: what was given, else the defaults for backbone and data set, which are told."""
+    """Training settings of a new run: what was given, else the defaults for backbone and data set, which are told.
+
+    Weights are float32 always; forward and backward passes are bfloat16 where the hardware computes in it.
+    """
+    from patchrec.model.backbone import fast_dtype
+
     chosen = {key: value for key, value in given.items() if value is not None}
     if backbone in SMALL:
         base, why = _SMALL_TRAINING, "made for a CPU"
@@ -44,8 +49,8 @@ def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], re
         batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
         base = {"batch_size": batch_size, "learning_rate": learning_rate}
         why = "as in the paper" if dataset.name in PAPER else "the paper's for MovieLens-100K"
-    config = TrainingConfig(**(base | chosen))
+    config = TrainingConfig(**({"dtype": str(fast_dtype()).removeprefix("torch.")} | base | chosen))
     if not base.keys() <= chosen.keys():
-        size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}"
+        size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"
         report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)
     return config
