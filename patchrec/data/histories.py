@@ -118,10 +118,7 @@ class Dataset:
         found = []
         for user in range(len(self.sequences)):
             first, stop = self.sequences.bounds(user, split)
-            found += [
-                Example.at(user, position, K, windows)
-                for position in range(max(self.min_history, first), stop)
-            ]
+            found += [Example.at(user, position, K, windows) for position in range(max(self.min_history, first), stop)]
         return found
 
     def targets_per_user(self, split: SplitName) -> IntArray:

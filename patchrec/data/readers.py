@@ -192,7 +192,7 @@ def _untyped(file: str, name: str) -> str:
     plain, _, kind = name.rpartition(":")
     if kind not in RECBOLE_TYPES or not plain:
         raise InputError(
-            f"{file}:1: {name!r} is not a typed column such as 'user_id:token'; types: {', '.join(RECBOLE_TYPES)}"
+            f"{file}:1: {name[:40]!r} is not a typed column such as 'user_id:token'; types: {', '.join(RECBOLE_TYPES)}"
         )
     return plain
 
@@ -240,7 +240,7 @@ def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> Row:
 
 
 def _shown(columns: tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
+    return ", ".join(repr(name[:40]) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
 
 
 def missing_column(table: Table, name: str, option: str) -> InputError:

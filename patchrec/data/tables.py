@@ -15,7 +15,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.interactions import Interactions
 from patchrec.data.lines import Rejects
 from patchrec.data.readers import Row, Table, missing_column, open_table
-from patchrec.data.timestamps import Kind, common_kind, parse_time, refuse_written_dates
+from patchrec.data.timestamps import NUMBER, Kind, common_kind, parse_time, refuse_written_dates
 from patchrec.errors import InputError
 from patchrec.history import IntArray
 
@@ -55,7 +55,7 @@ def read_items(path: Path, named_format: str | None, columns: Columns, rejects: 
             try:
                 item_id = _text(row, id_column)
                 if item_id in item_ids:
-                    raise ValueError(f"item {item_id!r} was on line {item_ids[item_id]} already")
+                    raise ValueError(f"item {item_id[:40]!r} was on line {item_ids[item_id]} already")
                 titles.append(_text(row, title_column))
             except ValueError as error:
                 rejects.add(table.file, number, str(error))
@@ -101,7 +101,7 @@ def read_interactions(
                 user = _text(row, user_column)
                 item_id = _text(row, item_column)
                 if item_id not in catalog.index:
-                    raise ValueError(f"item {item_id!r} is not among the items")
+                    raise ValueError(f"item {item_id[:40]!r} is not among the items")
                 time = _time(row, time_column) if time_column else None
                 rating = _rating(row, rating_column, required=min_rating is not None) if rating_column else math.nan
             except ValueError as error:
@@ -225,10 +225,8 @@ def _rating(row: Row, column: str, *, required: bool) -> float:
         if required:
             raise ValueError(f"{column} is missing")
         return math.nan
-    try:
-        rating = float(value) if isinstance(value, str | float) else math.nan
-    except ValueError:
-        rating = math.nan
+    written = value if isinstance(value, str) else repr(value)
+    rating = float(written) if NUMBER.fullmatch(written.strip()) else math.nan
     if not math.isfinite(rating):
         raise ValueError(f"{column} {str(value)[:40]!r} is no number")
     return rating
