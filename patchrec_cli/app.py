@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,6 +185,9 @@ def value_of(param: Any, given: Sequence[str]) -> str | None:
 
 def script() -> None:
     """Run as the installed `patchrec` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
     sys.exit(main())
 
 

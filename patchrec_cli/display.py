@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,19 @@ def clean(text: object) -> str:
 
 
 def plain(result: Any) -> Any:
-    """Turn a result (dataclass, pydantic model, path or container of them) into JSON data."""
+    """Turn a result into JSON data: dataclasses and models become objects, what is no finite number becomes null."""
     if hasattr(result, "model_dump"):
         return result.model_dump(mode="json")
     if is_dataclass(result) and not isinstance(result, type):
-        return plain(asdict(result))
+        result = asdict(result)
+    elif hasattr(result, "tolist"):  # NumPy arrays and scalars
+        result = result.tolist()
     if isinstance(result, Mapping):
         return {str(key): plain(item) for key, item in result.items()}
     if isinstance(result, list | tuple):
         return [plain(item) for item in result]
-    if hasattr(result, "tolist"):  # NumPy arrays and scalars
-        return result.tolist()
+    if isinstance(result, float) and not isfinite(result):
+        return None
     return str(result) if isinstance(result, Path) else result
 
 
@@ -93,7 +96,7 @@ class Output:
 def print_json(payload: Any) -> None:
     """Print one JSON document, ASCII only: exact, and free of control characters; indented on a terminal."""
     indent = 2 if sys.stdout.isatty() else None
-    print_lines([json.dumps(plain(payload), indent=indent)])
+    print_lines([json.dumps(plain(payload), indent=indent, allow_nan=False)])
 
 
 def print_lines(lines: Iterable[object]) -> None:

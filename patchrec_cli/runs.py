@@ -153,7 +153,7 @@ def draw_comparison(table: dict[str, Any]) -> None:
     first_k = next((name.partition("@")[2] for name in table["metrics"] if "@" in name), "10")
     names = [f"hr@{first_k}", f"ndcg@{first_k}", "mrr", "log_prob"]
     for seen in ("dropped", "kept"):
-        views = {("item", seen), ("title", "kept")} if seen == "dropped" else {("item", seen)}
+        views: set[tuple[str, str]] = {("item", seen)} | ({("title", "kept")} if seen == "dropped" else set())
         rows = [{"run": row["run"]} | metric_cells(row["metrics"], views) for row in table["rows"]]
         columns = [Column(name, name, right=True) for name in names if any(name in row for row in rows)]
         title = f"\nover items, seen items {seen}, with 95 % intervals over users"

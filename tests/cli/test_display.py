@@ -64,7 +64,11 @@ def test_a_table_fits_80_columns(text, number):
     assert all(cell_len(line) <= 80 for line in out.getvalue().splitlines())
 
 
-@given(st.dictionaries(st.text(), st.text() | st.none() | st.floats(allow_nan=False) | st.lists(st.text())))
+@given(
+    st.dictionaries(
+        st.text(), st.text() | st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.text())
+    )
+)
 def test_json_is_exact_and_ascii(payload):
     import contextlib
     import io
@@ -73,6 +77,11 @@ def test_json_is_exact_and_ascii(payload):
         print_json(payload)
     assert out.getvalue().isascii()
     assert json.loads(out.getvalue()) == payload
+
+
+def test_what_is_no_number_is_null_in_json(capsys):
+    print_json({"loss": float("nan"), "ratios": [float("inf"), np.float64(1.5)], "ranks": np.array([1, 2])})
+    assert json.loads(capsys.readouterr().out) == {"loss": None, "ratios": [None, 1.5], "ranks": [1, 2]}
 
 
 def test_titles_are_printed_without_control_sequences_and_exported_exactly(cli, tmp_path):

@@ -1,5 +1,6 @@
 """One boundary: an error is one line and a code."""
 
+import dataclasses
 import errno
 import os
 import subprocess
@@ -128,3 +129,19 @@ def test_a_reader_that_has_enough_is_no_error(toy, tmp_path):
     os.close(reader)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
+
+
+def test_a_terminal_without_the_letters_gets_escapes(toy, tmp_path):
+    dataset = dataclasses.replace(toy, catalog=dataclasses.replace(toy.catalog, titles=("Amélie",) * 6))
+    with Store.open(tmp_path) as store:
+        store.datasets.add(dataset, source="made up", licence="none", split={})
+    command = [sys.executable, "-m", "patchrec_cli", "--home", str(tmp_path), "strategies", "preview", "--user", "ann"]
+    done = subprocess.run(
+        [*command, "--strategy", "vanilla"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Am\\xe9lie" in done.stdout
