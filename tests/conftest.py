@@ -14,7 +14,7 @@ from patchrec.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose more by threads than they win
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost tiny models more than they win
 
 settings.register_profile("patchrec", deadline=None)  # a busy machine is no failure
 settings.load_profile("patchrec")
