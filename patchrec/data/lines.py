@@ -11,9 +11,17 @@ from typing import BinaryIO, cast
 
 from patchrec.errors import InputError
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python built without it cannot unpack such archives either
+    LZMAError = zlib.error  # type: ignore[misc, assignment]
+
 MAX_LINE_BYTES = 1 << 20
 MAX_FILE_BYTES = 8 << 30
 """Of one file after decompression; far above any data set that fits in memory, far below what fills a disk."""
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, LZMAError, UnicodeDecodeError)
+"""What unpacking raises on bytes that are not what was packed; the last one for file names in an archive."""
 
 
 class Rejects:
@@ -47,7 +55,7 @@ def reading(file: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"no file {file!r}; check the path") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{file!r} is damaged ({error}); get it again") from error
     except (RuntimeError, NotImplementedError) as error:  # zipfile: encrypted, or an unknown compression
         raise InputError(

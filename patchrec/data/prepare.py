@@ -10,6 +10,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.downloads import default_cache
 from patchrec.data.goodreads import MIN_HISTORY
 from patchrec.data.histories import Dataset
+from patchrec.data.interactions import Interactions
 from patchrec.data.lines import Rejects
 from patchrec.data.movielens import Loaded
 from patchrec.data.sources import SOURCES, Source
@@ -80,14 +81,14 @@ def prepare(
         NotFoundError: The name is not known and no files are given, or a download fails.
         UsageError: Options that do not go together.
     """
-    own = {"--interactions": interactions, "--items": items}
-    given = [option for option, value in own.items() if value is not None]
+    files = {"--interactions": interactions, "--items": items}
+    given = [option for option, value in files.items() if value is not None]
+    words = {"noun": noun, "verb": verb}
     if name in SOURCES:
         tuned = columns is not None or format is not None or min_rating is not None or skip_bad
         if given or tuned:
             what = given[0] if given else "column, format, rating and --skip-bad options"
             raise UsageError(f"{name!r} is a data set known by name, {what} cannot go with it; choose another name")
-        words = {"noun": noun, "verb": verb}
         return _known(name, SOURCES[name], from_path, split, words, cache or default_cache(), report)
     if from_path is not None or not given:
         next_step = "For your own data give --interactions FILE and --items FILE."
@@ -101,20 +102,21 @@ def prepare(
     found, num_read = read_interactions(interactions, format, columns, catalog, rejects, min_rating=min_rating)
     for message in rejects.messages:
         report.note(f"skipped {message}")
-    if split is None:
-        timed = found.milliseconds is not None
-        split = Split(rule="temporal" if timed else "leave-one-out")
-        report.picked(
-            "split", split.rule, "there are times" if timed else "there are no times, so file order is time order"
-        )
-    arranged = arrange(found, split)
+    arranged = arrange(found, split or _fitting_split(found, report))
     about = {**arranged.about, "interactions_read": num_read}
     if min_rating is not None:
         about["min_rating"] = min_rating
-    dataset = _dataset(name, catalog, arranged, noun or "item", verb or "chosen")
-    _note_empty_splits(dataset, report)
+    dataset = _dataset(name, catalog, arranged, words, report)
     source = f"{interactions.name} and {items.name}"
     return Prepared(dataset, source, OWN_LICENCE, about, arranged.ratings, tuple(rejects.messages))
+
+
+def _fitting_split(found: Interactions, report: Reporter) -> Split:
+    if found.milliseconds is None:
+        report.picked("split", "leave-one-out", "there are no times, so file order is time order")
+        return Split(rule="leave-one-out")
+    report.picked("split", "temporal", "there are times")
+    return Split(rule="temporal")
 
 
 def _known(
@@ -129,26 +131,28 @@ def _known(
     path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
     with SourceFiles(path) as files:
         loaded = source.read(files)
-    noun, verb = words["noun"] or source.noun, words["verb"] or source.verb
+    words = {"noun": words["noun"] or source.noun, "verb": words["verb"] or source.verb}
     if not isinstance(loaded, Loaded):
         if split is not None:
             raise UsageError(f"{name!r} comes with its published splits and has no times; leave --split out")
         catalog, sequences = loaded
-        dataset = Dataset(name, catalog, sequences, MIN_HISTORY, noun, verb)
-        return Prepared(dataset, origin, source.licence, {"rule": "published"})
+        arranged = Arranged(sequences, None, {"rule": "published"}, MIN_HISTORY)
+        dataset = _dataset(name, catalog, arranged, words, report)
+        return Prepared(dataset, origin, source.licence, arranged.about)
     for note in loaded.notes:
         report.note(note)
     arranged = arrange(loaded.interactions, split or Split(rule="paper"))
-    dataset = _dataset(name, loaded.catalog, arranged, noun, verb)
-    _note_empty_splits(dataset, report)
+    dataset = _dataset(name, loaded.catalog, arranged, words, report)
     return Prepared(dataset, origin, source.licence, {**arranged.about, **loaded.selection}, arranged.ratings)
 
 
-def _dataset(name: str, catalog: Catalog, arranged: Arranged, noun: str, verb: str) -> Dataset:
-    return Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
-
-
-def _note_empty_splits(dataset: Dataset, report: Reporter) -> None:
+def _dataset(
+    name: str, catalog: Catalog, arranged: Arranged, words: dict[str, str | None], report: Reporter
+) -> Dataset:
+    """The data set in memory; says where a split came out empty."""
+    noun, verb = words["noun"] or "item", words["verb"] or "chosen"
+    dataset = Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
     for split in SPLITS:
         if not dataset.num_targets(split):
             report.note(f"the {split} split has no target; choose another --split or give more data")
+    return dataset

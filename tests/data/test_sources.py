@@ -1,7 +1,9 @@
 """Data sets known by name: where they are taken from, what is verified, what is said."""
 
+import contextlib
 import gzip
 import hashlib
+import random
 import subprocess
 import sys
 import zipfile
@@ -31,8 +33,8 @@ def official_100k(folder: Path, *, users: int = 2, last: str = "") -> Path:
     return folder
 
 
-def packed(folder: Path, archive: Path, inside: str = "ml-100k/") -> Path:
-    with zipfile.ZipFile(archive, "w") as target:
+def packed(folder: Path, archive: Path, inside: str = "ml-100k/", method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(archive, "w", method) as target:
         for path in sorted(folder.iterdir()):
             target.write(path, inside + path.name)
     return archive
@@ -135,20 +137,23 @@ def test_a_folder_without_the_files_says_what_is_needed(tmp_path: Path) -> None:
 
 
 def hostile_archives(folder: Path) -> dict[str, Path]:
+    """Archives with one fault each."""
     good = official_100k(folder / "good")
-    content = packed(good, folder / "good.zip").read_bytes()
-    flipped = bytearray(content)
-    flipped[content.index(b"1\t1\t4")] ^= 0xFF
-    archives = {
-        "cut off": content[: len(content) // 2],
-        "a flipped byte": bytes(flipped),
-        "no archive": b"PK\x03\x04 no",
-    }
     paths = {}
-    for name, changed in archives.items():
-        paths[name] = folder / name / "ml-100k.zip"
-        paths[name].parent.mkdir()
-        paths[name].write_bytes(changed)
+    for kind, method in {"stored": zipfile.ZIP_STORED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}.items():
+        content = packed(good, folder / "good.zip", method=method).read_bytes()
+        middle = len(content) // 2
+        changed = {
+            "cut off": content[:middle],
+            "flipped": content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :],
+            "overwritten": content[: middle - 50] + b"\xa5" * 100 + content[middle + 50 :],
+            "directory": content[:-60] + b"\xff" * 38 + content[-22:],
+        }
+        for fault, bad in changed.items():
+            path = folder / f"{kind} {fault}" / "ml-100k.zip"
+            path.parent.mkdir()
+            path.write_bytes(bad)
+            paths[f"{kind}, {fault}"] = path
     twice = folder / "twice.zip"
     with zipfile.ZipFile(twice, "w") as target:
         for inside in ("a/", "../../b/"):
@@ -157,13 +162,44 @@ def hostile_archives(folder: Path) -> dict[str, Path]:
     return paths | {"two of a name": twice}
 
 
-@pytest.mark.parametrize("name", ["cut off", "a flipped byte", "no archive", "two of a name"])
-def test_hostile_archives_are_input_errors_and_write_nothing(name: str, tmp_path: Path) -> None:
-    path = hostile_archives(tmp_path)[name]
+def test_hostile_archives_are_input_errors_and_write_nothing(tmp_path: Path) -> None:
+    archives = hostile_archives(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError):
-        prepare("ml-100k", from_path=path)
+    refused = []
+    for name, path in archives.items():
+        with contextlib.suppress(InputError):
+            prepare("ml-100k", from_path=path)
+            continue
+        refused.append(name)
+    assert refused == list(archives)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def check_changed_archives(folder: Path, changes: int) -> None:
+    good = official_100k(folder / "good")
+    draw = random.Random(0)
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    contents = [packed(good, folder / "good.zip", method=method).read_bytes() for method in methods]
+    for number in range(changes):
+        changed = bytearray(contents[number % len(contents)])
+        for _ in range(draw.choice((1, 2, 8))):
+            near_the_end = draw.random() < 0.5
+            changed[draw.randrange(len(changed) - 300 if near_the_end else 0, len(changed))] = draw.randrange(256)
+        path = folder / "changed.zip"
+        path.write_bytes(changed)
+        with contextlib.suppress(InputError):
+            prepare("ml-100k", from_path=path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_changed_archive_is_read_or_an_input_error(tmp_path: Path) -> None:
+    check_changed_archives(tmp_path, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_changed_archive_is_read_or_an_input_error_over_many(tmp_path: Path) -> None:
+    check_changed_archives(tmp_path, 5000)
 
 
 def test_a_member_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
