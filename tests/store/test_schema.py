@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from patchrec.errors import CorruptError, NotFoundError, UsageError
 from patchrec.store import Store, home
 from patchrec.store.schema import APPLICATION_ID, migrations
 
-DOCS = ROOT / "docs" / "store.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "store.md"
 
 
 def test_a_new_store_knows_all_migrations_and_says_what_it_is(store: Store) -> None:
