@@ -19,7 +19,7 @@ from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import make_encoder
 from patchrec.strategy import Moment
 from patchrec.training.batches import Batches, draws
-from patchrec.training.objective import Row, label_rows, label_step, pack, split_rows, summed_cross_entropy
+from patchrec.training.objective import Row, label_rows, label_step, pack, split_rows, summed_cross_entropy, tree_rows
 
 FORMS = ("paper", "instruction-first", "continuation")
 WINDOWS = ("sliding", "anchored")
@@ -265,3 +265,22 @@ def test_titles_of_a_prompt_without_tail_still_have_a_node_before_them():
     assert labelled.tokens.tolist() == [6, 10]
     assert labelled.forest.keys.tolist() == [9, 20 + int(history.items[0]), 10, 6]
     assert labelled.nodes.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tokens"),
+    [
+        (("vanilla", {}), lambda h, t, K, a: h + t + K * (a + 1) + a),
+        (("pft-i", {"M": 4}), lambda h, t, K, a: h + t + 4 * (a + 1) + 2 * (K - 4) + a),
+        (("pft-s", {"L": 5}), lambda h, t, K, a: h + t + 5 * (a + 1) + 2 * 5 + 2 * (K // 5 - 2) + a),
+    ],
+    ids=["vanilla", "pft-i", "pft-s"],
+)
+def test_a_target_alone_costs_what_the_documentation_says(strategy, tokens):
+    h, t, K, a, num_items = 3, 2, 20, 4, 12
+    titles = TitleTokens(np.arange(num_items * a) % 50, np.arange(num_items + 1) * a)
+    encoder = PathEncoder(Prompt(np.arange(h), np.arange(t), 60, 61), titles, 70)
+    dataset = make_dataset(num_users=1, shortest=40, longest=40)
+    example = dataset.examples("train", K)[-1]
+    (row,) = tree_rows((example,), dataset, encoder, make_planners(make_config(strategy)), Moment())
+    assert len(row.path) == tokens(h, t, K, a)
