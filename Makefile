@@ -7,7 +7,7 @@ check: ## style, types, import directions, generated docs
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	lint-imports
+	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(PYTHON) -m patchrec_cli.reference --check
 
 test: ## the quick suite
