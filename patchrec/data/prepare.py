@@ -20,7 +20,7 @@ from patchrec.errors import UsageError, not_found
 from patchrec.history import FloatArray
 from patchrec.reporting import SILENT, Reporter
 
-OWN_LICENCE = "own data; nobody told us"
+OWN_LICENCE = "own data; its terms were not given"
 
 
 @dataclass(frozen=True)
