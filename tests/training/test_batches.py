@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchrec.config import TrainingConfig
@@ -28,6 +28,7 @@ def training(**values):
     return TrainingConfig(**values)
 
 
+@settings(max_examples=50, deadline=None)
 @given(example_lists(), st.integers(1, 30), st.integers(1, 3), st.integers(-5, 2**70))
 def test_every_example_is_learned_from_once_an_epoch(examples, batch_size, epochs, seed):
     batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), seed)
@@ -38,6 +39,7 @@ def test_every_example_is_learned_from_once_an_epoch(examples, batch_size, epoch
     assert len(seen) == (epochs if examples else 0)
 
 
+@settings(max_examples=50, deadline=None)
 @given(example_lists(), st.integers(1, 30), st.integers(0, 9))
 def test_a_tree_is_never_split_and_a_step_stays_near_the_batch_size(examples, batch_size, seed):
     trees = group_trees(examples, batch_size)
@@ -49,6 +51,7 @@ def test_a_tree_is_never_split_and_a_step_stays_near_the_batch_size(examples, ba
         assert abs(size - batch_size) <= abs(size + len(after[0]) - batch_size)
 
 
+@settings(max_examples=50, deadline=None)
 @given(example_lists(), st.integers(1, 30))
 def test_a_tree_is_one_users_consecutive_targets_of_one_start(examples, max_targets):
     for tree in group_trees(examples, max_targets):
@@ -62,6 +65,7 @@ def test_a_tree_larger_than_the_batch_becomes_consecutive_chunks():
     assert [len(tree) for tree in group_trees(examples, 3)] == [3, 3, 1]
 
 
+@settings(max_examples=50, deadline=None)
 @given(example_lists(min_size=1), st.integers(1, 30), st.integers(1, 3), st.integers(1, 40))
 def test_the_number_of_steps_and_targets_is_exact(examples, batch_size, epochs, max_steps):
     whole = Batches(examples, training(batch_size=batch_size, epochs=epochs), 0)
@@ -72,6 +76,7 @@ def test_the_number_of_steps_and_targets_is_exact(examples, batch_size, epochs, 
     assert [step.trees for step in steps] == [step.trees for step in whole.steps()][: len(steps)]
 
 
+@settings(max_examples=50, deadline=None)
 @given(example_lists(min_size=1), st.integers(1, 10), st.integers(1, 3), st.integers(0, 60))
 def test_steps_from_a_number_are_the_rest_of_all_steps(examples, batch_size, epochs, first):
     batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), 3)
@@ -98,6 +103,7 @@ def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
     assert all(plan_epoch(trees, 8, *key) == order for key, order in orders.items())
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_a_positions_draw_does_not_depend_on_the_window(a, b, c, d):
     start, stop = sorted((a, b))

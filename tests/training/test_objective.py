@@ -199,7 +199,7 @@ def test_labels_that_several_examples_share_count_several_times():
     assert asked == [(1, 7, 2), (1, 8, 1), (2, 3, 1), (2, 4, 1), (3, 3, 1)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(1, 4)), min_size=1, max_size=12
@@ -217,6 +217,7 @@ def test_splitting_keeps_every_row_once_and_in_order(shapes, max_nodes):
         assert size <= max_nodes or len(part) == 1
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 40))
 def test_packing_takes_every_part_once_and_fills_no_forest_beyond_its_limit(sizes, max_nodes):
     parts = [([Row(np.array([number]), np.array([0]))], size) for number, size in enumerate(sizes)]
@@ -229,7 +230,7 @@ def test_packing_takes_every_part_once_and_fills_no_forest_beyond_its_limit(size
     assert all(one + other > max_nodes for place, one in enumerate(totals) for other in totals[place + 1 :])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=7), min_size=1, max_size=10))
 def test_labels_of_a_forest_are_the_labels_of_its_rows(answers):
     """Every row ends in its answer; walking up from each label's node must give a row's prefix."""

@@ -1,7 +1,7 @@
 from math import cos, pi
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchrec.training.schedule import learning_rate_factor, warmup_steps
@@ -33,6 +33,7 @@ def test_warm_up_steps_round_up_but_not_for_rounding_noise():
     assert warmup_steps(100, 0.07) == 7  # 100 * 0.07 is 7.000000000000001
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5000), st.floats(0, 1))
 def test_every_step_learns_and_none_above_the_peak(total, warmup):
     factors = [learning_rate_factor(step, total, warmup) for step in range(total)]
