@@ -181,7 +181,7 @@ def dump(row: dict[str, Any]) -> str:
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a data set as people read them."""
     summary = shown["summary"]
-    targets = ", ".join(f"{split} {count(part['targets'])}" for split, part in summary["splits"].items())
+    targets = ", ".join(f"{split} {count(number)}" for split, number in shown["targets"].items())
     return {
         "name": shown["name"] + (" (in use)" if shown["current"] else ""),
         "source": shown["source"],

@@ -151,4 +151,6 @@ def pick_dataset(store: Store, name: str | None, report: Reporter) -> str:
 
 
 def _shown(store: Store, name: str) -> dict[str, Any]:
-    return store.datasets.show(name) | {"current": store.datasets.current() == name}
+    about = store.datasets.show(name)
+    targets = {split: part["targets"] for split, part in about["summary"]["splits"].items()}
+    return about | {"targets": targets, "current": store.datasets.current() == name}
