@@ -51,7 +51,8 @@ class TrainingConfig(Closed):
     Attributes:
         batch_size: Targets per optimizer step.
         learning_rate: Peak of the cosine schedule.
-        max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many.
+        max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
+            twice the longest prompt, where that is more).
     """
 
     epochs: int = Field(1, ge=1)

@@ -26,6 +26,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Decides order, compression an
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="With --resume: go on although data, tokenizer or versions changed since.")
+]
 
 
 def pretrain(
@@ -42,6 +45,7 @@ def pretrain(
     history_length: HistoryLength = None,
     seed: Seed = 0,
     resume: Resume = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,6 +72,7 @@ def pretrain(
         K=history_length,
         seed=seed,
         resume=resume,
+        force=force,
         home=home_of(ctx),
         report=output.reporter,
     )
@@ -98,6 +103,7 @@ def finetune(
     history_length: HistoryLength = None,
     seed: Seed = 0,
     resume: Resume = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,6 +132,7 @@ def finetune(
         K=history_length,
         seed=seed,
         resume=resume,
+        force=force,
         home=home_of(ctx),
         report=output.reporter,
     )

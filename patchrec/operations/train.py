@@ -64,6 +64,7 @@ def pretrain(
     K: int | None = None,
     seed: int = 0,
     resume: str | None = None,
+    force: bool = False,
     reuse: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -71,6 +72,8 @@ def pretrain(
     """Teach a backbone to read patches (stage 1).
 
     Args:
+        resume: Go on with this run, with its own configuration; everything else but `force` is ignored.
+        force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
 
     Raises:
@@ -79,7 +82,7 @@ def pretrain(
     """
     with Store.open(home) as store:
         if resume is not None:
-            return _resume(store, resume, "pretrain", report)
+            return _resume(store, resume, "pretrain", report, force=force)
         training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
         shape = {"form": prompt, "windows": windows, "K": K}
         return _begin(store, "pretrain", PRETRAINING, data, backbone, None, shape, training, seed, reuse, report)
@@ -101,6 +104,7 @@ def finetune(
     K: int | None = None,
     seed: int = 0,
     resume: str | None = None,
+    force: bool = False,
     reuse: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -109,6 +113,8 @@ def finetune(
 
     Args:
         start: Run to start from; "none" starts from the backbone; default: the newest pre-training run.
+        resume: Go on with this run, with its own configuration; everything else but `force` is ignored.
+        force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
 
     Raises:
@@ -117,7 +123,7 @@ def finetune(
     """
     with Store.open(home) as store:
         if resume is not None:
-            return _resume(store, resume, "finetune", report)
+            return _resume(store, resume, "finetune", report, force=force)
         if strategy is None:
             raise UsageError(
                 "which strategy? give --strategy, such as --strategy pft-s --L 5; see `patchrec strategies ls`"
@@ -195,7 +201,7 @@ def _names(run: Run) -> dict[str, Any]:
     return {"run": run.name, "label": run.label, "stage": run.stage, "dataset": run.dataset}
 
 
-def _resume(store: Store, name: str, stage: str, report: Reporter) -> RunResult:
+def _resume(store: Store, name: str, stage: str, report: Reporter, *, force: bool) -> RunResult:
     """Go on with a stopped run from its newest checkpoint, with its own configuration."""
     run = store.runs.get(name)
     if run.stage != stage:
@@ -208,10 +214,12 @@ def _resume(store: Store, name: str, stage: str, report: Reporter) -> RunResult:
     parent = store.runs.get(run.parent) if run.parent else None
     name = str(run.config.backbone)
     folder = model_folder(store, parent, report) if parent else find_backbone(store, name, report).folder
-    return _train(store, run, Backbone.load(folder, name=name), report, resume=True)
+    return _train(store, run, Backbone.load(folder, name=name), report, resume=True, force=force)
 
 
-def _train(store: Store, run: Run, model: Backbone, report: Reporter, *, resume: bool) -> RunResult:
+def _train(
+    store: Store, run: Run, model: Backbone, report: Reporter, *, resume: bool, force: bool = False
+) -> RunResult:
     """Train, and leave the run done or failed in the store, never between."""
 
     def log(row: LossRow) -> None:
@@ -225,7 +233,16 @@ def _train(store: Store, run: Run, model: Backbone, report: Reporter, *, resume:
     folder = store.run_folder(run.name)
     try:
         result = train(
-            run.config, dataset, model, planners, folder=folder, log=log, saved=saved, report=report, resume=resume
+            run.config,
+            dataset,
+            model,
+            planners,
+            folder=folder,
+            log=log,
+            saved=saved,
+            report=report,
+            resume=resume,
+            force=force,
         )
     except BaseException as error:
         store.runs.fail(run.name, str(error) if isinstance(error, PatchrecError) else repr(error))

@@ -63,14 +63,15 @@ def label_step(
 ) -> list[LabelledForest]:
     """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
 
-    Only a single path longer than that makes a larger forest.
+    Where a tree's longest path takes more than half of that, its forests may hold twice the longest path: every part of
+    a tree repeats the shared prefix, and without room beside it a tree would fall apart into single rows.
     """
     parts: list[tuple[Sequence[Row], int]] = []
     for tree in step.trees:
         stop = max(example.position for example in tree)
         numbers = draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop)
         rows = tree_rows(tree, dataset, encoder, planners, Moment(step.progress, numbers))
-        parts += split_rows(rows, max_nodes)
+        parts += split_rows(rows, max(max_nodes, 2 * max(len(row.path) for row in rows)))
     return [label_rows(rows) for rows in pack(parts, max_nodes)]
 
 

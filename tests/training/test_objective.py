@@ -151,21 +151,31 @@ def test_the_cut_into_forests_does_not_change_the_loss(tiny, tiny_folder, datase
     assert forest_loss(tiny, encoder, many).item() == pytest.approx(forest_loss(tiny, encoder, one).item(), rel=1e-5)
 
 
-def test_only_a_single_long_row_makes_a_forest_larger_than_the_limit(tiny_folder, dataset, tiny):
+def test_a_forest_holds_the_limit_or_twice_the_longest_path(tiny_folder, dataset, tiny):
     config = make_config(("vanilla", {}), prompt=PromptConfig(form="paper", noun="movie", verb="watched", K=8))
     planners = make_planners(config)
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
     step = middle_step(config, dataset)
-    longest = max(
-        len(encoder.prompt_path(history, planners[0].plan(history))) + len(encoder.answer_path(dataset.target(example)))
-        for tree in step.trees
-        for example in tree
-        for history in [dataset.history(example)]
-    )
-    for forest in label_step(step, dataset, encoder, planners, seed=0, max_nodes=longest):
-        assert len(forest.forest) <= longest
-    alone = label_step(step, dataset, encoder, planners, seed=0, max_nodes=16)
-    assert len(alone) == step.num_targets
+    longest = max(len(row.path) for tree in step.trees for row in tree_rows(tree, dataset, encoder, planners, Moment()))
+    for max_nodes in (16, longest, 3 * longest, 5 * longest):
+        forests = label_step(step, dataset, encoder, planners, seed=0, max_nodes=max_nodes)
+        assert max(len(labelled.forest) for labelled in forests) <= max(max_nodes, 2 * longest)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("max_nodes", [16, 200, 400])
+def test_prompts_longer_than_the_limit_are_still_shared(tiny_folder, tiny, form, max_nodes):
+    """Halving until 2P holds a part (P the longest path) repeats the prefix, but never costs more than three times."""
+    dataset = make_dataset(num_users=1, shortest=40, longest=40)
+    prompt = PromptConfig(form=form, noun="movie", verb="watched", K=50)
+    config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
+    encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
+    (step,) = Batches(dataset.examples("train", 50), config.training, 0).steps()
+    (whole,) = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=10**6)
+    parts = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=max_nodes)
+    assert sum(len(part.forest) for part in parts) <= 3 * len(whole.forest)
+    if form == "continuation":
+        assert len(parts) == 1  # one path, however long
 
 
 def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny):
