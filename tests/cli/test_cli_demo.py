@@ -53,6 +53,7 @@ def test_the_demo_shows_learning_recommendations_and_how_to_go_on(small_demo):
         "runs compare",
     ):
         assert f"next: patchrec {command}" in ran.err
+    assert "On the same 10 targets fine-tuning moved log_prob by" in ran.out
     assert "1/5" in ran.err
     assert "tokens/s" in ran.err
 
