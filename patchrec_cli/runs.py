@@ -6,7 +6,7 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration, moment, value
+from patchrec_cli.numbers import count, duration, moment, sparkline, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("runs", "List, show, compare and remove runs.")
@@ -119,6 +119,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "finished": moment(shown["finished_at"]) + " UTC" if shown["finished_at"] else None,
         "steps": count(losses[-1]["step"]) if losses else None,
         "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
+        "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),

@@ -20,7 +20,7 @@ else:
 
 PACKAGES = (
     "accelerate", "duckdb", "huggingface_hub", "numpy", "pluggy", "pydantic", "pysqlite3", "rich", "safetensors",
-    "scipy", "sqlite-utils", "tokenizers", "torch", "transformers", "typer",
+    "sqlite-utils", "tokenizers", "torch", "transformers", "typer",
 )  # fmt: skip
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what bfloat16 arithmetic and fast kernels hang on
 ROOM_GB = 3.0  # a backbone, its conversion and a few checkpoints

@@ -12,6 +12,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.store import Store
 from patchrec_cli.display import Column, clean, print_json, print_table
+from patchrec_cli.numbers import sparkline
 
 NASTY = [
     "[bold red]markup[/bold red]",
@@ -120,3 +121,10 @@ def test_no_color_and_pipes_give_plain_text(toy_cli, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     ran = toy_cli("data", "ls")
     assert "\x1b" not in ran.out + ran.err
+
+
+def test_a_curve_is_drawn_in_one_line():
+    assert sparkline([3.0, 2.0, 1.0]) == "█▅▁"  # round(7 / 2) = 4: the fifth of eight
+    assert sparkline([2.0, float("nan"), None, 2.0]) == "▁▁"
+    assert sparkline([]) == ""
+    assert len(sparkline([float(number) for number in range(1000)])) <= 48
