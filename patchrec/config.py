@@ -35,7 +35,7 @@ class PromptConfig(Closed):
         verb: What a user did with it, such as "watched".
         K: History length: the newest K items are kept.
         windows: `sliding` keeps exactly the newest K; `anchored` starts windows on multiples of K/2, so that the
-            targets of a user share prefixes (K/2 to K items of history).
+            targets of a user share prefixes (K/2 to K - 1 items of history).
     """
 
     form: PromptForm = "paper"

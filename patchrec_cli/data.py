@@ -145,7 +145,7 @@ def use(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False
 
 @app.command("rm", cls=Command)
 def rm(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
-    """Remove a data set. Runs that were trained on it stay."""
+    """Remove a data set. Refused while runs were made with it: remove those first."""
     from patchrec.operations import datasets
 
     output = Output(json, quiet)
@@ -161,8 +161,10 @@ def export(
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which targets.")] = "test",
     history_length: Annotated[int, typer.Option("--K", metavar="N", min=1, help="Newest items kept.")] = 100,
     file_format: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON document a line.")] = "jsonl",
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Print every target of a split with its history as JSON lines.
+    """Print every target of a split with its history as JSON lines, with --json and -q too.
 
     Each line has user_id, item_id, timestamp (unix seconds, null without times), position (of the target in the
     user's whole sequence, from 0) and history (item ids, oldest first).

@@ -41,7 +41,10 @@ def verdict(comparison: dict[str, Any]) -> str:
     _, popularity, tuned = comparison["rows"]
     moved = tuned["difference"]
     interval = value(moved["difference"], moved["low"], moved["high"])
-    sure = "" if moved["low"] > 0 else ", and the interval holds 0: nothing is shown yet"
+    if moved["high"] < 0:
+        sure = ": it got worse"
+    else:
+        sure = "" if moved["low"] > 0 else ", and the interval holds 0: nothing is shown yet"
     behind = popularity["difference"]["difference"] - moved["difference"]
     rest = (
         f"Popularity alone is still {behind:.3f} ahead; longer training is the way on."

@@ -31,7 +31,9 @@ def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
     *,
     split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Which targets.")] = "test",
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N targets.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="A sample of N targets, the same for every run.")
+    ] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
     baseline: Annotated[
         Literal["popularity", "untrained"] | None,

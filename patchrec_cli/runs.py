@@ -1,13 +1,13 @@
 """`patchrec runs`: list, show, compare and remove runs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, moment, sparkline, value
-from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.parameters import Data, Json, Quiet, home_of
 
 app = command_group("runs", "List, show, compare and remove runs.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
@@ -71,6 +71,8 @@ def compare(
     metric: Annotated[
         str, typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as mrr or ndcg@10.")
     ] = "mrr",
+    split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")] = "test",
+    data: Data = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,7 +87,9 @@ def compare(
     from patchrec.operations import runs
 
     output = Output(json, quiet)
-    table = runs.compare_runs(names or [], metric=metric, home=home_of(ctx), report=output.reporter)
+    table = runs.compare_runs(
+        names or [], metric=metric, split=split, data=data, home=home_of(ctx), report=output.reporter
+    )
     if not output.emit(table, [row["run"] for row in table["rows"]]):
         draw_comparison(table)
 

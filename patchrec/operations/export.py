@@ -6,8 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchrec.errors import OutOfResourcesError, UsageError
+from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
+from patchrec.model.disk import disk_errors
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
 from patchrec.model.tokenizer import make_encoder
 from patchrec.operations.ready import model_folder
@@ -62,7 +63,7 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
         },
         "markers": {"item": ITEM_MARKER, "session": SESSION_MARKER},
     }
-    try:
+    with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
             work = Path(temporary) / "model"
@@ -71,8 +72,4 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
             if folder.exists():
                 folder.rmdir()
             shutil.move(work, folder)
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise OutOfResourcesError(f"disk full while writing {str(folder)!r}; nothing was left there") from error
-        raise UsageError(f"cannot write {str(folder)!r}: {error.strerror}; name another folder") from error
     return Exported(found.name, str(folder), sorted(path.name for path in folder.iterdir()))

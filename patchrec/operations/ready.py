@@ -8,7 +8,7 @@ from patchrec import __version__
 from patchrec.config import RunConfig, ScoreName
 from patchrec.data.histories import Dataset
 from patchrec.errors import NotFoundError, UsageError
-from patchrec.model.backbone import Backbone, fast_dtype
+from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
 from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint
 from patchrec.operations.backbones import find_backbone
@@ -32,7 +32,7 @@ class Ready:
 
 
 def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: Reporter = SILENT) -> Ready:
-    """Load a run's weights and everything around them.
+    """Load a run's weights, in float32 whatever they were trained in, and everything around them.
 
     Args:
         score: Ranks instead of the run's own score.
@@ -47,7 +47,7 @@ def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: R
         )
     dataset = store.datasets.load(run.dataset)
     folder = model_folder(store, run, report)
-    backbone = Backbone.load(folder, name=run.config.backbone or run.name, dtype=fast_dtype())
+    backbone = Backbone.load(folder, name=run.config.backbone or run.name)
     encoder = make_encoder(folder, dataset.catalog.titles, run.config.prompt, backbone.vocab_size)
     refuse_mismatch(run, fingerprints(dataset, encoder, folder))
     planner = plan_for(run.config.strategies[-1])
@@ -115,7 +115,12 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
         NotFoundError: There is none.
     """
     if name is not None:
-        return store.runs.get(name)
+        named = store.runs.get(name)
+        if data not in (None, named.dataset):
+            raise UsageError(
+                f"run {named.name} is on data set {named.dataset!r}, not {data!r}; drop --data or name another"
+            )
+        return named
     run = store.runs.newest(stage="finetune", dataset=data)
     if run is None:
         raise NotFoundError(

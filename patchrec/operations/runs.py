@@ -89,16 +89,16 @@ def compare_runs(
         NotFoundError: No such run, or one without an evaluation.
         UsageError: The runs are of different data sets or ranked different targets.
     """
+    left_out: list[str] = []
     with Store.open(home) as store:
-        chosen = _named(store, names, split) if names else _all_evaluated(store, split, data, report)
+        if names:
+            chosen = _named(store, names, split)
+        else:
+            chosen, left_out = _all_evaluated(store, split, data, report)
         metrics = {run.name: store.evaluations.metrics(found.id) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
-    notes: list[str] = []
-    if names:
-        _refuse_other_targets(rankings)
-    else:
-        chosen, left_out = _largest_group(chosen, rankings)
-        notes += [f"{name} is left out: it ranked other targets ({len(rankings[name])})" for name in left_out]
+    notes = [f"{name} is left out: it ranked other targets" for name in left_out]
+    if not names:
         chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
     rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
@@ -126,61 +126,65 @@ def compare_runs(
 
 
 Evaluated = tuple[Run, Evaluation]
+Targets = tuple[int, int | None]  # how many, and the limit that chose them: a sample is a function of the two
 
 
 def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
-    """The newest evaluation of each run named."""
-    chosen = []
-    for name in names:
-        run = store.runs.get(name)
-        found = store.evaluations.newest(run.name, split)
-        if found is None:
-            raise NotFoundError(
-                f"run {run.name!r} is not evaluated on {split}; do so: `patchrec eval {run.name} --split {split}`"
-            )
-        chosen.append((run, found))
-    datasets = {run.name: run.dataset for run, _ in chosen}
+    """An evaluation of each run named, of the same targets: the newest that all of them have."""
+    runs = list({run.name: run for run in map(store.runs.get, names)}.values())
+    datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
         raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
-    return list({run.name: (run, found) for run, found in chosen}.values())
+    found = [_by_targets(store, run, split) for run in runs]
+    for run, evaluations in zip(runs, found, strict=True):
+        if not evaluations:
+            raise NotFoundError(
+                f"run {run.name!r} is not evaluated on {split}; do so: `patchrec eval {run.name} --split {split}`"
+            )
+    shared = set.intersection(*(set(evaluations) for evaluations in found))
+    if not shared:
+        raise UsageError(_different_targets(store, runs, split))
+    best = max(shared, key=lambda targets: max(evaluations[targets].id for evaluations in found))
+    return [(run, evaluations[best]) for run, evaluations in zip(runs, found, strict=True)]
 
 
-def _all_evaluated(store: Store, split: SplitName, data: str | None, report: Reporter) -> list[Evaluated]:
-    """The newest evaluation of every run of a data set that has one."""
+def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
+    """Word that the newest evaluations of two runs are of different targets."""
+    newest = [(run.name, store.evaluations.all(run.name, split)[-1]) for run in runs]
+    ranked = {name: {target_key(row) for row in store.evaluations.rankings(found.id)} for name, found in newest}
+    first, *others = ranked
+    other = next((name for name in others if ranked[name] != ranked[first]), others[0])
+    shared = len(ranked[first] & ranked[other])
+    return (
+        f"runs {first!r} and {other!r} ranked different targets ({len(ranked[first])} and {len(ranked[other])}, "
+        f"{shared} shared); evaluate both with the same --limit"
+    )
+
+
+def _all_evaluated(
+    store: Store, split: SplitName, data: str | None, report: Reporter
+) -> tuple[list[Evaluated], list[str]]:
+    """Evaluations of the targets that most runs ranked (of equals, the most targets), and the runs left out."""
     dataset = pick_dataset(store, data, report)
-    found = [
-        (run, newest)
-        for run in store.runs.all()
-        if run.dataset == dataset and (newest := store.evaluations.newest(run.name, split)) is not None
-    ]
-    if not found:
+    runs = [run for run in store.runs.all() if run.dataset == dataset]
+    found = [(run, _by_targets(store, run, split)) for run in runs]
+    groups: dict[Targets, list[Evaluated]] = defaultdict(list)
+    for run, evaluations in found:
+        for targets, evaluation in evaluations.items():
+            groups[targets].append((run, evaluation))
+    if not groups:
         raise NotFoundError(
             f"no run on {dataset!r} is evaluated on the {split} split yet; evaluate one: `patchrec eval`"
         )
-    return found
+    best = max(groups, key=lambda targets: (len(groups[targets]), targets[0]))
+    left_out = [run.name for run, evaluations in found if evaluations and best not in evaluations]
+    return groups[best], left_out
 
 
-def _refuse_other_targets(rankings: dict[str, list[RankingRow]]) -> None:
-    targets = {name: {target_key(row) for row in rows} for name, rows in rankings.items()}
-    first, *others = targets
-    for other in others:
-        if targets[other] != targets[first]:
-            shared = len(targets[first] & targets[other])
-            raise UsageError(
-                f"runs {first!r} and {other!r} ranked different targets ({len(targets[first])} and "
-                f"{len(targets[other])}, {shared} shared); evaluate both with the same --limit"
-            )
-
-
-def _largest_group(chosen: list[Evaluated], rankings: dict[str, list[RankingRow]]) -> tuple[list[Evaluated], list[str]]:
-    """The most runs that ranked the same targets (of equal groups, the one with more targets); names of the others."""
-    groups: dict[frozenset[Any], list[Evaluated]] = defaultdict(list)
-    for run, found in chosen:
-        groups[frozenset(target_key(row) for row in rankings[run.name])].append((run, found))
-    best = max(groups, key=lambda targets: (len(groups[targets]), len(targets)))
-    kept = {run.name for run, _ in groups[best]}
-    return groups[best], [run.name for run, _ in chosen if run.name not in kept]
+def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evaluation]:
+    """The newest evaluation of a run for each set of targets that it ranked."""
+    return {(found.num_targets, found.config.get("limit")): found for found in store.evaluations.all(run.name, split)}
 
 
 def _differences(

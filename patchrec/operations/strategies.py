@@ -120,6 +120,8 @@ def preview(
     """
     if (user is None) == (length is None):
         raise UsageError("give one of --user ID (a user of the data set) and --length N (a made-up history)")
+    if length is not None and data is not None:
+        raise UsageError("--data is for --user; a made-up history (--length) is of no data set: drop one of the two")
     folder: Path | None
     given = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:

@@ -72,7 +72,7 @@ def pretrain(
     """Teach a backbone to read patches (stage 1).
 
     Args:
-        resume: Go on with this run, with its own configuration; everything else but `force` is ignored.
+        resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
 
@@ -80,11 +80,13 @@ def pretrain(
         NotFoundError: No such data set or backbone. UsageError: Settings that do not fit.
         InterruptedRunError: Stopped by a signal after saving.
     """
+    training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    shape = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:
         if resume is not None:
+            _refuse_beside_resume(data=data, backbone=backbone, **training, **shape)
             return _resume(store, resume, "pretrain", report, force=force)
-        training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        shape = {"form": prompt, "windows": windows, "K": K}
+        _refuse_force(force)
         return _begin(store, "pretrain", PRETRAINING, data, backbone, None, shape, training, seed, reuse, report)
 
 
@@ -113,7 +115,7 @@ def finetune(
 
     Args:
         start: Run to start from; "none" starts from the backbone; default: the newest pre-training run.
-        resume: Go on with this run, with its own configuration; everything else but `force` is ignored.
+        resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
 
@@ -121,9 +123,14 @@ def finetune(
         NotFoundError: No such strategy, data set, run or backbone. UsageError: Settings that do not fit.
         InterruptedRunError: Stopped by a signal after saving.
     """
+    training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    shape = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:
         if resume is not None:
+            own = {"strategy": strategy, "from": start, "data": data, "backbone": backbone}
+            _refuse_beside_resume(**own, **plain_options(options), **training, **shape)
             return _resume(store, resume, "finetune", report, force=force)
+        _refuse_force(force)
         if strategy is None:
             raise UsageError(
                 "which strategy? give --strategy, such as --strategy pft-s --L 5; see `patchrec strategies ls`"
@@ -132,9 +139,20 @@ def finetune(
         chosen = (StrategyConfig(name=strategy, options=planner.values),)
         dataset = pick_dataset(store, data, report)
         parent = _parent(store, start, dataset, backbone, report)
-        training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
-        shape = {"form": prompt, "windows": windows, "K": K}
         return _begin(store, "finetune", chosen, dataset, backbone, parent, shape, training, seed, reuse, report)
+
+
+def _refuse_beside_resume(**given: object) -> None:
+    """A resumed run has its own settings."""
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        options = ", ".join(f"--{ {'form': 'prompt'}.get(name, name).replace('_', '-') }" for name in named)
+        raise UsageError(f"--resume goes on with the run's own settings; drop {options}")
+
+
+def _refuse_force(force: bool) -> None:
+    if force:
+        raise UsageError("--force goes with --resume RUN: it resumes in spite of what changed; drop it")
 
 
 def _parent(store: Store, start: str | None, dataset: str, backbone: str | None, report: Reporter) -> Run | None:
@@ -148,8 +166,8 @@ def _parent(store: Store, start: str | None, dataset: str, backbone: str | None,
                 f"run {parent.name} has backbone {parent.config.backbone!r}, not {backbone!r}; drop one of the two"
             )
         return parent
-    newest = store.runs.newest(stage="pretrain", dataset=dataset)
-    if newest is None or (backbone is not None and newest.config.backbone != backbone):
+    newest = store.runs.newest(stage="pretrain", dataset=dataset, backbone=backbone)
+    if newest is None:
         report.note("no pre-training run for this: starting from the backbone (`patchrec pretrain` makes one)")
         return None
     report.picked("start", newest.name, "the newest pre-training run")
@@ -175,6 +193,11 @@ def _begin(
     if name is None:
         name = DEFAULT_BACKBONE
         report.picked("backbone", name, "the default; it trains on a CPU")
+    if parent:
+        folder = model_folder(store, parent, report)
+    else:
+        pulled = find_backbone(store, name, report)
+        name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
     config = RunConfig(
         stage=stage,
         dataset=dataset.name,
@@ -185,7 +208,6 @@ def _begin(
         training=training_defaults(dataset, name, training, report),
         seed=seed,
     )
-    folder = model_folder(store, parent, report) if parent else find_backbone(store, name, report).folder
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, vocab_size(folder))
     prints = fingerprints(dataset, encoder, folder)
     same = find_same(store, config, prints) if reuse else None

@@ -7,7 +7,7 @@ once. Two scores (design, "Scores"):
 - `catalog`: every step over the trie's children alone. It is a proper distribution over titles, and a node with one
   child costs nothing: only nodes with a branching at or below them are run.
 
-Shapes: N nodes, T titles, C children, D hidden size, V vocabulary, n parents.
+Shapes: N nodes, C children, D hidden size, V vocabulary, n parents.
 """
 
 from dataclasses import dataclass, replace
@@ -61,13 +61,13 @@ class TitleScorer:
         return sum(len(piece.forest) for piece in self.trie.pieces(self.score, self.max_nodes))
 
     def score_prompt(self, path: IntArray) -> FloatArray:
-        """(T,) log-probability of every title after one prompt, given by its (P,) keys."""
+        """(num_titles,) log-probability of every title after one prompt, given by its (P,) keys."""
         forest, nodes = grow([path])
         return self.score_titles(self.backbone.prefill(self.encoder, forest), int(nodes[0][-1]))
 
     @torch.no_grad()
     def score_titles(self, prefix: Prefix, node: int) -> FloatArray:
-        """(T,) log-probability of every title after one of several prompts already run.
+        """(num_titles,) log-probability of every title after one of several prompts already run.
 
         Args:
             prefix: A forest of prompts.

@@ -4,11 +4,11 @@ A title's path is its tokens and the end token, so a title that is a token prefi
 own. A title here is a distinct *path*: two title texts with the same tokens (which no model could tell apart) are one
 title, as are equal texts of several items.
 
-Shapes: N nodes, T titles, I items.
+Shapes: N nodes, I items.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -44,13 +44,14 @@ class TitleTrie:
         forest: N nodes; leaves are end tokens, one for each title.
         title_of_item: (I,) title of every item; titles are numbered as they first appear among items.
         path_nodes: (total,) nodes of title after title.
-        path_starts: (T,) where each title's nodes begin.
+        path_starts: (num_titles,) where each title's nodes begin.
     """
 
     forest: Forest
     title_of_item: IntArray
     path_nodes: IntArray
     path_starts: IntArray
+    _pieces: dict[tuple[ScoreName, int], tuple[Piece, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(cls, titles: TitleTokens, end: int) -> "TitleTrie":
@@ -123,12 +124,17 @@ class TitleTrie:
         before = np.cumsum(wanted)  # before[i] parents among nodes < i
         return np.flatnonzero(before[self.forest.end] > before[:-1]).astype(np.int64)
 
-    def pieces(self, score: ScoreName, max_nodes: int) -> Iterator[Piece]:
+    def pieces(self, score: ScoreName, max_nodes: int) -> tuple[Piece, ...]:
         """Cut the forwarded nodes into pieces of at most `max_nodes` nodes, plus the path that leads to the first.
 
         In depth-first order a node's parent is in its own piece or above the piece's first node, so that one path
         makes a piece whole.
         """
+        if (score, max_nodes) not in self._pieces:
+            self._pieces[score, max_nodes] = tuple(self._cut(score, max_nodes))
+        return self._pieces[score, max_nodes]
+
+    def _cut(self, score: ScoreName, max_nodes: int) -> Iterator[Piece]:
         nodes = self.forwarded(score)
         parents = self.parents(score)
         for start in range(0, len(nodes), max_nodes):

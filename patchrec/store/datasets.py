@@ -10,7 +10,7 @@ import numpy as np
 from patchrec.config import SPLITS
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
-from patchrec.errors import CorruptError, UsageError, not_found
+from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
 from patchrec.history import FloatArray
 from patchrec.store.naming import check_name, now
 
@@ -186,7 +186,7 @@ class Datasets:
         if picked is not None:
             return picked, True
         if not names:
-            raise UsageError("there is no data set yet; add one: `patchrec data add ml-100k`")
+            raise NotFoundError("there is no data set yet; add one: `patchrec data add ml-100k`")
         raise UsageError(
             f"which data set? choices: {', '.join(names)}; name one with --data, "
             f"or choose for good with `patchrec data use {names[0]}`"

@@ -140,10 +140,15 @@ class Runs:
         return self._read("1", [])
 
     def newest(
-        self, *, stage: Stage | None = None, dataset: str | None = None, status: Status | None = "done"
+        self,
+        *,
+        stage: Stage | None = None,
+        dataset: str | None = None,
+        backbone: str | None = None,
+        status: Status | None = "done",
     ) -> Run | None:
-        """The newest run of a stage, data set and status; None for one of them means any."""
-        clauses = {"stage": stage, "dataset": dataset}
+        """The newest run of a stage, data set, backbone and status; None for one of them means any."""
+        clauses = {"stage": stage, "dataset": dataset, "backbone": backbone}
         given = {column: value for column, value in clauses.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in given) or "1"
         found = [run for run in self._read(where, list(given.values())) if status in (None, run.status)]

@@ -7,23 +7,22 @@ A checkpoint is written under a temporary name beside its place, flushed to disk
 bytes: no tensors, no training.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from patchrec.errors import CorruptError, OutOfResourcesError, PatchrecError
+from patchrec.errors import CorruptError
+from patchrec.model.disk import disk_errors
 from patchrec.store.runs import Checkpoint
 
 MANIFEST = "manifest.json"
 _PREFIX = "step-"
 _TEMPORARY = ".unfinished-"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> Checkpoint:
@@ -148,26 +147,5 @@ def _corrupt(folder: Path, name: str, what: str) -> str:
     return f"checkpoint {folder}: {name} {what}; remove that folder to go on from the checkpoint before it"
 
 
-@contextmanager
-def _disk_errors(place: Path) -> Iterator[None]:
-    """Turn what the system says into one line for the user."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise OutOfResourcesError(_full(place)) from error
-        raise PatchrecError(_failed(place, error.strerror or str(error))) from error
-    except SafetensorError as error:  # its writer reports the system's error in words only
-        if any(f"os error {code}" in str(error) for code in _FULL):
-            raise OutOfResourcesError(_full(place)) from error
-        raise PatchrecError(_failed(place, str(error))) from error
-
-
-def _failed(place: Path, why: str) -> str:
-    return f"cannot write checkpoint {place}: {why}; earlier ones are kept, put that right and resume"
-
-
-def _full(place: Path) -> str:
-    return f"disk full while writing checkpoint {place}; earlier ones are kept, free some space and resume"
+def _disk_errors(place: Path) -> AbstractContextManager[None]:
+    return disk_errors(f"writing checkpoint {place}", "earlier ones are kept", "resume")

@@ -69,8 +69,9 @@ class Learner:
         self._refuse_nonfinite(step, loss, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
         tokens = sum(len(labelled.forest) for labelled in forests)
+        with self._memory_errors(tokens):  # the first step allocates both moments
+            self.optimizer.step()
         return LossRow(step.number + 1, loss, tokens, step.num_targets, time.perf_counter() - begun, rate)
 
     def any_process(self, *values: int) -> list[int]:

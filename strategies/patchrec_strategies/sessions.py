@@ -67,7 +67,7 @@ def by_time(history: History, window: str | None, gap: str | None, groups: Group
     times = history.timestamps
     if times is None:
         raise UsageError(
-            "--window and --gap need timestamps, and this data set has none; count items instead, such as "
+            "--window and --gap need timestamps, and this history has none; count items instead, such as "
             "--strategy pft-s --L 5"
         )
     if len(times) == 0:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchrec.config import PromptConfig
-from patchrec.errors import InputError, NotFoundError
+from patchrec.errors import InputError, NotFoundError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import count_parameters, locate
 from patchrec.model.forest import grow
@@ -135,3 +135,29 @@ def test_a_torn_weight_file_is_an_input_error(tiny_folder: Path, tmp_path: Path)
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError):
         Backbone.load(tmp_path / "model", name="torn")
+
+
+def test_a_broken_configuration_is_an_input_error(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match="config.json"):
+        Backbone.load(tmp_path / "model", name="broken")
+
+
+def test_weights_that_are_no_safetensors_are_an_input_error(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match=r"model.safetensors"):
+        locate(str(tmp_path / "model"), tmp_path)
+
+
+def test_a_model_with_sliding_window_attention_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    MistralForCausalLM(MistralConfig(vocab_size=261, num_key_value_heads=2, sliding_window=4, **small)).save_pretrained(
+        tmp_path / "model"
+    )
+    with pytest.raises(UsageError, match="see 4 tokens only"):
+        Backbone.load(tmp_path / "model", name="mistral")

@@ -82,3 +82,11 @@ def test_nouns_are_put_in_the_plural(tiny_folder: Path, noun: str, plural: str) 
     tokenizer = load_tokenizer(tiny_folder)
     prompt = build_prompt(tokenizer, PromptConfig(form="continuation", noun=noun))
     assert tokenizer.decode(prompt.head).startswith(f"<|bos|>{plural} a user has chosen")
+
+
+def test_a_template_without_a_system_turn_gets_its_text_in_the_user_s(tiny_folder: Path) -> None:
+    tokenizer = load_tokenizer(tiny_folder)
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    tokenizer.chat_template = refusal + tokenizer.chat_template
+    head = tokenizer.decode(build_prompt(tokenizer, PromptConfig(form="paper", noun="movie")).head)
+    assert head.startswith("<|bos|><|user|>You recommend movies.\nHere are")

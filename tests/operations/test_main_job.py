@@ -183,3 +183,52 @@ def test_a_full_folder_is_not_written_over(home: Path, tmp_path: Path):
     (tmp_path / "kept" / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
         export_run(run, tmp_path / "kept", home=home)
+
+
+def test_runs_are_compared_on_the_newest_targets_that_all_of_them_ranked(home: Path):
+    run = finetune(strategy="vanilla", **TINY, max_steps=1, home=home).run
+    evaluate(run, limit=4, home=home)
+    evaluate(baseline="popularity", data="walkers", limit=4, home=home)
+    evaluate(run, home=home)
+    assert compare_runs([run, "popularity-1"], home=home)["num_targets"] == 4
+    assert {row["run"] for row in compare_runs(home=home)["rows"]} == {run, "popularity-1"}
+
+
+def test_settings_beside_a_resumed_run_are_refused(home: Path):
+    with pytest.raises(UsageError, match="drop --data, --learning-rate"):
+        pretrain(resume="pretrain-1", data="walkers", learning_rate=1e-4, home=home)
+    with pytest.raises(UsageError, match="--force goes with --resume"):
+        pretrain(**TINY, force=True, home=home)
+
+
+def test_another_data_set_than_the_run_s_is_refused(home: Path):
+    run = finetune(strategy="vanilla", **TINY, max_steps=1, home=home).run
+    with pytest.raises(UsageError, match="on data set 'walkers', not 'other'"):
+        recommend(user="u3", run=run, data="other", home=home)
+
+
+def test_pre_training_of_the_named_backbone_is_found_behind_a_newer_one(home: Path, tmp_path: Path):
+    first = pretrain(**TINY, max_steps=1, home=home)
+    export_run(first.run, tmp_path / "other", home=home)
+    second = pretrain(data="walkers", backbone=str(tmp_path / "other"), max_steps=1, home=home)
+    tuned = finetune(strategy="vanilla", **TINY, max_steps=1, home=home)
+    with Store.open(home) as store:
+        assert store.runs.get(tuned.run).parent == first.run
+        assert store.runs.get(second.run).config.backbone == str((tmp_path / "other").resolve())
+
+
+def test_a_full_disk_while_exporting_is_told_as_such(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from safetensors import SafetensorError
+
+    from patchrec.errors import OutOfResourcesError
+    from patchrec.model.backbone import Backbone
+
+    run = finetune(strategy="vanilla", **TINY, max_steps=1, home=home).run
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(Backbone, "save", full)
+    with pytest.raises(OutOfResourcesError, match="disk full while writing"):
+        export_run(run, tmp_path / "exported", home=home)
+    assert not (tmp_path / "exported").exists()
