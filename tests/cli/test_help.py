@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 from typer.main import get_command
@@ -68,3 +69,9 @@ def test_version_is_told(cli):
     from patchrec import __version__
 
     assert cli("--version").out == f"patchrec {__version__}\n"
+
+
+def test_the_installed_command_survives_a_terminal_that_lacks_letters():
+    """`script` is what guards the streams; `main` alone would stop at the first title with an umlaut."""
+    [command] = entry_points(group="console_scripts", name="patchrec")
+    assert command.value == "patchrec_cli.app:script"
