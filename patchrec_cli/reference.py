@@ -30,7 +30,7 @@ Keys beside `schema`:
 
 {{JSON_KEYS}}
 
-`data export` prints a JSON document a line: `user_id`, `item_id`, `timestamp` (unix seconds, null without times),
+`data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`, `timestamp` (unix seconds, null without times),
 `position` (of the target in the user's whole sequence, from 0) and `history` (item ids, oldest first, newest K).
 
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
@@ -57,6 +57,7 @@ JSON_KEYS = {
     "data show": ("dataset",),
     "data use": ("current",),
     "data rm": ("removed",),
+    "data export": ("user_id", "item_id", "timestamp", "position", "history"),
     "pretrain": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
     "finetune": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
     "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
