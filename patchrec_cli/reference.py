@@ -30,8 +30,9 @@ Keys beside `schema`:
 
 {{JSON_KEYS}}
 
-`data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`, `timestamp` (unix seconds, null without times),
-`position` (of the target in the user's whole sequence, from 0) and `history` (item ids, oldest first, newest K).
+`data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
+`timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
+`history` (item ids, oldest first, newest K).
 
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
 
