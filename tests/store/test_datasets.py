@@ -98,7 +98,7 @@ def test_a_data_set_with_runs_stays(toy_store: Store) -> None:
 
 
 def test_the_data_set_is_named_or_current_or_the_only_one(store: Store, toy: Dataset) -> None:
-    with pytest.raises(UsageError, match="patchrec data add ml-100k"):
+    with pytest.raises(NotFoundError, match="patchrec data add ml-100k"):
         store.datasets.resolve(None)
     store.datasets.add(toy, source="s", licence="l", split={})
     assert store.datasets.resolve("toy") == ("toy", False)

@@ -248,7 +248,7 @@ def test_pft_s_counts_five_where_nothing_is_said():
 @pytest.mark.parametrize("strategy", [pft_s, session_by_time_window])
 @pytest.mark.parametrize("options", [{"window": "7d"}, {"gap": "30m"}])
 def test_groups_by_time_without_timestamps_say_what_is_missing(strategy, options, n):
-    with pytest.raises(UsageError, match="need timestamps, and this data set has none"):
+    with pytest.raises(UsageError, match="need timestamps, and this history has none"):
         strategy.STRATEGY.bind(options).plan(make_history(n, timestamps=False))
 
 

@@ -15,6 +15,15 @@ def test_the_first_signal_is_a_wish(which, code, name):
         assert (wish.signal, wish.exit_code, wish.name) == (which, code, name)
 
 
+@pytest.fixture
+def python_s_own_ctrl_c():
+    """What an interactive Python does on Ctrl-C; a program started in the background ignores it instead."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_s_own_ctrl_c")
 def test_the_second_has_its_usual_effect():
     with stop_on_signals():
         os.kill(os.getpid(), signal.SIGINT)
