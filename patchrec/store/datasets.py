@@ -174,8 +174,8 @@ class Datasets:
             Its name, and whether it was picked rather than named (then tell the user).
 
         Raises:
-            NotFoundError: No such data set.
-            UsageError: None is named and there is none, or a choice.
+            NotFoundError: No such data set, or none at all.
+            UsageError: None is named and there are several.
         """
         names = self.names()
         if name is not None:
