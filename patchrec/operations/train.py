@@ -128,7 +128,7 @@ def finetune(
     with Store.open(home) as store:
         if resume is not None:
             own = {"strategy": strategy, "from": start, "data": data, "backbone": backbone}
-            _refuse_beside_resume(**own, **plain_options(options), **training, **shape)
+            _refuse_beside_resume(**(own | plain_options(options) | training | shape))
             return _resume(store, resume, "finetune", report, force=force)
         _refuse_force(force)
         if strategy is None:
