@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
     IntArray = npt.NDArray[np.int64]
     FloatArray = npt.NDArray[np.float64]
+    BoolArray = npt.NDArray[np.bool_]
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in ("IntArray", "FloatArray"):
+        if name not in ("IntArray", "FloatArray", "BoolArray"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import numpy as np
         import numpy.typing as npt
 
-        return npt.NDArray[np.int64] if name == "IntArray" else npt.NDArray[np.float64]
+        kinds = {"IntArray": np.int64, "FloatArray": np.float64, "BoolArray": np.bool_}
+        return npt.NDArray[kinds[name]]  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

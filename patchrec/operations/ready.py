@@ -13,6 +13,8 @@ from patchrec.model.patching import PathEncoder
 from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
+from patchrec.ranking.items import precedence
+from patchrec.ranking.ranker import Ranker
 from patchrec.ranking.search import TitleScorer
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -29,6 +31,11 @@ class Ready:
     dataset: Dataset
     scorer: TitleScorer
     planner: Planner
+
+    @property
+    def ranker(self) -> Ranker:
+        """Ranks the data set's items."""
+        return Ranker(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles)
 
 
 def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: Reporter = SILENT) -> Ready:

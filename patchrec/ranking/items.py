@@ -14,12 +14,50 @@ from patchrec.history import FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One line of a ranking; a higher score is better."""
+    """One line of a ranking; a higher score is better.
 
-    rank: int  # 1-based
-    item: int  # catalog index
+    Attributes:
+        rank: 1-based.
+        item: Catalog index.
+        score: Log-probability of the title, nats.
+        probability: Of the title among all titles of the catalog; None where the score is not normalised over them.
+    """
+
+    rank: int
+    item: int
     title: str
     score: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Why a ranking is exact: nothing that was left open can score above its last title.
+
+    Attributes:
+        search: `best-first` or `whole`.
+        kth_score: Score of the last title that the ranking needed; None where candidates ran out before k.
+        best_open_bound: Best score that anything not looked at could have; None where nothing was left open.
+        num_expanded: Trie nodes whose children were scored.
+        num_titles: Titles whose score is known.
+        num_tokens: Positions run through the model after the prompt.
+        num_rounds: Forward passes that they took.
+    """
+
+    search: str
+    kth_score: float | None
+    best_open_bound: float | None
+    num_expanded: int
+    num_titles: int
+    num_tokens: int
+    num_rounds: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the k-th score is at least every open bound."""
+        if self.best_open_bound is None:
+            return True
+        return self.kth_score is not None and self.kth_score >= self.best_open_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +66,7 @@ class Ranking:
 
     recommendations: tuple[Recommendation, ...]
     shortfall: str | None = None
+    certificate: Certificate | None = None
 
 
 def precedence(popularity: IntArray) -> IntArray:
