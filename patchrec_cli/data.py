@@ -9,10 +9,12 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_table
+from patchrec_cli.items import app as items_app
 from patchrec_cli.numbers import count, moment
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
+app.add_typer(items_app)
 OWN_FILES = "Own files"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
 
@@ -182,7 +184,8 @@ def dump(row: dict[str, Any]) -> str:
 
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a data set as people read them."""
-    summary = shown["summary"]
+    summary, versions = shown["summary"], shown["versions"]
+    later = versions[-1]["num_items"] - versions[0]["num_items"]
     targets = ", ".join(f"{split} {count(number)}" for split, number in shown["targets"].items())
     return {
         "name": shown["name"] + (" (in use)" if shown["current"] else ""),
@@ -196,4 +199,5 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items()),
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
+        "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,
     }

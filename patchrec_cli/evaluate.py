@@ -83,9 +83,13 @@ def evaluate(
 
 
 def show_evaluation(result: dict[str, Any], output: Output) -> None:
-    """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept."""
+    """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept.
+
+    Those of the targets that no training has seen stand in a table of their own, over items alone.
+    """
     metrics = result["metrics"]
-    lines = [f"{row['name']} {row['level']} {row['seen']} {row['value']}" for row in metrics]
+    over_all = [row for row in metrics if row["slice"] == "all"]
+    lines = [f"{row['name']} {row['level']} {row['seen']} {row['value']}" for row in over_all]
     if output.emit(result, lines):
         return
     cost = result["cost"]
@@ -106,7 +110,11 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
         Column("seen items dropped", "dropped", right=True),
         Column("seen items kept", "kept", right=True),
     ]
-    print_table(columns, metric_rows(metrics), title=" ")
+    print_table(columns, metric_rows(over_all), title=" ")
+    cold = [row for row in metrics if row["slice"] == "cold" and (row["level"] == "item" or row["name"] == "log_prob")]
+    if cold:
+        shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
+        print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:

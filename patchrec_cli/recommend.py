@@ -1,11 +1,21 @@
-"""`patchrec recommend`: a ranking for a user or a made-up history."""
+"""`patchrec recommend`: a ranking for a user or a made-up history, or rankings for many users into a file."""
 
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec.errors import InterruptedRunError, UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
+from patchrec_cli.numbers import count, duration
 from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
+
+FILTERS = "Filters"
+MANY = "Many users"
+NOT_REPEATED = ("restart",)  # what a job that is gone on with must not do again
 
 
 def recommend(
@@ -19,39 +29,161 @@ def recommend(
     run: Run = None,
     k: Annotated[int, typer.Option("--k", metavar="N", min=1, help="How many to recommend.")] = 10,
     data: Data = None,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also rank what the user has had.")] = False,
     score: Annotated[
         Literal["catalog", "joint"] | None, typer.Option("--score", help="Score; default: the run's.")
     ] = None,
+    search: Annotated[
+        Literal["best-first", "whole"],
+        typer.Option("--search", help="Stop with a proof, or score every title; both are exact."),
+    ] = "best-first",
+    explain_search: Annotated[
+        bool, typer.Option("--explain-search", help="Show why the ranking is exact and what that took.")
+    ] = False,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens-per-batch", metavar="N", min=1, help="Prompt positions at a time; default: by free memory."
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help='Condition, as "year >= 1990".', rich_help_panel=FILTERS),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="ITEM", help="Only these: id, title or @FILE.", rich_help_panel=FILTERS),
+    ] = None,
+    deny: Annotated[
+        list[str] | None,
+        typer.Option("--deny", metavar="ITEM", help="None of these: id, title or @FILE.", rich_help_panel=FILTERS),
+    ] = None,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Also rank what the user has had.", rich_help_panel=FILTERS)
+    ] = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Recommend for every user of the data set.", rich_help_panel=MANY)
+    ] = False,
+    users: Annotated[
+        str | None,
+        typer.Option("--users", metavar="FILE", help="One user id a line; - for stdin.", rich_help_panel=MANY),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FILE", help=".parquet, .csv or .jsonl; - for stdout.", rich_help_panel=MANY),
+    ] = None,
+    file_format: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None,
+        typer.Option("--format", help="Default: by the file's ending; stdout: jsonl.", rich_help_panel=MANY),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over the file where it exists.", rich_help_panel=MANY)
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what a stopped job has done.", rich_help_panel=MANY)
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recommend the next items for a user or a history.
+    """Recommend the next items for a user, a history or many users.
+
+    A job for many users that was stopped goes on with the same command.
 
     Examples:
         patchrec recommend --user 42
         patchrec recommend --history "Toy Story" --history "Alien"
+        patchrec recommend --user 42 --where "year >= 1990" --explain-search
+        patchrec recommend --all --output recs.parquet
     """
-    from patchrec.operations import recommend as operations
+    from patchrec.operations.candidates import Filters
 
     output = Output(json, quiet)
-    result = plain(
-        operations.recommend(
-            user=user,
-            history=history or None,
-            run=run,
-            k=k,
-            data=data,
-            keep_seen=keep_seen,
-            score=score,
-            home=home_of(ctx),
-            report=output.reporter,
-        )
-    )
-    if not output.emit(result, [row["item_id"] for row in result["ranking"]]):
+    asked = {
+        "run": run,
+        "k": k,
+        "data": data,
+        "filters": Filters(where, tuple(allow or ()), tuple(deny or ()), keep_seen),
+        "score": score,
+        "search": search,
+        "max_tokens": max_tokens,
+    }
+    if not (everyone or users):
+        many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart}
+        refuse("goes with --all or --users FILE", many)
+        recommend_one(output, explain_search, home_of(ctx), **asked, user=user, history=history or None)
+        return
+    refuse("does not go with --all", {"--users": everyone and users})
+    one = {"--user": user, "--history": history, "--explain-search": explain_search}
+    refuse("does not go with --all and --users", one)
+    if to is None:
+        raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
+    into = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    recommend_many(output, home_of(ctx), **asked, **into, users=users, again=command_line(ctx))
+
+
+def refuse(why: str, given: Mapping[str, object]) -> None:
+    """Refuse options that have no use here.
+
+    Raises:
+        UsageError: Names the first.
+    """
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} {why}; see `patchrec recommend --help`")
+
+
+def recommend_one(shown: Output, explain_search: bool, home: Path | None, **asked: Any) -> None:
+    """Rank after one history and print it."""
+    from patchrec.operations import recommend as operations
+
+    result = plain(operations.recommend(**asked, home=home, report=shown.reporter))
+    if not shown.emit(result, [row["item_id"] for row in result["ranking"]]):
         draw_ranking(result)
-    if result["shortfall"] and not quiet:
+        if explain_search:
+            draw_certificate(result["certificate"])
+    if result["shortfall"] and not shown.quiet:
         print_note(f"note: {result['shortfall']}")
+
+
+def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
+    """Rank for many users into a file and print what that came to."""
+    from patchrec.operations.bulk_job import Request
+    from patchrec.operations.recommend_all import recommend_all
+
+    try:
+        found = recommend_all(Request(**asked), home=home, report=shown.reporter)
+    except InterruptedRunError as error:
+        if os.environ.get("RANK", "0") != "0":  # the first of several processes says it
+            raise typer.Exit(error.exit_code) from error
+        raise
+    if found is None:
+        return
+    result = plain(found)
+    if result["output"] == "-":  # stdout is for the rows
+        if not shown.quiet:
+            print_note(f"{count(result['rows'])} rows for {count(result['users'])} users")
+    elif not shown.emit(result, [result["output"]]):
+        draw_bulk(result)
+    if result["shortfall"] and not shown.quiet:
+        print_note(f"note: {result['shortfall']}")
+
+
+def command_line(ctx: typer.Context) -> str:
+    """The command that was given, as it can be given again to go on with it."""
+    words = ["patchrec"]
+    home = home_of(ctx)
+    if home is not None:
+        words += ["--home", str(home)]
+    words.append(str(ctx.info_name))
+    for param in ctx.command.params:
+        value = ctx.params.get(str(param.name))
+        if value == param.default or value in (None, False, ()) or param.name in NOT_REPEATED:
+            continue
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [param.opts[0]] if value is True else [param.opts[0], str(one)]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        words = ["accelerate", "launch", "--num_processes", str(processes), "-m", "patchrec_cli", *words[1:]]
+    return shlex.join(words)
 
 
 def draw_ranking(result: dict[str, Any]) -> None:
@@ -64,10 +196,67 @@ def draw_ranking(result: dict[str, Any]) -> None:
             "newest": " | ".join(result["history"]),
         }
     )
+    rows = [
+        row | {"score": f"{row['score']:.3f}", "probability": percent(row.get("probability"))}
+        for row in result["ranking"]
+    ]
     columns = [
         Column("rank", "rank", right=True),
         Column("item", "item_id"),
         Column("title", "title"),
         Column(f"{result['score']} score", "score", right=True),
     ]
-    print_table(columns, [row | {"score": f"{row['score']:.3f}"} for row in result["ranking"]], title=" ")
+    if any(row["probability"] for row in rows):
+        columns.append(Column("probability", "probability", right=True))
+    if rows:
+        print_table(columns, rows, title=" ")
+
+
+def percent(probability: float | None) -> str | None:
+    """A probability as people read it: "12.4%", "0.03%", "<0.01%"."""
+    if probability is None:
+        return None
+    if probability < 1e-4:
+        return "<0.01%"
+    return f"{probability:.1%}" if probability >= 0.01 else f"{probability:.2%}"
+
+
+def draw_certificate(certificate: dict[str, Any] | None) -> None:
+    """Print why a ranking is exact, and what the search took."""
+    if certificate is None:
+        print_note("note: this ranking has no certificate")
+        return
+    kth, bound = certificate["kth_score"], certificate["best_open_bound"]
+    verdict = "nothing was left open" if bound is None else "no title left open can score above the last one needed"
+    fields = {
+        "search": certificate["search"],
+        "exact": f"yes: {verdict}" if certificate["holds"] else "NO: a title left open may score higher",
+        "k-th score": "fewer candidates than asked for" if kth is None else f"{kth:.6f}",
+        "best open bound": "-" if bound is None else f"{bound:.6f}",
+        "nodes expanded": count(certificate["num_expanded"]),
+        "titles scored": count(certificate["num_titles"]),
+        "tokens": f"{count(certificate['num_tokens'])} after the prompt, in {count(certificate['num_rounds'])} rounds",
+    }
+    print_table(
+        [Column("", "name"), Column("", "value")], [{"name": n, "value": v} for n, v in fields.items()], title=" "
+    )
+
+
+def draw_bulk(result: dict[str, Any]) -> None:
+    """Print what recommending for many users came to."""
+    speed = result["users_per_second"]
+    found = (
+        f", {count(result['parts_found'])} of {count(result['parts'])} parts from before"
+        if result["parts_found"]
+        else ""
+    )
+    print_fields(
+        {
+            "file": result["output"],
+            "run": f"{result['run']} ({result['label']})",
+            "users": count(result["users"]),
+            "rows": count(result["rows"]),
+            "fewer than k": f"{count(result['short'])} users" if result["short"] else None,
+            "time": duration(result["seconds"]) + (f", {speed:,.1f} users/s" if speed is not None else "") + found,
+        }
+    )

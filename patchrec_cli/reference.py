@@ -58,6 +58,8 @@ JSON_KEYS = {
     "data show": ("dataset",),
     "data use": ("current",),
     "data rm": ("removed",),
+    "data items add": ("dataset", "items", "num_items", "rejected"),
+    "data items ls": ("dataset", "num_items", "items"),
     "data export": ("user_id", "item_id", "timestamp", "position", "history"),
     "pretrain": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
     "finetune": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),

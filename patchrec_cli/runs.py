@@ -143,7 +143,7 @@ def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
             "value": value(row["value"], row["low"], row["high"]),
         }
         for row in evaluation["metrics"]
-        if (row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob"
+        if row["slice"] == "all" and ((row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob")
     ]
 
 

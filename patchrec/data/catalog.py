@@ -4,9 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
-from patchrec.errors import not_found
+from patchrec.data.timestamps import NUMBER, WHOLE
+from patchrec.errors import InputError, not_found
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,63 @@ class Catalog:
         return self.index[item_id]
 
     @cached_property
+    def metadata_kinds(self) -> dict[str, type]:
+        """The type that all values of a metadata column have; columns of several types are not there."""
+        found: dict[str, set[type]] = {}
+        for item in self.metadata:
+            for key, value in item.items():
+                if value is not None:
+                    found.setdefault(key, set()).add(type(value))
+        return {key: kinds.pop() for key, kinds in found.items() if len(kinds) == 1}
+
+    def fit_metadata(self, written: dict[str, Any]) -> dict[str, Any]:
+        """Metadata written as text, in the types that the catalog has: a year among whole numbers becomes one.
+
+        Lists are split at "|". What is blank where the catalog has numbers or lists is left out.
+
+        Raises:
+            ValueError: A value is none of its column's type.
+        """
+        found = {}
+        for key, value in written.items():
+            kind = self.metadata_kinds.get(key, str)
+            if not isinstance(value, str) or kind not in (int, float, list):
+                found[key] = value
+            elif value.strip():
+                found[key] = _read_as(kind, key, value)
+        return found
+
+    def prefix(self, num_items: int) -> "Catalog":
+        """The first items: the catalog as it was before others were added at its end."""
+        return Catalog(self.item_ids[:num_items], self.titles[:num_items], self.metadata[:num_items])
+
+    def followed_by(self, new: "Catalog") -> "Catalog":
+        """The catalog with new items at its end, where every item keeps its index.
+
+        Raises:
+            InputError: An id is there already.
+        """
+        for item_id in new.item_ids:
+            if item_id in self.index:
+                raise InputError(
+                    f"item {item_id!r} is in the catalog already, as {self.titles[self.index[item_id]]!r}; "
+                    "give a new item another id"
+                )
+        some = bool(self.metadata or new.metadata)
+        metadata = tuple(item for part in (self, new) for item in part.metadata or ({},) * len(part)) if some else ()
+        return Catalog(self.item_ids + new.item_ids, self.titles + new.titles, metadata)
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 over ids and titles in order (hex, 16 digits)."""
         text = json.dumps([self.item_ids, self.titles], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _read_as(kind: type, key: str, text: str) -> Any:
+    if kind is list:
+        return [part.strip() for part in text.split("|")]
+    form = WHOLE if kind is int else NUMBER
+    if not form.fullmatch(text.strip()) or not isfinite(float(text)):
+        raise ValueError(f"{key} {text[:40]!r} is no {'whole ' * (kind is int)}number, as the catalog has there")
+    return kind(text)

@@ -1,14 +1,20 @@
-"""Parquet files, read by duckdb into text. Only this file knows duckdb."""
+"""Parquet files, by duckdb: read into text, written with typed columns. Only this file knows duckdb."""
 
+import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from patchrec.errors import InputError
 
 BATCH = 10_000
+WRITE_BATCH = 100_000
+_ARRAYS: dict[str, Any] = {"VARCHAR": object, "DOUBLE": np.float64, "INTEGER": np.int32}
 WHOLE_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 
@@ -23,9 +29,7 @@ def open_parquet(path: Path, stack: ExitStack) -> tuple[tuple[str, ...], Iterato
     """
     import duckdb
 
-    connection = stack.enter_context(
-        duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    )
+    connection = stack.enter_context(_connect())
     connection.execute("SET TimeZone = 'UTC'")
     # duckdb takes the name for a pattern, and a folder `user=3` for a column.
     literal = re.sub(r"([*?\[])", r"[\1]", str(path.absolute()))
@@ -38,6 +42,50 @@ def open_parquet(path: Path, stack: ExitStack) -> tuple[tuple[str, ...], Iterato
         raise _damaged(path, error) from error
     columns = tuple(name for name, *_ in described)
     return columns, _rows(cursor, columns, path)
+
+
+def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows; the same rows give the same bytes. None among numbers is NULL.
+
+    Args:
+        path: The file; what is there is written over.
+        columns: Name -> VARCHAR, DOUBLE or INTEGER, in the order of a row.
+        rows: Values of each row.
+
+    Raises:
+        OSError: The file cannot be written. MemoryError: The rows do not fit.
+    """
+    import duckdb
+
+    remaining = iter(rows)
+    declared = ", ".join(f"{_quoted(name)} {kind}" for name, kind in columns.items())
+    with _connect(threads=1, temp_directory="") as connection:
+        try:
+            connection.execute(f"CREATE TABLE found ({declared})")
+            while block := list(islice(remaining, WRITE_BATCH)):
+                values = zip(*block, strict=True)
+                arrays = [
+                    np.array(each, dtype=_ARRAYS[kind]) for each, kind in zip(values, columns.values(), strict=True)
+                ]
+                connection.register("block", dict(zip(columns, arrays, strict=True)))
+                connection.execute("INSERT INTO found SELECT * FROM block")
+                connection.unregister("block")
+            literal = str(path.absolute()).replace("'", "''")
+            connection.execute(f"COPY found TO '{literal}' (FORMAT parquet, USE_TMP_FILE false)")
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError(str(error)) from error
+        except duckdb.Error as error:
+            full = "No space left" in str(error) or "File too large" in str(error)
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, str(error).splitlines()[0][:200], str(path)) from error
+
+
+def _connect(**settings: Any) -> Any:
+    """A database in memory that loads no extension."""
+    import duckdb
+
+    fixed = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    return duckdb.connect(config={**fixed, **settings})
 
 
 def _rows(cursor: Any, columns: tuple[str, ...], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -57,7 +105,7 @@ def _rows(cursor: Any, columns: tuple[str, ...], path: Path) -> Iterator[tuple[i
 
 
 def _as_text(name: str, kind: str) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
+    quoted = _quoted(name)
     if kind in ("VARCHAR", "DOUBLE", "FLOAT", "BOOLEAN"):
         return quoted
     if kind.startswith("TIMESTAMP"):
@@ -65,6 +113,10 @@ def _as_text(name: str, kind: str) -> str:
     if kind in (*WHOLE_NUMBERS, "DATE", "UUID") or kind.startswith("DECIMAL"):
         return f"CAST({quoted} AS VARCHAR)"
     return "NULL"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -1,5 +1,6 @@
 """From files, or a name, to a data set ready for the store. Nothing is written here but the download cache."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from patchrec.data.lines import Rejects
 from patchrec.data.movielens import Loaded
 from patchrec.data.sources import SOURCES, Source
 from patchrec.data.splits import Arranged, Split, arrange
-from patchrec.data.tables import Columns, read_interactions, read_items
-from patchrec.errors import UsageError, not_found
+from patchrec.data.tables import Columns, clean_text, further_columns, read_interactions, read_items
+from patchrec.errors import InputError, UsageError, not_found
 from patchrec.history import FloatArray
 from patchrec.reporting import SILENT, Reporter
 
@@ -109,6 +110,52 @@ def prepare(
     dataset = _dataset(name, catalog, arranged, words, report)
     source = f"{interactions.name} and {items.name}"
     return Prepared(dataset, source, OWN_LICENCE, about, arranged.ratings, tuple(rejects.messages))
+
+
+def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[str, str] | None = None) -> Catalog:
+    """One new item for a catalog, checked as a line of a file is.
+
+    Raises:
+        InputError: Its id or title cannot be used, or a value of its metadata is not of the kind that the catalog has.
+    """
+    try:
+        row = {"--item-id": item_id, "--title": title}
+        item_ids, titles = (clean_text(row, "--item-id"),), (clean_text(row, "--title"),)
+        further = catalog.fit_metadata(further_columns(dict(metadata or {}), ()))
+    except ValueError as error:
+        raise InputError(f"{error}; nothing was added") from None
+    return Catalog(item_ids, titles, (further,) if further else ())
+
+
+def prepare_items(
+    catalog: Catalog,
+    path: Path,
+    *,
+    columns: Columns | None = None,
+    format: str | None = None,  # noqa: A002 - the option's name
+    skip_bad: bool = False,
+    report: Reporter = SILENT,
+) -> tuple[Catalog, tuple[str, ...]]:
+    """New items for a catalog from a file, in file order, and `file:line: reason` of each line that was skipped.
+
+    Args:
+        catalog: Where they will be added.
+        path: One row per item, as the items of own data.
+        columns: Names of the columns.
+        format: Of the file; None tells it by the ending.
+        skip_bad: Leave unusable lines out, and items that the catalog has, instead of stopping at the first.
+        report: Is told of skipped lines.
+
+    Raises:
+        InputError: The file or a line cannot be used.
+    """
+    rejects = Rejects(skip=skip_bad)
+    try:
+        new = read_items(path, format, columns or Columns(), rejects, into=catalog)
+    finally:
+        for message in rejects.messages:
+            report.note(f"skipped {message}")
+    return new, tuple(rejects.messages)
 
 
 def _fitting_split(found: Interactions, report: Reporter) -> Split:

@@ -3,8 +3,10 @@
 Ids and titles are kept byte for byte. What cannot be used is refused with file and line, or skipped and listed.
 """
 
+import json
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from patchrec.history import IntArray
 
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters and lone surrogates: no id or title has them, and a title is one line of a prompt."""
+
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,17 @@ class Columns:
     title: str | None = None
 
 
-def read_items(path: Path, named_format: str | None, columns: Columns, rejects: Rejects) -> Catalog:
-    """The catalog, in file order; further columns become the items' metadata.
+def read_items(
+    path: Path, named_format: str | None, columns: Columns, rejects: Rejects, *, into: Catalog | None = None
+) -> Catalog:
+    """The items, in file order; further columns become their metadata.
+
+    Args:
+        path: The file.
+        named_format: Its format; None tells it by the ending.
+        columns: Names of its columns.
+        rejects: Takes the lines that cannot be used.
+        into: The catalog that they will be added to: ids that it has cannot be used, and metadata takes its kinds.
 
     Raises:
         InputError: The file or a line cannot be used.
@@ -53,15 +66,20 @@ def read_items(path: Path, named_format: str | None, columns: Columns, rejects: 
         title_column = _column(table, columns.title, "title", "--title-col")
         for number, row in table.rows:
             try:
-                item_id = _text(row, id_column)
+                item_id = clean_text(row, id_column)
                 if item_id in item_ids:
                     raise ValueError(f"item {item_id[:40]!r} was on line {item_ids[item_id]} already")
-                titles.append(_text(row, title_column))
+                if into is not None and item_id in into.index:
+                    raise ValueError(f"item {item_id[:40]!r} is in the catalog already")
+                title = clean_text(row, title_column)
+                further = further_columns(row, (id_column, title_column))
+                further = further if into is None else into.fit_metadata(further)
             except ValueError as error:
                 rejects.add(table.file, number, str(error))
                 continue
             item_ids[item_id] = number
-            metadata.append({key: value for key, value in row.items() if key not in (id_column, title_column)})
+            titles.append(title)
+            metadata.append(further)
         if not item_ids:
             raise InputError(f"{table.file!r} has no usable item; give one row per item")
     return Catalog(tuple(item_ids), tuple(titles), tuple(metadata) if any(metadata) else ())
@@ -98,8 +116,8 @@ def read_interactions(
         rating_column = _optional(table, columns.rating or needs_rating, "rating", "--rating-col")
         for number, row in table.rows:
             try:
-                user = _text(row, user_column)
-                item_id = _text(row, item_column)
+                user = clean_text(row, user_column)
+                item_id = clean_text(row, item_column)
                 if item_id not in catalog.index:
                     raise ValueError(f"item {item_id[:40]!r} is not among the items")
                 time = _time(row, time_column) if time_column else None
@@ -192,7 +210,7 @@ def _optional(table: Table, named: str | None, usual: str, option: str) -> str |
     return _column(table, named, usual, option)
 
 
-def _text(row: Row, column: str) -> str:
+def clean_text(row: Row, column: str) -> str:
     """An id or a title, as it is.
 
     Raises:
@@ -206,6 +224,22 @@ def _text(row: Row, column: str) -> str:
     if unprintable := UNPRINTABLE.search(value):
         raise ValueError(f"{column} holds the control character U+{ord(unprintable[0]):04X}")
     return value
+
+
+def further_columns(row: Row, used: Collection[str]) -> Row:
+    """The columns of an item that become its metadata. NaN and infinite values are missing: JSON has neither.
+
+    Raises:
+        ValueError: Text is no Unicode, which no store keeps.
+    """
+    found = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+        if key not in used
+    }
+    if SURROGATE.search(json.dumps(found, ensure_ascii=False)):
+        raise ValueError("a further column holds half a character (a lone surrogate)")
+    return found
 
 
 def _time(row: Row, column: str) -> tuple[Kind, int]:

@@ -17,11 +17,11 @@ from patchrec.evaluation.efficiency import Compression, dataset_paper_ratio
 from patchrec.evaluation.popularity import popularity_log_probs, titles_by_text
 from patchrec.evaluation.rows import metric_rows, ranking_row
 from patchrec.evaluation.significance import few_users_note
-from patchrec.history import FloatArray, IntArray
+from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.model.forest import Forest, grow
 from patchrec.model.patching import PathEncoder
 from patchrec.ranking.items import precedence
-from patchrec.ranking.search import TitleScorer
+from patchrec.ranking.scorer import TitleScorer
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store.evaluations import MetricRow, RankingRow
 from patchrec.strategy import Planner
@@ -153,15 +153,16 @@ def evaluate(
             prompt_tokens += scored.prompt_tokens
             task.advance(1, tokens=tokens)
     title_length = float(scorer.encoder.titles.lengths.mean())
+    cold = cold_targets(dataset, chosen)
     cost = {
-        **_cost(rows),
+        **_cost(rows, cold),
         "prompt_tokens_per_target": prompt_tokens / len(rows),
         "prompt_length": compression.shown / len(rows),
         "compression_paper": _known(dataset_paper_ratio(dataset, planner, title_length, K)),
         "compression_history": _known(compression.history),
         "compression_prompt": _known(compression.prompt),
     }
-    return EvaluationResult(metric_rows(rows, ks, seed=seed), rows, cost)
+    return EvaluationResult(metric_rows(rows, ks, cold=cold, seed=seed), rows, cost)
 
 
 def evaluate_popularity(
@@ -191,7 +192,14 @@ def evaluate_popularity(
             row = ranking_row(dataset, example, log_probs, title_of_item, place)
             rows.append(replace(row, seconds=perf_counter() - started))
             task.advance(1)
-    return EvaluationResult(metric_rows(rows, ks, seed=seed), rows, _cost(rows))
+    cold = cold_targets(dataset, chosen)
+    return EvaluationResult(metric_rows(rows, ks, cold=cold, seed=seed), rows, _cost(rows, cold))
+
+
+def cold_targets(dataset: Dataset, examples: Sequence[Example]) -> BoolArray:
+    """(B,) whether a target's item has no interaction in the train split: no training has seen it."""
+    targets = np.array([dataset.target(example) for example in examples], dtype=np.int64)
+    return np.equal(dataset.popularity[targets], 0)
 
 
 def _targets(
@@ -214,14 +222,14 @@ def _score_all(
     for group in _groups(dataset, examples, scorer, planner):
         started = perf_counter()
         own = scorer.for_encoder(group.encoder)
-        prefix = own.backbone.prefill(group.encoder, group.forest)
+        hidden, context = own.backbone.prefill(group.encoder, group.forest)
         share = (perf_counter() - started) / len(group.examples)
         scores: dict[int, FloatArray] = {}  # by last position: equal prompts are scored once
         ran = np.zeros(len(group.forest), dtype=np.bool_)
         for example, nodes in zip(group.examples, group.nodes, strict=True):
             started, leaf, title_tokens = perf_counter(), int(nodes[-1]), 0
             if leaf not in scores:
-                scores[leaf], title_tokens = own.score_titles(prefix, leaf), own.tokens
+                scores[leaf], title_tokens = own.score_titles(context, leaf, hidden[leaf]), own.tokens
             fresh = int(np.count_nonzero(~ran[nodes]))
             ran[nodes] = True
             yield _Scored(example, scores[leaf], len(nodes), fresh, title_tokens, share + perf_counter() - started)
@@ -246,11 +254,13 @@ def _groups(dataset: Dataset, examples: Sequence[Example], scorer: TitleScorer, 
             yield group
 
 
-def _cost(rows: Sequence[RankingRow]) -> dict[str, float | None]:
-    """What every evaluation costs."""
+def _cost(rows: Sequence[RankingRow], cold: BoolArray) -> dict[str, float | None]:
+    """What every evaluation costs, and how many of its targets no training has seen."""
     return {
         "num_targets": len(rows),
         "num_users": len({row.user for row in rows}),
+        "cold_targets": int(cold.sum()),
+        "cold_users": len({row.user for row, new in zip(rows, cold.tolist(), strict=True) if new}),
         "tokens_per_target": sum(row.tokens or 0 for row in rows) / len(rows),
         "seconds_per_target": sum(row.seconds or 0.0 for row in rows) / len(rows),
     }

@@ -12,9 +12,9 @@ from patchrec.data.histories import Dataset, Example
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.evaluation.ranks import target_ranks
 from patchrec.evaluation.significance import bootstrap
-from patchrec.history import FloatArray, IntArray
+from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.items import item_order, unseen
-from patchrec.store.evaluations import Level, MetricRow, RankingRow, Seen
+from patchrec.store.evaluations import Level, MetricRow, RankingRow, Seen, Slice
 
 VIEWS: tuple[tuple[Level, Seen], ...] = (
     ("item", "dropped"),
@@ -83,8 +83,24 @@ def target_values(rows: Sequence[RankingRow], level: Level, seen: Seen, ks: Sequ
     return values
 
 
-def metric_rows(rows: Sequence[RankingRow], ks: Sequence[int], *, seed: int = 0) -> list[MetricRow]:
-    """Every metric of every view with its interval over users."""
+def metric_rows(
+    rows: Sequence[RankingRow], ks: Sequence[int], *, cold: BoolArray | None = None, seed: int = 0
+) -> list[MetricRow]:
+    """Every metric of every view with its interval over users: of all targets, then of the slice `cold`.
+
+    Args:
+        rows: Of all targets.
+        ks: Cut-offs.
+        cold: (B,) targets whose item has no interaction in the train split; without any there is no such slice.
+        seed: Fixes the intervals.
+    """
+    found = _slice_rows("all", rows, ks, seed)
+    if cold is not None and cold.any():
+        found += _slice_rows("cold", [row for row, new in zip(rows, cold.tolist(), strict=True) if new], ks, seed)
+    return found
+
+
+def _slice_rows(targets: Slice, rows: Sequence[RankingRow], ks: Sequence[int], seed: int) -> list[MetricRow]:
     users = np.array([row.user for row in rows], dtype=np.int64)
     found = []
     for level, seen in VIEWS:
@@ -92,7 +108,7 @@ def metric_rows(rows: Sequence[RankingRow], ks: Sequence[int], *, seed: int = 0)
         intervals = bootstrap(np.stack(list(values.values()), axis=1), users, seed=seed)
         for name, interval in zip(values, intervals, strict=True):
             low, high = _known(interval.low), _known(interval.high)
-            found.append(MetricRow(name=name, level=level, seen=seen, value=interval.value, low=low, high=high))
+            found.append(MetricRow(name, level, seen, interval.value, low, high, targets))
     return found
 
 

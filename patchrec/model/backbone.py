@@ -3,6 +3,7 @@
 Shapes: N nodes of a forest, D hidden size, V vocabulary, n supervised nodes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,59 +14,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patchrec.errors import InputError, UsageError
-from patchrec.model.forest import Forest
+from patchrec.model.attention import Context, Extension, KeysValues, Visibility, register
+from patchrec.model.forest import Forest, grow
 from patchrec.model.patching import Bags, PathEncoder
+from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForestBatch:
-    """A forest ready for the device.
+    """Forests ready for the device, to be run in one pass.
 
     Attributes:
-        token_ids, weights: (total,) all bags. offsets: (N,) where each begins.
-        depth: (N,) position ids. end: (N,) subtree ends, the whole attention mask.
+        rows, weights: (total,) all bags. offsets: (N,) where each begins.
+        depth: (N,) position ids.
+        visibility: What each node attends to.
+        table: What `rows` are rows of; None: the token embeddings.
     """
 
-    token_ids: Tensor
+    rows: Tensor
     offsets: Tensor
     weights: Tensor
     depth: Tensor
-    end: Tensor
-
-    @classmethod
-    def of(cls, encoder: PathEncoder, forest: Forest, device: torch.device) -> "ForestBatch":
-        """Compile a forest."""
-        bags: Bags = encoder.bags(forest.keys)
-        return cls(
-            torch.from_numpy(bags.token_ids).to(device),
-            torch.from_numpy(bags.offsets).to(device),
-            torch.from_numpy(bags.weights.astype(np.float32)).to(device),
-            torch.from_numpy(forest.depth).to(device),
-            torch.from_numpy(forest.end).to(device),
-        )
+    visibility: Visibility
+    table: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.depth)
-
-    def mask(self) -> Tensor:
-        """(N, N) True where row i attends to column j: `j <= i < end[j]`."""
-        nodes = torch.arange(len(self), device=self.end.device)
-        return (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < self.end[None, :])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prefix:
-    """A forest already run, with its keys and values, for continuations to hang under.
-
-    Attributes:
-        layers: Key and value of each layer, (1, heads, N, head size) each.
-        hidden: (N, D) last hidden states.
-    """
-
-    forest: Forest
-    layers: list[tuple[Tensor, Tensor]]
-    hidden: Tensor
 
 
 class Backbone(nn.Module):
@@ -76,6 +51,8 @@ class Backbone(nn.Module):
         self.model = model
         self.name = name
         self.folder = folder
+        self._titles: TitleTokens | None = None  # whose item patches stand below the embeddings, in the table
+        self._table: Tensor | None = None
 
     @classmethod
     def load(
@@ -94,7 +71,7 @@ class Backbone(nn.Module):
         refuse_unsafe(folder)
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False,
+                folder, dtype=dtype, attn_implementation=register(), local_files_only=True, trust_remote_code=False,
                 use_safetensors=True,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -136,24 +113,51 @@ class Backbone(nn.Module):
         for table in (self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight):
             table[old:] = table[:old].mean(dim=0)
 
-    def batch(self, encoder: PathEncoder, forest: Forest) -> ForestBatch:
-        """Compile a forest for this backbone's device."""
-        return ForestBatch.of(encoder, forest, self.device)
+    @torch.no_grad()
+    def remember_items(self, encoder: PathEncoder) -> None:
+        """Compute the item patches of a catalog once, as rows below the token embeddings, for `batch` to look up.
+
+        For ranking, where weights stay as they are. Nothing is done where a catalog has more items than the model has
+        tokens: its patches would outgrow the embeddings.
+        """
+        if len(encoder.titles) > self.vocab_size:
+            return
+        bags = encoder.bags(self.vocab_size + np.arange(len(encoder.titles)))
+        patches = self._bag(self.embedding, *_tensors(bags, self.device))
+        self._table = torch.cat([self.embedding, patches])
+        self._titles = encoder.titles
+        self.model.get_input_embeddings().weight.data = self._table[: self.vocab_size]  # so that they are there once
+
+    def batch(self, encoder: PathEncoder, extensions: Sequence[Extension], *, keep: bool = False) -> ForestBatch:
+        """Compile forests for this backbone's device; `keep` keeps their keys and values."""
+        table = self._table if encoder.titles is self._titles else None
+        keys = np.concatenate([extension.forest.keys for extension in extensions])
+        depth = np.concatenate([extension.depth for extension in extensions])
+        return ForestBatch(
+            *_tensors(encoder.bags(keys, item_rows=table is not None), self.device),
+            torch.from_numpy(depth).to(self.device),
+            Visibility.of(extensions, self.device, keep=keep),
+            table,
+        )
 
     def embed(self, batch: ForestBatch) -> Tensor:
         """(N, D) inputs: one `embedding_bag` for all positions of all grains."""
-        weight = self.embedding
-        return functional.embedding_bag(
-            batch.token_ids, weight, batch.offsets, mode="sum", per_sample_weights=batch.weights.to(weight.dtype)
-        )
+        table = self.embedding if batch.table is None else batch.table
+        return self._bag(table, batch.rows, batch.offsets, batch.weights)
+
+    @staticmethod
+    def _bag(table: Tensor, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        return functional.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights.to(table.dtype))
 
     def hidden(self, batch: ForestBatch) -> Tensor:
-        """(N, D) last hidden states of a forest, differentiable."""
+        """(N, D) last hidden states, differentiable where keys and values are not kept."""
+        nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)  # a mask made ready is not made anew
         output = self.model.base_model(
             inputs_embeds=self.embed(batch)[None],
-            attention_mask=batch.mask()[None, None],
+            attention_mask=nothing,
             position_ids=batch.depth[None],
             use_cache=False,
+            visibility=batch.visibility,
         )
         states: Tensor = output.last_hidden_state[0]
         return states
@@ -171,43 +175,33 @@ class Backbone(nn.Module):
         """(n, V) float32 logits at (n,) supervised nodes; nowhere else are any computed."""
         return self.logits(self.hidden(batch)[nodes])
 
-    @torch.no_grad()
-    def prefill(self, encoder: PathEncoder, forest: Forest) -> Prefix:
-        """Run a forest and keep its keys and values."""
-        from transformers import DynamicCache
-
-        batch = self.batch(encoder, forest)
-        cache = DynamicCache()
-        output = self.model.base_model(
-            inputs_embeds=self.embed(batch)[None],
-            attention_mask=batch.mask()[None, None],
-            position_ids=batch.depth[None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        layers = [(layer.keys, layer.values) for layer in cache.layers]
-        return Prefix(forest, layers, output.last_hidden_state[0])
+    def prefill(self, encoder: PathEncoder, forest: Forest) -> tuple[Tensor, Context]:
+        """(N, D) last hidden states of a forest, and the context it makes for others to hang under."""
+        hidden, (context,) = self.extend(encoder, [Extension(forest)])
+        return hidden, context
 
     @torch.no_grad()
-    def extend(self, prefix: Prefix, encoder: PathEncoder, forest: Forest, node: int) -> Tensor:
-        """(N2, D) hidden states of a second forest hung under one node of a prefix, which stays as it is."""
-        from transformers import DynamicCache
+    def extend(
+        self, encoder: PathEncoder, extensions: Sequence[Extension], *, keep: bool = True
+    ) -> tuple[Tensor, list[Context]]:
+        """Run forests under what was run before, all in one pass.
 
-        batch = self.batch(encoder, forest)
-        cache = DynamicCache()
-        above = torch.from_numpy(np.flatnonzero(prefix.forest.ancestors(node))).to(self.device)
-        for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys[:, :, above], values[:, :, above], index)
-        mask = functional.pad(batch.mask(), (len(above), 0), value=True)
-        output = self.model.base_model(
-            inputs_embeds=self.embed(batch)[None],
-            attention_mask=mask[None, None],
-            position_ids=(batch.depth + int(prefix.forest.depth[node]) + 1)[None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        states: Tensor = output.last_hidden_state[0]
-        return states
+        Args:
+            encoder: The one that made the keys of all of them.
+            extensions: The forests and their contexts, which stay as they are.
+            keep: Whether the new positions shall be contexts too; if not, there are none.
+
+        Returns:
+            (N, D) last hidden states, extension after extension, and for each its context with the new positions.
+        """
+        batch = self.batch(encoder, extensions, keep=keep)
+        hidden = self.hidden(batch)
+        kept = batch.visibility.kept
+        if kept is None:
+            return hidden, []
+        return hidden, [
+            _grown(e, kept, block.rows) for e, block in zip(extensions, batch.visibility.blocks, strict=True)
+        ]
 
     @torch.no_grad()
     def check_forest(self) -> None:
@@ -216,11 +210,13 @@ class Backbone(nn.Module):
         Raises:
             UsageError: A node's logits differ from those of its path alone through the model's own forward pass.
         """
-        tokens = torch.tensor([3, 5, 4, 6, 3], device=self.device) % self.vocab_size
-        steps = torch.arange(5, device=self.device)
-        end = torch.tensor([5, 3, 3, 5, 5], device=self.device)  # paths 0-1-2 and 0-3-4
-        depth = torch.tensor([0, 1, 2, 1, 2], device=self.device)
-        tree = ForestBatch(tokens, steps, torch.ones(5, device=self.device), depth, end)
+        forest, (_, path) = grow([np.array([3, 5, 4]), np.array([3, 6, 3])])
+        tokens = torch.from_numpy(forest.keys).to(self.device) % self.vocab_size
+        nodes = torch.from_numpy(path).to(self.device)
+        single = torch.arange(len(forest), device=self.device)
+        depth = torch.from_numpy(forest.depth).to(self.device)
+        visibility = Visibility.of([Extension(forest)], self.device)
+        tree = ForestBatch(tokens, single, torch.ones(len(forest), device=self.device), depth, visibility)
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
         if window:
@@ -229,8 +225,8 @@ class Backbone(nn.Module):
                 "choose a model with full attention, such as a Llama or Qwen"
             )
         try:
-            branch = self(tree, torch.tensor([4], device=self.device))[0]
-            alone = self.model(input_ids=tokens[[0, 3, 4]][None], use_cache=False).logits[0, -1].float()
+            branch = self(tree, nodes[-1:])[0]
+            alone = self.model(input_ids=tokens[nodes][None], use_cache=False).logits[0, -1].float()
         except (TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models cannot run a token forest ({error}); "
@@ -248,6 +244,19 @@ class Backbone(nn.Module):
         quiet()
         self.model.save_pretrained(folder)
         self.tokenizer().save_pretrained(folder)
+
+
+def _tensors(bags: Bags, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, offsets and weights on a device."""
+    weights = torch.from_numpy(bags.weights.astype(np.float32))
+    return torch.from_numpy(bags.rows).to(device), torch.from_numpy(bags.offsets).to(device), weights.to(device)
+
+
+def _grown(extension: Extension, kept: KeysValues, rows: slice) -> Context:
+    """The context of an extension that has run."""
+    if extension.context is None or extension.under is None:
+        return Context(((kept, rows),), extension.forest.parent, extension.forest.depth)
+    return extension.context.extended(kept, rows, extension.forest, extension.under)
 
 
 def refuse_unsafe(folder: Path) -> None:

@@ -24,12 +24,12 @@ class Bags:
     """Weighted bags of tokens in three flat arrays, as `torch.nn.functional.embedding_bag` takes them.
 
     Attributes:
-        token_ids: (total,) token ids of bag after bag.
+        rows: (total,) rows of the table of embeddings, bag after bag: token ids, and items where they have rows.
         offsets: (N,) where each bag begins.
         weights: (total,) weights; those of a bag sum to 1.
     """
 
-    token_ids: IntArray
+    rows: IntArray
     offsets: IntArray
     weights: FloatArray
 
@@ -70,6 +70,18 @@ class PathEncoder:
         pieces.append(self.prompt.tail)
         return np.concatenate(pieces)
 
+    def num_positions(self, history: History, layout: Layout) -> int:
+        """P, the length of a prompt's path, without making it (a session is one position however many items it has)."""
+        total = len(self.prompt.head) + len(self.prompt.tail)
+        for span in layout.spans:
+            if span.grain is Grain.TEXT:
+                total += int((self.titles.lengths[history.items[span.start : span.stop]] + 1).sum())
+            elif span.grain is Grain.ITEM:
+                total += 2 * len(span)
+            elif span.grain is Grain.SESSION:
+                total += 2
+        return total
+
     def answer_path(self, item: int) -> IntArray:
         """Keys of an answer: the title's tokens and the end token."""
         return np.append(self.titles.of(item), np.int64(self.prompt.end))
@@ -89,8 +101,14 @@ class PathEncoder:
             return np.array([key - self.vocab_size], dtype=np.int64)
         return self._session_items[key - self.vocab_size - len(self.titles)]
 
-    def bags(self, keys: IntArray) -> Bags:
-        """Expand (N,) keys into their bags."""
+    def bags(self, keys: IntArray, *, item_rows: bool = False) -> Bags:
+        """Expand (N,) keys into their bags.
+
+        Args:
+            keys: Keys of this encoder.
+            item_rows: Whether the table of embeddings goes on with a row for each item's patch, after the V of tokens:
+                then a bag names items where it would name their title tokens.
+        """
         nodes = np.arange(len(keys))
         is_token = keys < self.vocab_size
         is_session = keys >= self.vocab_size + len(self.titles)
@@ -98,16 +116,17 @@ class PathEncoder:
         # (node, item, weight) of every item behind a patch
         members = [self.items_of(int(key)) for key in keys[is_session]]
         sizes = np.fromiter((len(items) for items in members), dtype=np.int64, count=len(members))
-        patch_nodes = np.concatenate([nodes[is_item], np.repeat(nodes[is_session], sizes)])
-        patch_items = np.concatenate([keys[is_item] - self.vocab_size, *members]).astype(np.int64)
-        patch_weights = np.concatenate([np.ones(int(is_item.sum())), np.repeat(1 / np.maximum(sizes, 1), sizes)])
-        # their title tokens
-        lengths = self.titles.lengths[patch_items]
-        first = np.repeat(self.titles.offsets[patch_items] - (np.cumsum(lengths) - lengths), lengths)
-        title_ids = self.titles.ids[first + np.arange(int(lengths.sum()))]
-        owners = np.concatenate([nodes[is_token], np.repeat(patch_nodes, lengths)])
-        token_ids = np.concatenate([keys[is_token], title_ids])
-        weights = np.concatenate([np.ones(int(is_token.sum())), np.repeat(patch_weights / lengths, lengths)])
+        owners = np.concatenate([nodes[is_item], np.repeat(nodes[is_session], sizes)])
+        items = np.concatenate([keys[is_item] - self.vocab_size, *members]).astype(np.int64)
+        weights = np.concatenate([np.ones(int(is_item.sum())), np.repeat(1 / np.maximum(sizes, 1), sizes)])
+        rows = self.vocab_size + items
+        if not item_rows:
+            lengths = self.titles.lengths[items]
+            first = np.repeat(self.titles.offsets[items] - (np.cumsum(lengths) - lengths), lengths)
+            rows = self.titles.ids[first + np.arange(int(lengths.sum()))]
+            owners, weights = np.repeat(owners, lengths), np.repeat(weights / lengths, lengths)
+        owners = np.concatenate([nodes[is_token], owners])
         order = np.argsort(owners, kind="stable")
         counts = np.bincount(owners, minlength=len(keys))
-        return Bags(token_ids[order], np.cumsum(counts) - counts, weights[order])
+        weights = np.concatenate([np.ones(int(is_token.sum())), weights])
+        return Bags(np.concatenate([keys[is_token], rows])[order], np.cumsum(counts) - counts, weights[order])

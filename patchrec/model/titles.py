@@ -7,6 +7,7 @@ separate titles in a prompt, become a space (in the model's view only; the store
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from patchrec.errors import InputError
 from patchrec.history import IntArray
 
+BLOCK = 20_000
 _LINE_BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
@@ -42,28 +44,34 @@ class TitleTokens:
         return self.ids[self.offsets[item] : self.offsets[item + 1]]
 
     @classmethod
-    def encode(cls, tokenizer: Any, titles: Sequence[str], reserved: Sequence[int] = ()) -> "TitleTokens":
+    def encode(
+        cls, tokenizer: Any, titles: Sequence[str], reserved: Sequence[int] = (), *, block: int = BLOCK
+    ) -> "TitleTokens":
         """Encode titles without special tokens.
 
         Args:
             tokenizer: A tokenizer object used for nothing else: its `split_special_tokens` flag is sticky.
             titles: (I,) titles.
             reserved: Token ids that structure a prompt (separator, end) and may not occur in a title.
+            block: Titles held as Python lists at a time, which bounds memory.
 
         Raises:
             InputError: A title has no tokens, or holds a reserved one.
         """
-        texts = [_LINE_BREAKS.sub(" ", title) for title in titles]
-        encoded = (
-            tokenizer(texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False).input_ids
-            if texts
-            else []
-        )
-        lengths = np.fromiter((len(ids) for ids in encoded), dtype=np.int64, count=len(encoded))
+        pieces, sizes = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for start in range(0, len(titles), block):
+            encoded = tokenizer(
+                [_LINE_BREAKS.sub(" ", title) for title in titles[start : start + block]],
+                add_special_tokens=False,
+                split_special_tokens=True,
+                return_attention_mask=False,
+            ).input_ids
+            sizes.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
+            pieces.append(np.fromiter(chain.from_iterable(encoded), dtype=np.int64, count=int(sizes[-1].sum())))
+        ids, lengths = np.concatenate(pieces), np.concatenate(sizes)
         if not lengths.all():
             blank = int(np.flatnonzero(lengths == 0)[0])
             raise InputError(f"title {titles[blank]!r} has no tokens; every item needs a title with visible text")
-        ids = np.fromiter((token for row in encoded for token in row), dtype=np.int64, count=int(lengths.sum()))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         clash = np.flatnonzero(np.isin(ids, np.asarray(reserved, dtype=np.int64)))
         if len(clash):

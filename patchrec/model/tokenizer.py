@@ -13,7 +13,7 @@ from typing import Any
 from patchrec.config import PromptConfig
 from patchrec.errors import InputError, NotFoundError
 from patchrec.model.patching import PathEncoder
-from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, build_prompt
+from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt, build_prompt
 from patchrec.model.titles import TitleTokens
 
 
@@ -92,5 +92,13 @@ def make_encoder(folder: Path, titles: Sequence[str], prompt: PromptConfig, voca
         vocab_size: V, rows of the model's embedding.
     """
     built = build_prompt(load_tokenizer(folder), prompt)
-    tokens = TitleTokens.encode(load_tokenizer(folder), titles, reserved=(built.separator, built.end))
-    return PathEncoder(built, tokens, vocab_size)
+    return PathEncoder(built, encode_titles(folder, titles, built), vocab_size)
+
+
+def encode_titles(folder: Path, titles: Sequence[str], prompt: Prompt) -> TitleTokens:
+    """Title tokens of a catalog by a model folder's tokenizer.
+
+    Raises:
+        InputError: A title has no tokens, or holds one that structures the prompt.
+    """
+    return TitleTokens.encode(load_tokenizer(folder), titles, reserved=(prompt.separator, prompt.end))

@@ -1,12 +1,13 @@
-"""Data sets: add, list, show, choose, remove, export."""
+"""Data sets: add, list, show, choose, remove, export; items added to them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from patchrec.config import SplitName
 from patchrec.data.export import export_rows
-from patchrec.data.prepare import prepare
+from patchrec.data.prepare import prepare, prepare_item, prepare_items
 from patchrec.data.splits import choose_split
 from patchrec.data.tables import Columns
 from patchrec.errors import UsageError
@@ -122,6 +123,105 @@ def remove_dataset(name: str, *, home: Path | None = None) -> None:
     """
     with Store.open(home) as store:
         store.datasets.remove(name)
+
+
+def add_items(
+    name: str,
+    *,
+    item_id: str | None = None,
+    title: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    from_path: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,  # noqa: A002 - the option's name
+    skip_bad: bool = False,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Put new items at the end of a data set's catalog, all of them or none: one by its title, or those of a file.
+
+    Runs made before can rank them at once.
+
+    Args:
+        name: The data set.
+        item_id: Id of the one item.
+        title: Its title.
+        metadata: What else is known of it, as text; it takes the types that the catalog has.
+        from_path: File with one row per item, instead of the one item.
+        columns: Names of the file's columns by what they hold: item, title.
+        format: Of the file; None tells it by the ending.
+        skip_bad: Leave lines of the file out that cannot be used, instead of stopping at the first.
+        home: Folder of the store.
+        report: Where skipped lines are told.
+
+    Returns:
+        `dataset`, `items` (those added, as `list_items` gives them, in catalog order), `num_items` (of the whole
+        catalog) and `rejected` (the skipped lines).
+
+    Raises:
+        NotFoundError: No such data set.
+        InputError: The file, a line or an item cannot be used, or an id is in the catalog already.
+        UsageError: Options that do not go together.
+    """
+    given = {"--item-id": item_id, "--title": title, "--set": metadata or None}
+    named = {f"--{role}-col": column for role, column in (columns or {}).items()}
+    _refuse_both(given, from_path, for_files={"--format": format, "--skip-bad": skip_bad, **named})
+    with Store.open(home) as store:
+        store.datasets.show(name)
+        catalog = store.catalogs.load(name)
+        rejected: tuple[str, ...] = ()
+        if from_path is None:
+            new = prepare_item(catalog, item_id or "", title or "", metadata)
+        else:
+            new, rejected = prepare_items(
+                catalog,
+                from_path,
+                columns=Columns(**columns) if columns else None,
+                format=format,
+                skip_bad=skip_bad,
+                report=report,
+            )
+        with store.write():
+            store.catalogs.extend(name, new)
+            items = store.catalogs.items(name, len(new))[::-1]
+        return {
+            "dataset": name,
+            "items": [asdict(item) for item in items],
+            "num_items": items[-1].item + 1,
+            "rejected": list(rejected),
+        }
+
+
+def list_items(name: str, *, limit: int | None = None, home: Path | None = None) -> dict[str, Any]:
+    """The items of a data set, the last one first.
+
+    Args:
+        name: The data set.
+        limit: At most so many; None gives all.
+        home: Folder of the store.
+
+    Returns:
+        `dataset`, `num_items` (of the whole catalog) and `items` (index, id, title, metadata, when it was added).
+
+    Raises:
+        NotFoundError: No such data set.
+    """
+    with Store.open(home) as store, store.read():
+        num_items = store.datasets.show(name)["summary"]["items"]
+        items = store.catalogs.items(name, limit)
+    return {"dataset": name, "num_items": num_items, "items": [asdict(item) for item in items]}
+
+
+def _refuse_both(one: Mapping[str, object], from_path: Path | None, *, for_files: Mapping[str, object]) -> None:
+    """Refuse a mixture of one item and a file of items, and neither of the two."""
+    given = [option for option, value in one.items() if value is not None]
+    of_files = [option for option, value in for_files.items() if value]
+    if from_path is not None and given:
+        raise UsageError(f"--from FILE has its own ids, titles and columns; drop {', '.join(given)}")
+    if from_path is None and of_files:
+        raise UsageError(f"{', '.join(of_files)} is for --from FILE; drop it")
+    if from_path is None and not {"--item-id", "--title"} <= set(given):
+        raise UsageError("which item? give --item-id ID with --title TITLE, or --from FILE")
 
 
 def export_dataset(

@@ -92,7 +92,7 @@ def evaluate(
                     "--strategy with its options and --backbone are for --baseline untrained; a run has its own"
                 )
             chosen = pick_run(store, run, data, report)
-        config = {"limit": limit, "ks": list(ks)}
+        config = _config(limit, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
         return _evaluate(store, chosen, split, limit, ks, score, report)
@@ -115,23 +115,32 @@ def _evaluate(
         ranked_by: ScoreName = "catalog"
     else:
         ready = make_ready(store, run, score, report)
-        examples = ready.dataset.examples(split, prompt.K, prompt.windows)
-        ranked_by = ready.scorer.score
+        dataset, ranked_by = ready.dataset, ready.scorer.score
+        examples = dataset.examples(split, prompt.K, prompt.windows)
         found = engine.evaluate(
-            ready.dataset, examples, ready.scorer, ready.planner, K=prompt.K, ks=ks, limit=limit, report=report
+            dataset, examples, ready.scorer, ready.planner, K=prompt.K, ks=ks, limit=limit, report=report
         )
-    config = {"limit": limit, "ks": list(ks)}
+    config = _config(limit, ks, dataset.catalog.fingerprint)
     store.evaluations.add(
         run.name, split, ranked_by, config=config, metrics=found.metrics, rankings=found.rankings, cost=found.cost
     )
     return _result(store, run, store.evaluations.all(run.name, split)[-1])
 
 
+def _config(limit: int | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
+    """What an evaluation was asked for, and the fingerprint of the catalog that it ranks."""
+    return {"limit": limit, "ks": list(ks), "catalog": catalog}
+
+
 def _same_evaluation(
     store: Store, run: Run, split: SplitName, score: ScoreName | None, config: dict[str, Any]
 ) -> EvaluationResult | None:
     wanted = (config, score or run.config.score)
-    same = [found for found in store.evaluations.all(run.name, split) if (found.config, found.score) == wanted]
+    same = [
+        found
+        for found in store.evaluations.all(run.name, split)
+        if (found.config | {"catalog": found.catalog}, found.score) == wanted
+    ]
     return _result(store, run, same[-1]) if same else None
 
 
@@ -205,7 +214,7 @@ def _untrained_run(
         strategies=(StrategyConfig(name=chosen.name, options=planner.values),),
         prompt=prompt,
     )
-    return _made_once(store, config, planner.label, fingerprints(dataset, encoder, folder))
+    return _made_once(store, config, planner.label, fingerprints(dataset, encoder.prompt, folder))
 
 
 def _made_once(store: Store, config: RunConfig, label: str, prints: dict[str, str]) -> Run:

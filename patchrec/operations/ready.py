@@ -1,23 +1,28 @@
 """A run made ready for use: its data set, model, encoder, strategy and title trie, checked to belong together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from patchrec import __version__
 from patchrec.config import RunConfig, ScoreName
+from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
-from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint
+from patchrec.model.prompt import Prompt, build_prompt
+from patchrec.model.tokenizer import encode_titles, load_tokenizer, tokenizer_fingerprint
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
 from patchrec.ranking.items import precedence
+from patchrec.ranking.kept import FILE_NAME, recall_or_build
 from patchrec.ranking.ranker import Ranker
-from patchrec.ranking.search import TitleScorer
+from patchrec.ranking.scorer import TitleScorer
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
 from patchrec.strategy import Planner
 from patchrec.training.checkpoint import read_manifest
@@ -55,10 +60,19 @@ def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: R
     dataset = store.datasets.load(run.dataset)
     folder = model_folder(store, run, report)
     backbone = Backbone.load(folder, name=run.config.backbone or run.name)
-    encoder = make_encoder(folder, dataset.catalog.titles, run.config.prompt, backbone.vocab_size)
-    refuse_mismatch(run, fingerprints(dataset, encoder, folder))
+    prompt = build_prompt(load_tokenizer(folder), run.config.prompt)
+    prints = fingerprints(dataset, prompt, folder)
+    refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
+    titles, trie = recall_or_build(
+        store.run_folder(run.name) / FILE_NAME,
+        {**prints, **versions()},
+        lambda: encode_titles(folder, dataset.catalog.titles, prompt),
+        prompt.end,
+    )
+    encoder = PathEncoder(prompt, titles, backbone.vocab_size)
+    backbone.remember_items(encoder)
     planner = plan_for(run.config.strategies[-1])
-    return Ready(run, dataset, TitleScorer.of(backbone, encoder, score or run.config.score), planner)
+    return Ready(run, dataset, TitleScorer(backbone, encoder, trie, score or run.config.score), planner)
 
 
 def model_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
@@ -77,28 +91,44 @@ def model_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
     return folder / "model"
 
 
-def fingerprints(dataset: Dataset, encoder: PathEncoder, folder: Path) -> dict[str, str]:
+def fingerprints(dataset: Dataset, prompt: Prompt, folder: Path) -> dict[str, str]:
     """What must be the same whenever a run is used again."""
     return {
-        "prompt": encoder.prompt.fingerprint,
+        "prompt": prompt.fingerprint,
         "tokenizer": tokenizer_fingerprint(load_tokenizer(folder)),
         "catalog": dataset.catalog.fingerprint,
         "split": dataset.sequences.fingerprint,
     }
 
 
-def refuse_mismatch(run: Run, now: dict[str, str]) -> None:
+def refuse_mismatch(run: Run, now: dict[str, str], catalog: Catalog, versions: Sequence[CatalogVersion]) -> None:
     """Refuse to use a run with another prompt, tokenizer, catalog or split than it was trained with.
+
+    A catalog that only got new items at its end is no other: every item that the run knows is where it was.
+
+    Args:
+        run: What is to be used.
+        now: What `fingerprints` gives today.
+        catalog: Today's catalog.
+        versions: Those that it had.
 
     Raises:
         UsageError: The message names the parts that differ.
     """
     differing = [part for part, value in run.fingerprints.items() if part in now and now[part] != value]
+    if "catalog" in differing and _extends(catalog, run.fingerprints["catalog"], versions):
+        differing.remove("catalog")
     if differing:
         raise UsageError(
             f"run {run.name} was trained with another {' and '.join(differing)} than data set {run.dataset!r} has now; "
             "train again, or restore the data set it was trained on"
         )
+
+
+def _extends(catalog: Catalog, fingerprint: str, versions: Sequence[CatalogVersion]) -> bool:
+    """Whether a catalog begins with the one of a fingerprint: the versions say how long it was, its items decide."""
+    lengths = [version.num_items for version in versions if version.fingerprint == fingerprint]
+    return any(catalog.prefix(length).fingerprint == fingerprint for length in lengths)
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Verb: recommend the next items for a user of the data set or for a made-up history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,20 +12,28 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Example, window_start
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.history import History, IntArray
+from patchrec.operations.candidates import NO_FILTERS, Filtered, Filters
 from patchrec.operations.ready import Ready, make_ready, pick_run
-from patchrec.ranking.items import precedence, rank_items
+from patchrec.ranking.ranker import Query, Ranker, Search
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """One recommended item; rank 1 is the best, a higher score is better."""
+    """One recommended item; rank 1 is the best, a higher score is better.
+
+    Attributes:
+        probability: Of the title among all titles of the catalog; None where it is not known.
+    """
 
     rank: int
     item_id: str
     title: str
     score: float
+    probability: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Recommendations:
         score: Name of the score.
         history: Newest titles of the history, oldest first, at most five.
         shortfall: Why there are fewer than asked for, else None.
+        certificate: Why the ranking is exact (`patchrec.ranking.items.Certificate`), and whether that `holds`.
     """
 
     run: str
@@ -46,6 +56,7 @@ class Recommendations:
     history_length: int
     ranking: list[RankedItem]
     shortfall: str | None
+    certificate: dict[str, Any] | None
 
 
 def recommend(
@@ -55,61 +66,82 @@ def recommend(
     run: str | None = None,
     k: int = 10,
     data: str | None = None,
-    keep_seen: bool = False,
+    filters: Filters = NO_FILTERS,
     score: ScoreName | None = None,
+    search: Search = "best-first",
+    max_tokens: int | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Recommendations:
     """Rank the catalog after everything a user did, or after a history given by titles or item ids.
 
+    Args:
+        filters: Which items may be ranked; what the user has had is left out unless they say otherwise.
+        search: `best-first` stops with a proof; `whole` scores every title.
+        max_tokens: Prompt positions run at a time; chosen from free memory where not given.
+
     Raises:
-        NotFoundError: No such user, item or run. UsageError: Neither or both of user and history.
+        NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
+            leave nothing.
     """
     if (user is None) == (history is None):
         raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
     with Store.open(home) as store:
         ready = make_ready(store, pick_run(store, run, data, report), score, report)
-    prompt = ready.run.config.prompt
-    dataset = ready.dataset
+    filtered = Filtered.of(ready.dataset.catalog, filters)
     if user is not None:
-        index = dataset.user(user)
-        length = len(dataset.sequences.items_of(index))
-        example = Example.at(index, length, prompt.K, prompt.windows)
-        past, seen = dataset.history(example), dataset.seen(example)
+        query = user_query(ready, ready.dataset.user(user), keep_seen=filters.keep_seen)
     else:
-        items = find_items(dataset.catalog, history or ())
-        start = window_start(len(items), prompt.K, prompt.windows)
-        past, seen = History(items[start:], None, start, prompt.windows == "anchored"), np.unique(items)
-    ranking = _rank(ready, past, None if keep_seen else seen, k)
-    titles = dataset.catalog.titles
+        query = history_query(ready, find_items(ready.dataset.catalog, history or ()), keep_seen=filters.keep_seen)
+    ranker = ranker_of(ready, max_tokens, report)
+    [found] = ranker.rank([query], k, allowed=filtered.allowed, search=search)
+    catalog = ready.dataset.catalog
+    certificate = found.certificate
     return Recommendations(
         run=ready.run.name,
         label=ready.run.label,
-        dataset=dataset.name,
+        dataset=ready.dataset.name,
         user=user,
         score=ready.scorer.score,
-        history=[titles[item] for item in past.items[-5:]],
-        history_length=len(past),
-        ranking=ranking[0],
-        shortfall=ranking[1],
+        history=[catalog.titles[item] for item in query.history.items[-5:]],
+        history_length=len(query.history),
+        ranking=[
+            RankedItem(line.rank, catalog.item_ids[line.item], line.title, line.score, line.probability)
+            for line in found.recommendations
+        ],
+        shortfall=filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
+        certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
     )
 
 
-def _rank(ready: Ready, past: History, seen: IntArray | None, k: int) -> tuple[list[RankedItem], str | None]:
-    catalog = ready.dataset.catalog
-    path = ready.scorer.encoder.prompt_path(past, ready.planner.plan(past))
-    found = rank_items(
-        ready.scorer.score_prompt(path),
-        ready.scorer.trie.title_of_item,
-        precedence(ready.dataset.popularity),
-        catalog.titles,
-        k=k,
-        seen=seen,
-    )
-    items = [
-        RankedItem(line.rank, catalog.item_ids[line.item], line.title, line.score) for line in found.recommendations
-    ]
-    return items, found.shortfall
+def ranker_of(ready: Ready, max_tokens: int | None, report: Reporter) -> Ranker:
+    """The ranker of a run, with the size of its batches.
+
+    Args:
+        max_tokens: Prompt positions run at a time; None chooses from free memory.
+    """
+    return replace(ready.ranker, max_tokens=max_tokens, report=report)
+
+
+def user_query(ready: Ready, user: int, *, keep_seen: bool = False) -> Query:
+    """What is asked after everything that a user of the data set did.
+
+    Args:
+        user: Index of the user.
+        keep_seen: Rank what the user has had, too.
+    """
+    prompt, dataset = ready.run.config.prompt, ready.dataset
+    example = Example.at(user, len(dataset.sequences.items_of(user)), prompt.K, prompt.windows)
+    past = dataset.history(example)
+    return Query(past, ready.planner.plan(past), NOTHING if keep_seen else dataset.seen(example))
+
+
+def history_query(ready: Ready, items: IntArray, *, keep_seen: bool = False) -> Query:
+    """What is asked after a made-up history of catalog indices, oldest first."""
+    prompt = ready.run.config.prompt
+    start = window_start(len(items), prompt.K, prompt.windows)
+    past = History(items[start:], None, start, prompt.windows == "anchored")
+    return Query(past, ready.planner.plan(past), NOTHING if keep_seen else np.unique(items))
 
 
 def find_items(catalog: Catalog, names: Sequence[str]) -> IntArray:

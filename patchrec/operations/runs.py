@@ -87,17 +87,20 @@ def compare_runs(
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
-        UsageError: The runs are of different data sets or ranked different targets.
+        UsageError: The runs are of different data sets, or ranked different targets or catalogs.
     """
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     with Store.open(home) as store:
         if names:
             chosen = _named(store, names, split)
         else:
             chosen, left_out = _all_evaluated(store, split, data, report)
-        metrics = {run.name: store.evaluations.metrics(found.id) for run, found in chosen}
+        metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
-    notes = [f"{name} is left out: it ranked other targets" for name in left_out]
+        sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
+    notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
+    if sizes[0] != sizes[1]:
+        notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
     if not names:
         chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
     rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
@@ -126,7 +129,7 @@ def compare_runs(
 
 
 Evaluated = tuple[Run, Evaluation]
-Targets = tuple[int, int | None]  # how many, and the limit that chose them: a sample is a function of the two
+Targets = tuple[int, int | None, str]  # how many, the limit that chose them (together they fix a sample), the catalog
 
 
 def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
@@ -150,9 +153,12 @@ def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluat
 
 
 def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
-    """Word that the newest evaluations of two runs are of different targets."""
-    newest = [(run.name, store.evaluations.all(run.name, split)[-1]) for run in runs]
-    ranked = {name: {target_key(row) for row in store.evaluations.rankings(found.id)} for name, found in newest}
+    """Word that the newest evaluations of two runs are of different targets, or of one data set's earlier catalog."""
+    newest = {run.name: store.evaluations.all(run.name, split)[-1] for run in runs}
+    earlier = _earlier_catalog(store, newest)
+    if earlier is not None:
+        return earlier
+    ranked = {name: {target_key(row) for row in store.evaluations.rankings(found.id)} for name, found in newest.items()}
     first, *others = ranked
     other = next((name for name in others if ranked[name] != ranked[first]), others[0])
     shared = len(ranked[first] & ranked[other])
@@ -162,10 +168,41 @@ def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
     )
 
 
+def _earlier_catalog(store: Store, newest: dict[str, Evaluation]) -> str | None:
+    """Word that evaluations of the same targets ranked a catalog before and after items were added; else None."""
+    first, *others = newest
+    for other in others:
+        pair = newest[first], newest[other]
+        if pair[0].catalog == pair[1].catalog or _asked(pair[0]) != _asked(pair[1]):
+            continue
+        sizes = [_catalog_size(store, found) for found in pair]
+        small = pair[sizes.index(min(sizes))]
+        limit = "" if small.config.get("limit") is None else f" --limit {small.config['limit']}"
+        return (
+            f"runs {first!r} and {other!r} ranked different catalogs ({sizes[0]:,} and {sizes[1]:,} items: some were "
+            f"added between); evaluate the earlier one again: `patchrec eval {small.run} --split {small.split}{limit}`"
+        )
+    return None
+
+
+def _catalog_size(store: Store, found: Evaluation) -> int:
+    """How many items the catalog had that an evaluation ranked."""
+    versions = store.catalogs.versions(store.runs.get(found.run).dataset)
+    return next((version.num_items for version in versions if version.fingerprint == found.catalog), 0)
+
+
+def _asked(found: Evaluation) -> tuple[int, int | None]:
+    """Which targets an evaluation ranked: how many, and the limit that chose them."""
+    return found.num_targets, found.config.get("limit")
+
+
 def _all_evaluated(
     store: Store, split: SplitName, data: str | None, report: Reporter
-) -> tuple[list[Evaluated], list[str]]:
-    """Evaluations of the targets that most runs ranked (of equals, the most targets), and the runs left out."""
+) -> tuple[list[Evaluated], dict[str, str]]:
+    """Evaluations of the targets that most runs ranked, and the runs left out, with what they ranked instead.
+
+    Of equals those of the most targets, then those of the largest catalog.
+    """
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
     found = [(run, _by_targets(store, run, split)) for run in runs]
@@ -177,14 +214,20 @@ def _all_evaluated(
         raise NotFoundError(
             f"no run on {dataset!r} is evaluated on the {split} split yet; evaluate one: `patchrec eval`"
         )
-    best = max(groups, key=lambda targets: (len(groups[targets]), targets[0]))
-    left_out = [run.name for run, evaluations in found if evaluations and best not in evaluations]
+    best = max(
+        groups, key=lambda targets: (len(groups[targets]), targets[0], _catalog_size(store, groups[targets][0][1]))
+    )
+    left_out = {
+        run.name: "another catalog" if best[:2] in {targets[:2] for targets in evaluations} else "other targets"
+        for run, evaluations in found
+        if evaluations and best not in evaluations
+    }
     return groups[best], left_out
 
 
 def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evaluation]:
-    """The newest evaluation of a run for each set of targets that it ranked."""
-    return {(found.num_targets, found.config.get("limit")): found for found in store.evaluations.all(run.name, split)}
+    """The newest evaluation of a run for each set of targets and catalog that it ranked."""
+    return {(*_asked(found), found.catalog): found for found in store.evaluations.all(run.name, split)}
 
 
 def _differences(
@@ -235,6 +278,11 @@ def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict
         "tokens_per_target": found.cost.get("tokens_per_target"),
         "seconds_per_target": found.cost.get("seconds_per_target"),
     }
+
+
+def _over_all(metrics: list[MetricRow]) -> list[MetricRow]:
+    """Metrics over all targets, no slice of them."""
+    return [row for row in metrics if row.slice == "all"]
 
 
 def _value(metrics: list[MetricRow], name: str) -> float | None:

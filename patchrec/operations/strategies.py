@@ -229,9 +229,9 @@ def _inputs(dataset: "Dataset", history: History, layout: Layout, config: Prompt
     encoder = make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
     keys = encoder.prompt_path(history, layout)
     bags = encoder.bags(keys)
-    stops = [*bags.offsets[1:].tolist(), len(bags.token_ids)]
+    stops = [*bags.offsets[1:].tolist(), len(bags.rows)]
     positions = [
-        {"token_ids": bags.token_ids[start:stop].tolist(), "weights": bags.weights[start:stop].tolist()}
+        {"token_ids": bags.rows[start:stop].tolist(), "weights": bags.weights[start:stop].tolist()}
         for start, stop in zip(bags.offsets.tolist(), stops, strict=True)
     ]
     tokenizer = load_tokenizer(folder)

@@ -209,7 +209,7 @@ def _begin(
         seed=seed,
     )
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, vocab_size(folder))
-    prints = fingerprints(dataset, encoder, folder)
+    prints = fingerprints(dataset, encoder.prompt, folder)
     same = find_same(store, config, prints) if reuse else None
     if same is not None:
         return RunResult(**_names(same), **(same.summary or {}), folder=str(model_folder(store, same, report)))

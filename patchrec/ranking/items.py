@@ -94,37 +94,41 @@ def unseen(order: IntArray, seen: IntArray) -> IntArray:
 
 
 def rank_items(
-    title_scores: FloatArray,
-    title_of_item: IntArray,
-    place: IntArray,
-    titles: Sequence[str],
-    *,
-    k: int,
-    seen: IntArray | None = None,
-) -> Ranking:
-    """Rank the best k items: exactly k, or fewer with the reason.
+    items: IntArray, scores: FloatArray, place: IntArray, titles: Sequence[str], *, k: int
+) -> tuple[Recommendation, ...]:
+    """The best k of some items, best first.
 
     Args:
-        title_scores: (num_titles,) higher is better.
-        title_of_item: (I,) title of every item.
+        items: (n,) catalog indices of the candidates, or of those that can be among the best k.
+        scores: (n,) scores of their titles, higher is better.
         place: (I,) what `precedence` gave.
         titles: (I,) the catalog's titles.
-        k: How many to give.
-        seen: Items to leave out; None keeps all.
+        k: How many to give at most.
 
     Raises:
         UsageError: k is below 1.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k!r}")
-    order = item_order(title_scores, title_of_item, place)
-    if seen is not None:
-        order = unseen(order, seen)
-    best = tuple(
-        Recommendation(number, int(item), titles[item], float(title_scores[title_of_item[item]]))
-        for number, item in enumerate(order[:k], start=1)
+    order = np.lexsort((place[items], -scores))[:k].tolist()
+    return tuple(
+        Recommendation(number, int(items[index]), titles[items[index]], float(scores[index]))
+        for number, index in enumerate(order, start=1)
     )
-    if len(best) == k:
-        return Ranking(best)
-    without = f" without the {len(titles) - len(order)} already seen" if seen is not None and len(seen) else ""
-    return Ranking(best, f"asked for {k}, but the catalog holds {len(order)} items{without}")
+
+
+def shortfall(k: int, num_items: int, num_allowed: int, num_left: int) -> str | None:
+    """Why a ranking has fewer than k items; None where it has k.
+
+    Args:
+        num_items: In the catalog. num_allowed: After filters. num_left: Of those, the ones that the user had not had.
+    """
+    if num_left >= k:
+        return None
+    steps = []
+    if num_allowed < num_items:
+        steps.append(f"the filters allow {num_allowed:,}")
+    if num_left < num_allowed:
+        steps.append(f"the user has had {num_allowed - num_left:,} of {'those' if steps else 'them'}")
+    why = f": {', and '.join(steps)}" if steps else ""
+    return f"asked for {k:,}, but {num_left:,} of {num_items:,} items can be ranked{why}"

@@ -1,126 +1,289 @@
-"""The exact log-probability of every title of a catalog for one prompt.
+"""Best-first search of the title trie: the exact k best candidates, with a proof, without scoring the rest.
 
-The title trie hangs under the prompt's last position, on the prompt's keys and values, so tokens that titles share run
-once. Two scores (design, "Scores"):
+A log-probability only falls along a path, so the score of a node bounds every title below it. A search holds titles
+found, with their scores, and open nodes, with their bounds. A round expands the open nodes that stand among the best k
+of both; when none does, nothing open can displace a title found, and the k best are exact. All users of a batch take a
+round together: one forward pass, with each one's nodes hung under its own prompt.
 
-- `joint`: log P(title + end | prompt), every step over the whole vocabulary.
-- `catalog`: every step over the trie's children alone. It is a proper distribution over titles, and a node with one
-  child costs nothing: only nodes with a branching at or below them are run.
+A node with one child is never expanded alone. Under `catalog` the child is certain, so a chain is run only to reach the
+branching at its end, and a chain that ends a title is not run at all; under `joint` a chain runs in one pass.
 
-Shapes: N nodes, C children, D hidden size, V vocabulary, n parents.
+Filters act inside: a node without a candidate below is never opened, and titles count by the candidates they stand for.
+
+Shapes: E entries expanded, n parents, C children, B prompts.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from patchrec.config import ScoreName
-from patchrec.errors import CheckFailedError
-from patchrec.history import FloatArray, IntArray
-from patchrec.model.backbone import Backbone, Prefix
-from patchrec.model.forest import grow
-from patchrec.model.patching import PathEncoder
+from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.model.attention import Context, Extension
+from patchrec.model.forest import Forest
+from patchrec.ranking.scorer import TitleScorer
 from patchrec.ranking.trie import ROOT, TitleTrie
 
-MAX_NODES = 1024  # nodes of one forward pass
-_MAX_LOGITS = 1 << 25  # logits held at a time: 128 MiB in float32
+# Open nodes among the best AHEAD * k of titles and nodes are expanded together. Nodes beyond the best k may prove to have
+# been needless, but a round has a price of its own (reading all weights), that of some tens of nodes.
+_AHEAD = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TitleScorer:
-    """A model with a catalog: gives every distinct title its log-probability.
+class Candidates:
+    """How many items may be ranked, by title.
 
     Attributes:
-        backbone: The model.
-        encoder: Prompt and titles.
-        trie: The catalog's titles.
-        score: `catalog` or `joint`.
-        max_nodes: Trie nodes of one forward pass, which bounds memory.
+        before: (T + 1,) allowed items of all titles before title t.
+        left_out: Titles, ascending, of allowed items that are left out all the same (one entry an item).
     """
 
-    backbone: Backbone
-    encoder: PathEncoder
-    trie: TitleTrie
-    score: ScoreName = "catalog"
-    max_nodes: int = MAX_NODES
+    before: IntArray
+    left_out: IntArray
 
-    @classmethod
-    def of(cls, backbone: Backbone, encoder: PathEncoder, score: ScoreName = "catalog") -> "TitleScorer":
-        """Build the trie of an encoder's titles."""
-        return cls(backbone, encoder, TitleTrie.build(encoder.titles, encoder.prompt.end), score)
+    def count(self, first: IntArray, stop: IntArray) -> IntArray:
+        """(n,) candidates of the titles in half-open ranges."""
+        gone = np.searchsorted(self.left_out, stop) - np.searchsorted(self.left_out, first)
+        counts: IntArray = self.before[stop] - self.before[first] - gone
+        return counts
 
-    def for_encoder(self, encoder: PathEncoder) -> "TitleScorer":
-        """The same with another encoder of the same catalog (one that remembers other sessions)."""
-        return replace(self, encoder=encoder)
 
-    @property
-    def tokens(self) -> int:
-        """Positions run through the model for one prompt, the prompt itself not counted."""
-        return sum(len(piece.forest) for piece in self.trie.pieces(self.score, self.max_nodes))
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries:
+    """Open nodes: each the first of a chain that has not been run.
 
-    def score_prompt(self, path: IntArray) -> FloatArray:
-        """(num_titles,) log-probability of every title after one prompt, given by its (P,) keys."""
-        forest, nodes = grow([path])
-        return self.score_titles(self.backbone.prefill(self.encoder, forest), int(nodes[0][-1]))
+    Attributes:
+        nodes: (E,) trie nodes.
+        bounds: (E,) log-probability of the path down to the node, itself included.
+        under: (E,) position of the node's parent in the context.
+        counts: (E,) candidates below.
+    """
 
-    @torch.no_grad()
-    def score_titles(self, prefix: Prefix, node: int) -> FloatArray:
-        """(num_titles,) log-probability of every title after one of several prompts already run.
+    nodes: IntArray
+    bounds: FloatArray
+    under: IntArray
+    counts: IntArray
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, chosen: BoolArray) -> "Entries":
+        return Entries(self.nodes[chosen], self.bounds[chosen], self.under[chosen], self.counts[chosen])
+
+    def __add__(self, other: "Entries") -> "Entries":
+        return Entries(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a search ends with.
+
+    Attributes:
+        titles: Titles whose score is known and that have a candidate.
+        scores: Their scores.
+        kth_score: Score of the title that completes k candidates; None where all candidates are fewer.
+        best_open_bound: The best bound left; None where nothing is open.
+        num_expanded: Nodes whose children were scored. num_tokens: Positions run. num_rounds: Passes they took.
+    """
+
+    titles: IntArray
+    scores: FloatArray
+    kth_score: float | None
+    best_open_bound: float | None
+    num_expanded: int
+    num_tokens: int
+    num_rounds: int
+
+
+def best_first(
+    scorer: TitleScorer, contexts: Sequence[Context], hidden: Tensor, candidates: Sequence[Candidates], k: int
+) -> list[Found]:
+    """Search for the best k candidates after each of several prompts.
+
+    Args:
+        scorer: The model, trie and score.
+        contexts: (B) the prompts; a prompt ends at its context's last position.
+        hidden: (B, D) last hidden states there.
+        candidates: (B) what may be ranked.
+        k: How many items.
+
+    Raises:
+        CheckFailedError: The model's logits are not numbers.
+    """
+    searches = [_Search(scorer, context, own, k) for context, own in zip(contexts, candidates, strict=True)]
+    roots = np.full(len(searches), ROOT, dtype=np.int64)
+    children, counts, log_probs = scorer.child_log_probs(roots, hidden)
+    stops = np.cumsum(counts)
+    for search, stop, count in zip(searches, stops.tolist(), counts.tolist(), strict=True):
+        own = slice(stop - count, stop)
+        search.take(children[own], log_probs[own], np.full(count, len(search.context) - 1))
+    while active := [(search, chosen) for search in searches if len(chosen := search.choose())]:
+        for part in _parts(active, scorer.max_nodes):
+            _expand(scorer, part)
+    return [search.found() for search in searches]
+
+
+def _parts(
+    active: Sequence[tuple["_Search", Entries]], max_nodes: int
+) -> Iterator[list[tuple["_Search", Entries, Forest]]]:
+    """Put searches together while their nodes fit one pass."""
+    part: list[tuple[_Search, Entries, Forest]] = []
+    size = 0
+    for search, chosen in active:
+        forest = search.chains(chosen)
+        if part and size + len(forest) > max_nodes:
+            yield part
+            part, size = [], 0
+        part.append((search, chosen, forest))
+        size += len(forest)
+    if part:
+        yield part
+
+
+def _expand(scorer: TitleScorer, part: Sequence[tuple["_Search", Entries, Forest]]) -> None:
+    """Run the chosen entries of several searches in one pass, and give each search the children of its own."""
+    extensions = [
+        Extension(forest, search.context, np.repeat(chosen.under, _lengths(forest))) for search, chosen, forest in part
+    ]
+    hidden, contexts = scorer.backbone.extend(scorer.encoder, extensions)
+    wanted, parents, sizes, start = [], [], [], 0
+    for _, chosen, forest in part:
+        rows = np.arange(len(forest)) if scorer.score == "joint" else _last_rows(forest)
+        nodes = np.repeat(chosen.nodes, _lengths(forest)) + forest.depth
+        wanted.append(start + rows)
+        parents.append(nodes[rows])
+        sizes.append(len(rows))
+        start += len(forest)
+    rows_of_all = torch.from_numpy(np.concatenate(wanted)).to(hidden.device)
+    children, counts, log_probs = scorer.child_log_probs(np.concatenate(parents), hidden[rows_of_all])
+    first_parent, first_child = 0, 0
+    for (search, chosen, forest), context, size in zip(part, contexts, sizes, strict=True):
+        own_counts = counts[first_parent : first_parent + size]
+        own = slice(first_child, first_child + int(own_counts.sum()))
+        search.learn(chosen, forest, context, children[own], own_counts, log_probs[own])
+        first_parent, first_child = first_parent + size, own.stop
+
+
+class _Search:
+    """One prompt's search between two rounds."""
+
+    def __init__(self, scorer: TitleScorer, context: Context, candidates: Candidates, k: int) -> None:
+        self.trie: TitleTrie = scorer.trie
+        self.joint = scorer.score == "joint"
+        self.context = context
+        self.candidates = candidates
+        self.k = k
+        nothing = np.empty(0, dtype=np.int64)
+        self.open = Entries(nothing, np.empty(0), nothing, nothing)
+        self.titles, self.scores, self.counts = nothing, np.empty(0), nothing
+        self.num_expanded, self.num_tokens, self.num_rounds = 1, 0, 0
+
+    def take(self, children: IntArray, scores: FloatArray, under: IntArray) -> None:
+        """Sort new nodes with their scores into titles found and open nodes; those without a candidate go."""
+        first, stop = self.trie.title_range(children)
+        counts = self.candidates.count(first, stop)
+        ends = children if self.joint else self.trie.chain_end(children)
+        done = self.trie.is_leaf(ends) & (counts > 0)
+        self.titles = np.concatenate([self.titles, first[done]])
+        self.scores = np.concatenate([self.scores, scores[done]])
+        self.counts = np.concatenate([self.counts, counts[done]])
+        still = ~done & (counts > 0)
+        self.open += Entries(children[still], scores[still], under[still], counts[still])
+
+    def choose(self) -> Entries:
+        """Take the open nodes to expand next; none when the titles found are proven to be the best."""
+        if not len(self.open):
+            return self.open
+        values = np.concatenate([self.open.bounds, self.scores])
+        counts = np.concatenate([np.ones(len(self.open), dtype=np.int64), self.counts])  # a node has one title at least
+        best = _largest(values, _AHEAD * self.k)
+        reached = np.cumsum(counts[best]) - counts[best]  # candidates before each
+        needed = best[reached < self.k]
+        chosen = np.zeros(len(self.open), dtype=np.bool_)
+        if counts[needed].sum() >= self.k:
+            chosen = self.open.bounds == values[needed[-1]]  # equal to the k-th: a title below may come before it
+        if chosen.any() or (needed < len(self.open)).any():
+            chosen[best[best < len(self.open)]] = True
+        taken = self.open[chosen]
+        self.open = self.open[~chosen]
+        return taken
+
+    def chains(self, chosen: Entries) -> Forest:
+        """The nodes to run: from each entry to the end of its chain (a title's end token is never run)."""
+        ends = self.trie.chain_end(chosen.nodes)
+        lengths = ends - chosen.nodes + 1 - self.trie.is_leaf(ends)
+        stops = np.cumsum(lengths)
+        depth = np.arange(int(lengths.sum())) - np.repeat(stops - lengths, lengths)
+        nodes = np.repeat(chosen.nodes, lengths) + depth
+        parent = np.where(depth > 0, np.arange(len(nodes)) - 1, -1)
+        keys = self.trie.forest.keys[nodes].astype(np.int64)
+        return Forest(keys, parent, depth, np.repeat(stops, lengths))
+
+    def learn(
+        self,
+        chosen: Entries,
+        forest: Forest,
+        context: Context,
+        children: IntArray,
+        counts: IntArray,
+        log_probs: FloatArray,
+    ) -> None:
+        """Take the children of expanded entries.
 
         Args:
-            prefix: A forest of prompts.
-            node: The prompt's last position in it.
-
-        Raises:
-            CheckFailedError: The model's logits are not numbers.
+            chosen: (E,) the entries.
+            forest: What `chains` gave for them.
+            context: The prompt's, with the forest's nodes.
+            children: (C,) children of the parents: all nodes of the chains under `joint`, else their last ones.
+            counts: (n,) children of each parent.
+            log_probs: (C,) given their parents.
         """
-        steps = np.zeros(len(self.trie.forest))  # log-probability of each node given its parent
-        first = self.trie.parents(self.score)[:1]
-        if first.tolist() == [ROOT]:
-            self._score_children(first, prefix.hidden[node][None], steps)
-        for piece in self.trie.pieces(self.score, self.max_nodes):
-            hidden = self.backbone.extend(prefix, self.encoder, piece.forest, node)  # (N, D)
-            self._score_children(piece.parents, hidden[torch.from_numpy(piece.rows).to(hidden.device)], steps)
-        log_probs = np.add.reduceat(steps[self.trie.path_nodes], self.trie.path_starts)
-        if np.isnan(log_probs).any():
-            raise CheckFailedError(
-                f"{self.backbone.name}: the scores of {np.count_nonzero(np.isnan(log_probs))} titles are not numbers; "
-                "its weights are damaged or training diverged: rank with an earlier checkpoint or another run"
-            )
-        return log_probs
+        last = _last_rows(forest)
+        lengths = _lengths(forest)
+        entries = np.arange(len(chosen))
+        parents = np.repeat(entries, lengths) if self.joint else entries
+        is_last = np.zeros(len(parents), dtype=np.bool_)
+        is_last[last if self.joint else entries] = True
+        owner, final = np.repeat(parents, counts), np.repeat(is_last, counts)
+        gained = np.bincount(owner[~final], weights=log_probs[~final], minlength=len(chosen))
+        scores = (chosen.bounds + gained)[owner[final]] + log_probs[final]
+        under = len(self.context) + last[owner[final]]
+        self.context = context
+        self.num_expanded += len(parents)
+        self.num_tokens += len(forest)
+        self.num_rounds += 1
+        self.take(children[final], scores, under)
 
-    def _score_children(self, parents: IntArray, hidden: Tensor, steps: FloatArray) -> None:
-        """Write the log-probability of every child of `parents`, whose hidden states are (n, D), into `steps`."""
-        block = max(1, _MAX_LOGITS // self.backbone.vocab_size)
-        for start in range(0, len(parents), block):
-            states = hidden[start : start + block]
-            children, counts = self.trie.children(parents[start : start + block])
-            tokens = self.trie.forest.keys[children]
-            rows = np.repeat(np.arange(len(counts)), counts)
-            if self.score == "joint":
-                logits = self.backbone.logits(states)  # (n, V)
-                chosen = _pick(logits, rows, tokens)
-                totals = logits.logsumexp(dim=1).double().cpu().numpy()
-            else:
-                distinct, columns = np.unique(tokens, return_inverse=True)
-                logits = self.backbone.logits(states, torch.from_numpy(distinct).to(states.device))
-                chosen = _pick(logits, rows, columns)
-                totals = _log_sum_exp(chosen, counts)
-            steps[children] = chosen - np.repeat(totals, counts)
+    def found(self) -> Found:
+        """The outcome."""
+        order = np.argsort(-self.scores, kind="stable")
+        enough = np.flatnonzero(np.cumsum(self.counts[order]) >= self.k)
+        return Found(
+            titles=self.titles[order],
+            scores=self.scores[order],
+            kth_score=float(self.scores[order][enough[0]]) if len(enough) else None,
+            best_open_bound=float(self.open.bounds.max()) if len(self.open) else None,
+            num_expanded=self.num_expanded,
+            num_tokens=self.num_tokens,
+            num_rounds=self.num_rounds,
+        )
 
 
-def _pick(logits: Tensor, rows: IntArray, columns: IntArray) -> FloatArray:
-    """(C,) logits at C places."""
-    at = torch.from_numpy(rows).to(logits.device), torch.from_numpy(columns).to(logits.device)
-    picked: FloatArray = logits[at].double().cpu().numpy()
-    return picked
+def _largest(values: FloatArray, k: int) -> IntArray:
+    """Indices of the k largest values, largest first."""
+    if len(values) > k:
+        chosen = np.argpartition(-values, k - 1)[:k]
+        return chosen[np.argsort(-values[chosen], kind="stable")]
+    return np.argsort(-values, kind="stable")
 
 
-def _log_sum_exp(values: FloatArray, counts: IntArray) -> FloatArray:
-    """(n,) log of the sum of exp over consecutive groups of `counts` values, none of them empty."""
-    starts = np.cumsum(counts) - counts
-    largest = np.maximum.reduceat(values, starts)
-    total: FloatArray = np.log(np.add.reduceat(np.exp(values - np.repeat(largest, counts)), starts)) + largest
-    return total
+def _last_rows(forest: Forest) -> IntArray:
+    """The last node of each chain."""
+    return np.flatnonzero(np.append(forest.depth[1:], 0) == 0)
+
+
+def _lengths(forest: Forest) -> IntArray:
+    """Nodes of each chain."""
+    return np.diff(_last_rows(forest), prepend=-1)

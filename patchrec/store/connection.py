@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from patchrec.store.backbones import Backbones
+    from patchrec.store.catalogs import Catalogs
     from patchrec.store.datasets import Datasets
     from patchrec.store.evaluations import Evaluations
     from patchrec.store.runs import Runs
@@ -66,6 +67,7 @@ class Store:
         home: Folder of the store.
         db: The open database; read with it, write through `write()`.
         datasets: Data sets, settings and which one is current.
+        catalogs: Items of data sets, and how their catalogs grew.
         backbones: Language models that were pulled.
         runs: Runs, their losses and checkpoints.
         evaluations: Metrics and per-target rankings.
@@ -171,6 +173,13 @@ class Store:
         from patchrec.store.datasets import Datasets
 
         return Datasets(self)
+
+    @property
+    def catalogs(self) -> "Catalogs":
+        """Items of data sets, and how their catalogs grew."""
+        from patchrec.store.catalogs import Catalogs
+
+        return Catalogs(self)
 
     @property
     def backbones(self) -> "Backbones":

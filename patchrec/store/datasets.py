@@ -1,14 +1,17 @@
-"""Data sets in the store: items, users and interactions, which one is current, and its loading into memory."""
+"""Data sets in the store: users and interactions, which one is current, and its loading into memory.
+
+Its items are in `catalogs.py`.
+"""
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from patchrec.config import SPLITS
-from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
 from patchrec.history import FloatArray
@@ -63,8 +66,8 @@ class Datasets:
                     "created_at": now(),
                 }
             )
+            self._store.catalogs.insert(name, catalog)
             # executemany rather than insert_all: half a million rows in one second instead of ten.
-            db.conn.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", _item_rows(name, catalog))
             db.conn.executemany(
                 "INSERT INTO users VALUES (?, ?, ?, ?, ?)",
                 zip(
@@ -95,7 +98,7 @@ class Datasets:
             about = self.show(name)
             dataset = Dataset(
                 name=name,
-                catalog=self._catalog(name),
+                catalog=self._store.catalogs.load(name),
                 sequences=self._sequences(name),
                 min_history=about["min_history"],
                 noun=about["noun"],
@@ -128,6 +131,7 @@ class Datasets:
             "split": json.loads(row["split"]),
             "min_history": row["min_history"],
             "fingerprints": {"catalog": row["catalog_fingerprint"], "sequences": row["sequences_fingerprint"]},
+            "versions": [asdict(version) for version in self._store.catalogs.versions(name)],
             "summary": json.loads(row["summary"]),
             "created_at": row["created_at"],
         }
@@ -195,15 +199,6 @@ class Datasets:
     def _unknown(self, name: str) -> Exception:
         return not_found("data set", name, self.names(), LIST_THEM)
 
-    def _catalog(self, name: str) -> Catalog:
-        rows = self._store.rows("SELECT item_id, title, metadata FROM items WHERE dataset = ? ORDER BY item", [name])
-        some = any(metadata is not None for _, _, metadata in rows)
-        return Catalog(
-            item_ids=tuple(item_id for item_id, _, _ in rows),
-            titles=tuple(title for _, title, _ in rows),
-            metadata=tuple(json.loads(metadata or "{}") for _, _, metadata in rows) if some else (),
-        )
-
     def _sequences(self, name: str) -> Sequences:
         users = self._store.rows(
             "SELECT user_id, train_stop, validation_stop FROM users WHERE dataset = ? ORDER BY user", [name]
@@ -254,12 +249,6 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "last_timestamp": int(times.max()) if times is not None and len(times) else None,
         "splits": per_split,
     }
-
-
-def _item_rows(name: str, catalog: Catalog) -> Iterator[tuple[str, int, str, str, str | None]]:
-    for item, (item_id, title) in enumerate(zip(catalog.item_ids, catalog.titles, strict=True)):
-        metadata = json.dumps(catalog.metadata[item], ensure_ascii=False) if catalog.metadata else None
-        yield name, item, item_id, title, metadata
 
 
 def _interaction_rows(

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 Level = Literal["item", "title"]
 Seen = Literal["dropped", "kept"]
+Slice = Literal["all", "cold"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A metric over all targets, such as `hr@10`, with its interval where one was computed.
+    """A metric over targets, such as `hr@10`, with its interval where one was computed.
 
     Attributes:
         level: Hits counted by item id or by title.
         seen: Whether items that the user had before the target compete in the ranking.
+        slice: Which targets: all, or those whose item has no interaction in the train split.
     """
 
     name: str
@@ -31,6 +33,7 @@ class MetricRow:
     value: float | None
     low: float | None = None
     high: float | None = None
+    slice: Slice = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,11 @@ class RankingRow:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of a run on a split, without its rows."""
+    """One evaluation of a run on a split, without its rows.
+
+    Attributes:
+        catalog: Fingerprint of the catalog that was ranked.
+    """
 
     id: int
     run: str
@@ -76,6 +83,7 @@ class Evaluation:
     config: dict[str, Any]
     cost: dict[str, Any]
     created_at: str
+    catalog: str
 
 
 class Evaluations:
@@ -102,7 +110,7 @@ class Evaluations:
             split: Where the targets are from.
             score: Which score ranked.
             config: Limits and options of the evaluation, as plain JSON.
-            metrics: Over all targets.
+            metrics: Over all targets, and over the slice where there is one.
             rankings: One per target, in evaluation order.
             cost: Compression ratios, tokens and seconds per target.
 
@@ -130,7 +138,7 @@ class Evaluations:
                 ],
             ).fetchone()[0]
             db.conn.executemany(
-                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?)", [(evaluation, *astuple(row)) for row in metrics]
+                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(evaluation, *astuple(row)) for row in metrics]
             )
             db.conn.executemany(
                 "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -144,18 +152,25 @@ class Evaluations:
         return found[-1] if found else None
 
     def all(self, run: str | None = None, split: SplitName | None = None) -> list[Evaluation]:
-        """Evaluations, oldest first, of a run and split or of any."""
+        """Evaluations, oldest first, of a run and split or of any.
+
+        One that does not say which catalog it ranked is from before catalogs could grow: it ranked the first version.
+        """
         rows = self._store.records(
-            "SELECT * FROM evaluations WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY id",
+            "SELECT evaluations.*, coalesce(evaluations.config ->> 'catalog', (SELECT fingerprint FROM catalog_versions"
+            " WHERE catalog_versions.dataset = runs.dataset ORDER BY num_items LIMIT 1)) AS catalog"
+            " FROM evaluations JOIN runs ON runs.name = run"
+            " WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY evaluations.id",
             [run, split],
         )
         decoded = ({**row, "config": json.loads(row["config"]), "cost": json.loads(row["cost"])} for row in rows)
         return [Evaluation(**row) for row in decoded]
 
     def metrics(self, evaluation: int) -> list[MetricRow]:
-        """Metrics of an evaluation, by name, level and treatment of seen items."""
+        """Metrics of an evaluation: of all targets first, then of the slice, by name, level and rule for seen items."""
         rows = self._store.rows(
-            "SELECT name, level, seen, value, low, high FROM metrics WHERE evaluation = ? ORDER BY name, level, seen",
+            "SELECT name, level, seen, value, low, high, slice FROM metrics WHERE evaluation = ?"
+            " ORDER BY slice, name, level, seen",
             [evaluation],
         )
         return [MetricRow(*row) for row in rows]

@@ -22,6 +22,13 @@ def m001_first_tables(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m002_growing_catalogs(db: Database) -> None:
+    """Catalogs that grow are remembered version by version, and metrics are also of slices of the targets."""
+    for statement in GROWING_CATALOGS.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -193,4 +200,30 @@ CREATE TABLE rankings (
     seconds REAL,
     PRIMARY KEY (evaluation, number)
 ) STRICT, WITHOUT ROWID
+"""
+
+GROWING_CATALOGS = """
+CREATE TABLE catalog_versions (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    num_items INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    added_at TEXT NOT NULL,
+    PRIMARY KEY (dataset, num_items)
+) STRICT, WITHOUT ROWID;
+INSERT INTO catalog_versions
+SELECT name, (SELECT count(*) FROM items WHERE dataset = datasets.name), catalog_fingerprint, created_at FROM datasets;
+CREATE TABLE metrics_by_slice (
+    evaluation INTEGER NOT NULL REFERENCES evaluations (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    level TEXT NOT NULL CHECK (level IN ('item', 'title')),
+    seen TEXT NOT NULL CHECK (seen IN ('dropped', 'kept')),
+    value REAL,
+    low REAL,
+    high REAL,
+    slice TEXT NOT NULL CHECK (slice IN ('all', 'cold')),
+    PRIMARY KEY (evaluation, slice, name, level, seen)
+) STRICT, WITHOUT ROWID;
+INSERT INTO metrics_by_slice SELECT evaluation, name, level, seen, value, low, high, 'all' FROM metrics;
+DROP TABLE metrics;
+ALTER TABLE metrics_by_slice RENAME TO metrics
 """

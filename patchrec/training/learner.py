@@ -14,6 +14,7 @@ from torch import Tensor
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import OutOfResourcesError, PatchrecError
+from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
 from patchrec.store.runs import LossRow
@@ -103,7 +104,7 @@ class Learner:
         return float(total)
 
     def _forward(self, encoder: PathEncoder, labelled: LabelledForest) -> Tensor:
-        batch = self.backbone.batch(encoder, labelled.forest)
+        batch = self.backbone.batch(encoder, [Extension(labelled.forest)])
         nodes = torch.from_numpy(labelled.nodes).to(self.backbone.device)
         with self._precision():
             logits = self.backbone(batch, nodes)  # (n, V)

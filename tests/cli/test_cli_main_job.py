@@ -143,7 +143,8 @@ def test_a_preview_with_a_run_has_its_prompt(job):
 @pytest.mark.parametrize(
     "command",
     [
-        "data ls", "data show made-up", "runs ls", "runs show pretrain-1", "strategies ls", "strategies show pft-s",
+        "data ls", "data show made-up", "data items ls made-up",
+        "runs ls", "runs show pretrain-1", "strategies ls", "strategies show pft-s",
         "backbones ls", "backbones pull tiny-random", "env", "doctor",
     ],
 )  # fmt: skip

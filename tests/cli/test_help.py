@@ -15,7 +15,8 @@ from patchrec_cli.reference import contexts
 PATHS = [context.command_path.split()[1:] for context in contexts(get_command(app), "patchrec")]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "duckdb", "sqlite_utils", "pydantic", "rich", "pluggy")
 DEMANDED = [
-    "data add", "data ls", "data show", "data use", "data rm", "data export", "pretrain", "finetune", "eval",
+    "data add", "data ls", "data show", "data use", "data rm", "data export", "data items add",
+    "data items ls", "pretrain", "finetune", "eval",
     "recommend", "runs ls", "runs show", "runs compare", "strategies ls", "strategies show", "strategies preview",
     "backbones ls", "backbones pull", "export", "env", "doctor", "demo",
 ]  # fmt: skip
@@ -36,7 +37,7 @@ def test_help_is_printed_within_80_columns(cli, path):
     assert max(len(line) for line in usage.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("path", [[], ["data"], ["runs"], ["strategies"], ["backbones"]], ids=str)
+@pytest.mark.parametrize("path", [[], ["data"], ["data", "items"], ["runs"], ["strategies"], ["backbones"]], ids=str)
 def test_a_group_alone_shows_its_help(capfd, path):
     assert main(path) == 0
     alone = capfd.readouterr().out

@@ -11,7 +11,7 @@ from patchrec.data.histories import Dataset, Sequences
 from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import locate
 from patchrec.model.tokenizer import make_encoder
-from patchrec.ranking.search import TitleScorer
+from patchrec.ranking.scorer import TitleScorer
 
 PROMPT = PromptConfig(form="continuation", noun="movie", verb="watched", K=8)
 

@@ -63,11 +63,11 @@ def test_ranks_equal_counting_the_candidates_that_beat_the_target(case):
 @given(cases())
 def test_the_rank_is_the_place_in_the_recommended_list(case):
     scores, title_of_item, popularity, target, seen = case
+    left = np.array([item for item in range(len(popularity)) if item not in seen], dtype=np.int64)
     shown = rank_items(
-        scores, title_of_item, precedence(popularity), ["x"] * len(popularity), k=len(popularity),
-        seen=np.array(sorted(seen), dtype=np.int64),
-    )  # fmt: skip
-    places = {line.item: line.rank for line in shown.recommendations}
+        left, scores[title_of_item[left]], precedence(popularity), ["x"] * len(popularity), k=len(popularity)
+    )
+    places = {line.item: line.rank for line in shown}
     assert ranks(*case).item_dropped == places.get(target, inf)
 
 

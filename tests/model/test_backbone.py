@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from patchrec.config import PromptConfig
 from patchrec.errors import InputError, NotFoundError, UsageError
+from patchrec.history import History
+from patchrec.layout import Grain, Layout
+from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import count_parameters, locate
 from patchrec.model.forest import grow
@@ -60,7 +63,7 @@ def alone(backbone: Backbone, encoder: PathEncoder, path: np.ndarray) -> torch.T
 def test_every_node_equals_its_path_run_alone(encoder: PathEncoder, tiny: Backbone, paths: list[list[int]]) -> None:
     arrays = [np.array(path) for path in paths]
     forest, nodes = grow(arrays)
-    hidden = tiny.hidden(tiny.batch(encoder, forest))
+    hidden = tiny.hidden(tiny.batch(encoder, [Extension(forest)]))
     for array, along in zip(arrays, nodes, strict=True):
         torch.testing.assert_close(hidden[along], alone(tiny, encoder, array), atol=1e-5, rtol=1e-4)
 
@@ -74,19 +77,54 @@ def test_a_forest_hung_under_a_cached_node_equals_the_whole_path(
     prompt_forest, prompt_nodes = grow([np.array(path) for path in prompts])
     answer_forest, answer_nodes = grow([np.array(path) for path in answers])
     chosen = data.draw(st.integers(0, len(prompts) - 1))
-    prefix = tiny.prefill(encoder, prompt_forest)
-    for _ in range(2):  # the prefix stays as it is
-        hidden = tiny.extend(prefix, encoder, answer_forest, int(prompt_nodes[chosen][-1]))
+    _, context = tiny.prefill(encoder, prompt_forest)
+    for keep in (True, False):  # the context stays as it is
+        extension = Extension.at(answer_forest, context, int(prompt_nodes[chosen][-1]))
+        hidden, _ = tiny.extend(encoder, [extension], keep=keep)
         for answer, along in zip(answers, answer_nodes, strict=True):
             whole = alone(tiny, encoder, np.array(prompts[chosen] + answer))
             torch.testing.assert_close(hidden[along], whole[len(prompts[chosen]) :], atol=1e-5, rtol=1e-4)
+
+
+@given(paths_of_keys)
+@settings(max_examples=15, deadline=None)
+@torch.no_grad()
+def test_item_patches_computed_once_change_nothing(
+    encoder: PathEncoder, tiny_folder: Path, paths: list[list[int]]
+) -> None:
+    plain, remembering = (Backbone.load(tiny_folder, name="tiny", device="cpu") for _ in range(2))
+    remembering.remember_items(encoder)
+    own = encoder.fresh()
+    history = History(np.array([0, 1, 2, 3, 0]))
+    session = own.prompt_path(history, Layout.of([(0, 3, Grain.SESSION), (3, 5, Grain.ITEM)]))
+    forest, _ = grow([session, *map(np.array, paths)])
+    expected = plain.embed(plain.batch(own, [Extension(forest)]))
+    torch.testing.assert_close(remembering.embed(remembering.batch(own, [Extension(forest)])), expected)
+    assert torch.equal(remembering.embedding, plain.embedding)
+
+
+def test_a_catalog_larger_than_the_vocabulary_is_looked_up_token_by_token(tiny_folder: Path) -> None:
+    backbone = Backbone.load(tiny_folder, name="tiny", device="cpu")
+    titles = [f"title {number}" for number in range(backbone.vocab_size + 1)]
+    large = make_encoder(tiny_folder, titles, PromptConfig(), backbone.vocab_size)
+    backbone.remember_items(large)
+    forest, _ = grow([np.array([backbone.vocab_size + 7])])
+    assert backbone.batch(large, [Extension(forest)]).table is None
+
+
+@torch.no_grad()
+def test_attention_skips_what_no_row_of_a_tile_sees(encoder: PathEncoder, tiny: Backbone) -> None:
+    """Ten long prompts that share nothing cost ten triangles, not one square."""
+    paths = [np.array([first, *([7] * 199)]) for first in range(10, 20)]
+    forest, _ = grow(paths)
+    assert tiny.batch(encoder, [Extension(forest)]).visibility.num_pairs < 10 * 200 * 200 * 1.5
 
 
 def test_logits_are_those_of_the_model_s_own_forward_pass(encoder: PathEncoder, tiny: Backbone) -> None:
     tokens = np.array([7, 9, 8, 7])
     forest, (nodes,) = grow([tokens])
     with torch.no_grad():
-        ours = tiny(tiny.batch(encoder, forest), torch.from_numpy(nodes))
+        ours = tiny(tiny.batch(encoder, [Extension(forest)]), torch.from_numpy(nodes))
         theirs = tiny.model(input_ids=torch.from_numpy(tokens)[None]).logits[0]
     torch.testing.assert_close(ours, theirs)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from patchrec.config import PromptConfig
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
+from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
 from patchrec.model.patching import PathEncoder
@@ -75,7 +76,7 @@ def test_bags_give_the_embeddings_of_the_paper_s_equations(
     history, layout = case
     forest, (nodes,) = grow([encoder.prompt_path(history, layout)])
     with torch.no_grad():
-        fast = tiny.embed(tiny.batch(encoder, forest))[nodes]
+        fast = tiny.embed(tiny.batch(encoder, [Extension(forest)]))[nodes]
         slow = slow_inputs(tiny.embedding, encoder, history, layout)
     torch.testing.assert_close(fast, slow)
 
@@ -113,7 +114,7 @@ def test_a_fresh_encoder_has_forgotten_its_sessions(encoder: PathEncoder) -> Non
 def test_a_patch_sends_gradient_to_each_of_its_title_s_tokens(encoder: PathEncoder, tiny: Backbone) -> None:
     forest, (nodes,) = grow([encoder.prompt_path(History(np.array([3])), Layout.of([(0, 1, Grain.ITEM)]))])
     tiny.zero_grad()
-    tiny.embed(tiny.batch(encoder, forest))[nodes[len(encoder.prompt.head)]].sum().backward()
+    tiny.embed(tiny.batch(encoder, [Extension(forest)]))[nodes[len(encoder.prompt.head)]].sum().backward()
     gradient = tiny.embedding.grad
     assert gradient is not None
     token = encoder.titles.of(3)[0]

@@ -36,6 +36,24 @@ def test_a_line_break_in_a_title_becomes_a_space(tiny_folder: Path) -> None:
     assert broken.tolist() == plain.tolist()
 
 
+@given(titles=st.lists(st.text(min_size=1).filter(str.strip), max_size=7), block=st.integers(1, 8))
+def test_titles_encoded_in_blocks_are_those_encoded_at_once(tiny_folder: Path, titles: list[str], block: int) -> None:
+    tokenizer = load_tokenizer(tiny_folder)
+    at_once, in_blocks = TitleTokens.encode(tokenizer, titles), TitleTokens.encode(tokenizer, titles, block=block)
+    assert at_once.ids.tolist() == in_blocks.ids.tolist()
+    assert at_once.offsets.tolist() == in_blocks.offsets.tolist()
+
+
+@pytest.mark.parametrize("block", [1, 2, 5])
+def test_the_first_title_at_fault_is_named_whatever_the_block(tiny_folder: Path, block: int) -> None:
+    tokenizer = load_tokenizer(tiny_folder)
+    letter = tokenizer("x", add_special_tokens=False).input_ids[0]
+    with pytest.raises(InputError, match="'box'"):
+        TitleTokens.encode(tokenizer, ["Alien", "box", "Heat", "axe"], reserved=[letter], block=block)
+    with pytest.raises(InputError, match="'' has no tokens"):
+        TitleTokens.encode(tokenizer, ["box", "Alien", "Heat", ""], reserved=[letter], block=block)
+
+
 def test_a_title_without_tokens_is_refused_by_name(tiny_folder: Path) -> None:
     with pytest.raises(InputError, match="''"):
         TitleTokens.encode(load_tokenizer(tiny_folder), ["Alien", ""])

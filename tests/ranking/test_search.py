@@ -1,164 +1,228 @@
-"""Scores against a plain forward pass of prompt + title for every title alone."""
-
-from itertools import pairwise
+"""Best-first search against scores of every title, and its certificate against what it claims."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up_catalogs import END
 
-from patchrec.errors import CheckFailedError
+from patchrec.errors import OutOfResourcesError, UsageError
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.model.forest import grow
-from patchrec.ranking.search import TitleScorer
+from patchrec.model.backbone import Backbone
+from patchrec.ranking.items import precedence
+from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.scorer import TitleScorer
 
-TEXT_OF_TWO = Layout.of([(0, 2, Grain.TEXT)])
 PREFIXES = [[30], [30, 31], [30, 31, 32], [30, 33], [40, 41], [40, 41], [50]]
+NOBODY = np.empty(0, dtype=np.int64)
 
 tokens = st.integers(30, 33)
 titles_of_a_catalog = st.lists(
-    st.one_of(st.lists(tokens, min_size=1, max_size=4), st.lists(tokens, min_size=20, max_size=40)),
+    st.one_of(
+        st.lists(tokens, min_size=1, max_size=1),  # one token
+        st.lists(tokens, min_size=1, max_size=4),  # prefixes and equals of each other
+        st.lists(tokens, min_size=20, max_size=40),  # very long
+    ),
     min_size=1,
-    max_size=8,
+    max_size=25,
 )
 
 
-@torch.no_grad()
-def slow_steps(backbone, encoder, prompt, title):
-    """(tokens of title + end, V) logits that predict each, from the path alone."""
-    embeddings = []
-    for key in [*prompt.tolist(), *title]:
-        items = encoder.items_of(key)
-        if len(items):
-            means = [backbone.embedding[encoder.titles.of(item)].mean(0) for item in items.tolist()]
-            embeddings.append(torch.stack(means).mean(0))
-        else:
-            embeddings.append(backbone.embedding[key])
-    logits = backbone.model(inputs_embeds=torch.stack(embeddings)[None], use_cache=False).logits[0]
-    return logits[len(prompt) - 1 :].double().numpy()
+def ranker_of(tiny, make_encoder, titles, score="catalog", **options):
+    encoder = make_encoder(titles)
+    popularity = np.arange(len(titles)) % 3
+    names = [f"title {title}" for title in titles]
+    return Ranker(TitleScorer.of(tiny, encoder, score), precedence(popularity), names, **options)
 
 
-def slow_score(backbone, encoder, prompt, title, titles, score):
-    """Log-probability of a title: the whole vocabulary, or the tokens with which some title goes on."""
-    path = [*title, END]
-    total = 0.0
-    for step, logits in enumerate(slow_steps(backbone, encoder, prompt, title)):
-        allowed = range(len(logits))
-        if score == "catalog":
-            allowed = {(*other, END)[step] for other in titles if [*other, END][:step] == path[:step]}
-        total += logits[path[step]] - np.logaddexp.reduce([logits[token] for token in allowed])
-    return total
+def query(items, seen=NOBODY):
+    items = np.asarray(items, dtype=np.int64)
+    old = len(items) // 2
+    layout = Layout.of([(0, old, Grain.ITEM), (old, len(items), Grain.TEXT)])
+    return Query(History(items), layout, np.asarray(seen, dtype=np.int64))
 
 
-def check_against_slow(backbone, encoder, titles, score, *, layout=TEXT_OF_TWO, max_nodes=1024):
-    items = np.array([index % len(titles) for index in range(len(layout))])
-    prompt = encoder.prompt_path(History(items), layout)
-    scorer = TitleScorer.of(backbone, encoder, score)
-    scorer = TitleScorer(backbone, encoder, scorer.trie, score, max_nodes)
-    found = scorer.score_prompt(prompt)
-    expected = [slow_score(backbone, encoder, prompt, title, titles, score) for title in titles]
-    np.testing.assert_allclose(found[scorer.trie.title_of_item], expected, atol=2e-4, rtol=1e-5)
-    return found
+def scores_of(ranker, asked):
+    scorer = ranker.scorer.for_encoder(ranker.scorer.encoder.fresh())
+    return scorer.score_prompt(scorer.encoder.prompt_path(asked.history, asked.layout))[scorer.trie.title_of_item]
+
+
+def check(ranker, queries, k, allowed=None):
+    """Each ranking is the best k candidates by the scores of all, and no other candidate beats its certificate."""
+    mask = np.ones(len(ranker.titles), dtype=bool) if allowed is None else allowed
+    for asked, found in zip(queries, ranker.rank(queries, k, allowed=allowed), strict=True):
+        scores = scores_of(ranker, asked)
+        left = [item for item in np.flatnonzero(mask).tolist() if item not in asked.seen]
+        items = [line.item for line in found.recommendations]
+        assert len(items) == min(k, len(left))
+        assert set(items) <= set(left)
+        assert len(set(items)) == len(items)
+        assert (found.shortfall is None) == (len(items) == k)
+        best = sorted((scores[item] for item in left), reverse=True)[:k]
+        np.testing.assert_allclose([line.score for line in found.recommendations], best, atol=1e-4)
+        np.testing.assert_allclose([line.score for line in found.recommendations], scores[items], atol=1e-4)
+        check_certificate(found, scores, left, items, k)
+
+
+def check_certificate(found, scores, left, items, k):
+    proof = found.certificate
+    assert proof.holds
+    others = [scores[item] for item in left if item not in items]
+    if len(items) < k:
+        assert proof.kth_score is None
+        assert proof.best_open_bound is None
+        assert not others
+        return
+    assert proof.kth_score == found.recommendations[-1].score
+    assert max(others, default=-np.inf) <= proof.kth_score + 1e-4
+    if proof.best_open_bound is None:
+        assert proof.num_titles >= len({scores[item] for item in left})
+
+
+@st.composite
+def cases(draw):
+    titles = draw(titles_of_a_catalog)
+    item = st.integers(0, len(titles) - 1)
+    histories = draw(st.lists(st.lists(item, max_size=6), min_size=1, max_size=4))
+    queries = [query(items, draw(st.sampled_from([(), items]))) for items in histories]
+    allowed = draw(st.none() | st.lists(st.booleans(), min_size=len(titles), max_size=len(titles)))
+    k = draw(st.integers(1, len(titles) + 2))
+    return titles, queries, k, None if allowed is None else np.array(allowed)
 
 
 @pytest.mark.parametrize("score", ["catalog", "joint"])
-@pytest.mark.parametrize("max_nodes", [1, 3, 1024])
-def test_scores_equal_plain_forward_passes_however_the_trie_is_cut(tiny, make_encoder, score, max_nodes):
-    check_against_slow(tiny, make_encoder(PREFIXES), PREFIXES, score, max_nodes=max_nodes)
-
-
-@pytest.mark.parametrize("score", ["catalog", "joint"])
-def test_scores_follow_a_prompt_of_patches(tiny, make_encoder, score):
-    layout = Layout.of([(0, 3, Grain.SESSION), (3, 5, Grain.ITEM), (5, 6, Grain.TEXT)])
-    check_against_slow(tiny, make_encoder(PREFIXES), PREFIXES, score, layout=layout)
-
-
-@pytest.mark.parametrize("score", ["catalog", "joint"])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(titles=titles_of_a_catalog, max_nodes=st.sampled_from([2, 1024]))
-def test_scores_equal_plain_forward_passes(tiny, make_encoder, score, titles, max_nodes):
-    check_against_slow(tiny, make_encoder(titles), titles, score, max_nodes=max_nodes)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=cases())
+def test_best_first_equals_brute_force_with_filters(tiny, make_encoder, score, case):
+    titles, queries, k, allowed = case
+    check(ranker_of(tiny, make_encoder, titles, score), queries, k, allowed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("score", ["catalog", "joint"])
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(titles=titles_of_a_catalog, max_nodes=st.sampled_from([2, 1024]))
-def test_scores_equal_plain_forward_passes_on_1000_catalogs(tiny, make_encoder, score, titles, max_nodes):
-    check_against_slow(tiny, make_encoder(titles), titles, score, max_nodes=max_nodes)
+@given(case=cases())
+def test_best_first_equals_brute_force_with_filters_on_1000_catalogs(tiny, make_encoder, score, case):
+    titles, queries, k, allowed = case
+    check(ranker_of(tiny, make_encoder, titles, score), queries, k, allowed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("score", ["catalog", "joint"])
-def test_titles_of_5000_tokens_are_scored(tiny, make_encoder, score):
-    stem = [30 + index * index % 7 for index in range(4_990)]
-    titles = [[*stem, *range(40, 50)], [*stem, *range(41, 51)], stem[:2_000], [30], [60, 61]]
-    check_against_slow(tiny, make_encoder(titles), titles, score, layout=Layout(()))
+def test_searching_a_batch_gives_what_searching_alone_gives(tiny, make_encoder, score):
+    ranker = ranker_of(tiny, make_encoder, PREFIXES, score, max_tokens=40)
+    queries = [query([0, 1, 2]), query([]), query([6, 6, 6, 6, 6, 5]), query([4])]
+    for asked, together in zip(queries, ranker.rank(queries, 3), strict=True):
+        (alone,) = ranker.rank([asked], 3)
+        assert [line.item for line in alone.recommendations] == [line.item for line in together.recommendations]
+        scores = [[line.score for line in found.recommendations] for found in (alone, together)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(titles=titles_of_a_catalog)
-def test_catalog_probabilities_sum_to_one_over_distinct_titles(tiny, make_encoder, titles):
-    encoder = make_encoder(titles)
-    found = TitleScorer.of(tiny, encoder).score_prompt(encoder.prompt.head)
-    assert len(found) == len({tuple(title) for title in titles})
-    assert np.exp(found).sum() == pytest.approx(1, abs=1e-9)
+@pytest.mark.parametrize("score", ["catalog", "joint"])
+def test_both_searches_give_the_same_ranking_and_say_which_they_are(tiny, make_encoder, score):
+    ranker = ranker_of(tiny, make_encoder, PREFIXES, score)
+    asked = [query([0, 3], seen=[1])]
+    (bounded,), (whole,) = ranker.rank(asked, 4), ranker.rank(asked, 4, search="whole")
+    assert [line.item for line in bounded.recommendations] == [line.item for line in whole.recommendations]
+    assert (bounded.certificate.search, whole.certificate.search) == ("best-first", "whole")
+    assert whole.certificate.best_open_bound is None
 
 
-def test_joint_never_exceeds_catalog(tiny, make_encoder):
-    encoder = make_encoder(PREFIXES)
-    joint, catalog = (TitleScorer.of(tiny, encoder, s).score_prompt(encoder.prompt.head) for s in ("joint", "catalog"))
-    assert (joint < catalog).all()
+def test_a_search_for_the_best_leaves_nodes_unexpanded(tiny, make_encoder):
+    titles = [[30 + first, 30 + second, 30 + third] for first in range(6) for second in range(6) for third in range(6)]
+    ranker = ranker_of(tiny, make_encoder, titles)
+    (bounded,), (whole,) = ranker.rank([query([0])], 1), ranker.rank([query([0])], 1, search="whole")
+    assert bounded.certificate.num_expanded < whole.certificate.num_expanded == 1 + 6 + 36
+    assert bounded.certificate.best_open_bound <= bounded.certificate.kth_score
 
 
-def test_the_only_title_is_certain_and_free(tiny, make_encoder):
-    scorer = TitleScorer.of(tiny, make_encoder([[30, 31, 32]]))
-    assert scorer.score_prompt(np.array([0, 20])).tolist() == [0.0]
-    assert scorer.tokens == 0
+@pytest.mark.parametrize("search", ["best-first", "whole"])
+def test_catalog_probabilities_sum_to_one_over_titles(tiny, make_encoder, search):
+    ranker = ranker_of(tiny, make_encoder, [[30], [30, 31], [40, 41], [50]])
+    (found,) = ranker.rank([query([0])], 4, search=search)
+    assert sum(line.probability for line in found.recommendations) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_prompt_in_a_forest_scores_as_alone(tiny, make_encoder):
-    encoder = make_encoder(PREFIXES)
-    scorer = TitleScorer.of(tiny, encoder)
-    prompts = [np.array(path) for path in ([0, 20, 30, 2], [0, 20, 30, 2, 31, 2], [0, 20, 40, 2], [0, 20])]
-    forest, nodes = grow(prompts)
-    prefix = tiny.prefill(encoder, forest)
-    for prompt, own in zip(prompts, nodes, strict=True):
-        np.testing.assert_allclose(scorer.score_titles(prefix, int(own[-1])), scorer.score_prompt(prompt), atol=1e-5)
+def test_joint_probabilities_need_every_title(tiny, make_encoder):
+    ranker = ranker_of(tiny, make_encoder, [[30], [30, 31], [40, 41], [50]], "joint")
+    (bounded,), (whole,) = ranker.rank([query([0])], 4), ranker.rank([query([0])], 4, search="whole")
+    assert [line.probability for line in bounded.recommendations] == [None] * 4
+    assert sum(line.probability for line in whole.recommendations) == pytest.approx(1, abs=1e-6)
 
 
-def test_scoring_leaves_the_prompt_as_it_was(tiny, make_encoder):
-    encoder = make_encoder(PREFIXES)
-    scorer = TitleScorer.of(tiny, encoder, "joint")
-    forest, nodes = grow([np.array([0, 20, 30, 2])])
-    prefix = tiny.prefill(encoder, forest)
-    first, second = (scorer.score_titles(prefix, int(nodes[0][-1])) for _ in range(2))
-    assert first.tolist() == second.tolist()
+def test_a_filter_that_leaves_nothing_gives_nothing_with_the_reason(tiny, make_encoder):
+    (found,) = ranker_of(tiny, make_encoder, PREFIXES).rank([query([0])], 2, allowed=np.zeros(7, dtype=bool))
+    assert found.recommendations == ()
+    assert found.shortfall == "asked for 2, but 0 of 7 items can be ranked: the filters allow 0"
 
 
-def test_tokens_count_what_runs_beside_the_prompt(tiny, make_encoder):
-    encoder = make_encoder(PREFIXES)  # branchings: root, 30, 30-31
-    assert TitleScorer.of(tiny, encoder, "catalog").tokens == len([(30,), (30, 31)])
-    inner = {tuple(title[:stop]) for title in PREFIXES for stop in range(1, len(title) + 1)}
-    assert TitleScorer.of(tiny, encoder, "joint").tokens == len(inner)
+def test_items_of_equal_titles_come_by_popularity(tiny, make_encoder):
+    ranker = ranker_of(tiny, make_encoder, [[40, 41]] * 3)  # popularity 0, 1, 2
+    (found,) = ranker.rank([query([0])], 2)
+    assert [line.item for line in found.recommendations] == [2, 1]
 
 
-def test_scores_that_are_not_numbers_are_an_error(tiny, make_encoder, monkeypatch):
-    encoder = make_encoder(PREFIXES)
-    monkeypatch.setattr(type(tiny), "logits", lambda self, hidden, tokens=None: torch.full((len(hidden), 300), np.nan))
-    with pytest.raises(CheckFailedError, match="not numbers"):
-        TitleScorer.of(tiny, encoder).score_prompt(encoder.prompt.head)
+def test_k_below_one_is_refused(tiny, make_encoder):
+    with pytest.raises(UsageError, match="at least 1"):
+        ranker_of(tiny, make_encoder, PREFIXES).rank([query([0])], 0)
 
 
-def test_longer_titles_never_gain_by_their_prefix(tiny, make_encoder):
-    """Log-probabilities only fall along a path: a chain of titles, each the beginning of the next."""
-    chain = [[30, 31, 32, 33][:stop] for stop in range(1, 5)]
-    encoder = make_encoder(chain)
-    scorer = TitleScorer.of(tiny, encoder, "joint")
-    found = scorer.score_prompt(encoder.prompt.head)
-    remaining = [1 - np.exp(found[:stop]).sum() for stop in range(len(found) + 1)]
-    assert all(after < before for before, after in pairwise(remaining))
-    assert remaining[-1] > 0
+class Heard:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def short_of_memory(monkeypatch, most):
+    """Let a pass of more than `most` nodes run out of memory, as torch says it on a CPU."""
+    real = Backbone.hidden
+
+    def hidden(self, batch):
+        if len(batch) > most:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return real(self, batch)
+
+    monkeypatch.setattr(Backbone, "hidden", hidden)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(tiny, make_encoder, monkeypatch):
+    heard = Heard()
+    ranker = ranker_of(tiny, make_encoder, PREFIXES, report=heard)
+    queries = [query([0, 1, 2, 3]) for _ in range(8)]
+    expected = [[line.item for line in found.recommendations] for found in ranker.rank(queries, 2)]
+    length = ranker.scorer.encoder.num_positions(queries[0].history, queries[0].layout)
+    short_of_memory(monkeypatch, 3 * length)
+    assert [[line.item for line in found.recommendations] for found in ranker.rank(queries, 2)] == expected
+    assert heard.notes == [
+        f"out of memory on {8 * length} positions: going on with {4 * length} in a batch",
+        f"out of memory on {4 * length} positions: going on with {2 * length} in a batch",
+    ]
+
+
+def test_one_prompt_that_does_not_fit_is_an_error_with_the_ways_out(tiny, make_encoder, monkeypatch):
+    short_of_memory(monkeypatch, 3)
+    with pytest.raises(OutOfResourcesError, match=r"prompt of \d+ positions alone; take a strategy"):
+        ranker_of(tiny, make_encoder, PREFIXES).rank([query([0])], 2)
+
+
+def test_other_errors_of_a_batch_are_not_taken_for_lack_of_memory(tiny, make_encoder, monkeypatch):
+    def broken(self, batch):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Backbone, "hidden", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        ranker_of(tiny, make_encoder, PREFIXES).rank([query([0])], 2)
+
+
+@torch.no_grad()
+def test_a_prompt_of_the_head_alone_is_ranked(tiny, make_encoder):
+    ranker = ranker_of(tiny, make_encoder, PREFIXES)
+    (found,) = ranker.rank([Query(History(NOBODY), Layout(()), NOBODY)], 7)
+    np.testing.assert_allclose(
+        [line.score for line in found.recommendations],
+        np.sort(scores_of(ranker, Query(History(NOBODY), Layout(()), NOBODY)))[::-1],
+        atol=1e-5,
+    )

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,16 @@ from made_up_catalogs import END, make_titles
 
 from patchrec.ranking.trie import ROOT, TitleTrie
 
-catalogs = st.lists(st.lists(st.integers(5, 8), min_size=1, max_size=5), min_size=1, max_size=12)
+titles_of_few_tokens = st.lists(st.lists(st.integers(5, 8), min_size=1, max_size=5), min_size=1, max_size=12)
+titles_of_all_lengths = st.lists(
+    st.one_of(
+        st.lists(st.integers(0, 3).filter(lambda token: token != END), min_size=1, max_size=4),
+        st.builds(lambda stem, times, rest: stem * times + rest, st.just([5, 6]), st.integers(1, 40), st.just([7])),
+    ),
+    min_size=1,
+    max_size=10,
+)
+catalogs = st.one_of(titles_of_few_tokens, titles_of_all_lengths)
 
 
 def build(titles):
@@ -26,6 +36,119 @@ def prefix_of(trie, node):
 
 def slow_prefixes(titles):
     return {(*title, END)[:stop] for title in titles for stop in range(1, len(title) + 2)}
+
+
+class SlowTrie:
+    """The same in nested dictionaries, walked one node at a time."""
+
+    def __init__(self, titles):
+        self.tree = {}
+        for title in titles:
+            level = self.tree
+            for token in (*title, END):
+                level = level.setdefault(token, {})
+        self.keys, self.parent, self.depth, self.end, self.children, self.titles = [], [], [], [], {ROOT: []}, []
+        self._walk(self.tree, ROOT, 0, ())
+
+    def _walk(self, level, parent, depth, prefix):
+        for token in sorted(level):
+            node = len(self.keys)
+            self.children[parent].append(node)
+            self.children[node] = []
+            self.keys.append(token)
+            self.parent.append(parent)
+            self.depth.append(depth)
+            self.end.append(None)
+            self._walk(level[token], node, depth + 1, (*prefix, token))
+            self.end[node] = len(self.keys)
+            if token == END:
+                self.titles.append((*prefix, token))
+
+    def range_below(self, node):
+        """First and last plus one of the titles below a node."""
+        last = len(self.keys) if node == ROOT else self.end[node]
+        leaves = [leaf for leaf in range(len(self.keys)) if not self.children[leaf]]
+        return sum(leaf < node for leaf in leaves), sum(leaf < last for leaf in leaves)
+
+    def chain_end(self, node):
+        while len(self.children[node]) == 1:
+            node = self.children[node][0]
+        return node
+
+
+@given(catalogs)
+def test_the_trie_is_the_one_that_nested_dictionaries_give(titles):
+    trie, slow = build(titles), SlowTrie(titles)
+    assert trie.forest.keys.tolist() == slow.keys
+    assert trie.forest.parent.tolist() == slow.parent
+    assert trie.forest.depth.tolist() == slow.depth
+    assert trie.forest.end.tolist() == slow.end
+
+
+@given(catalogs)
+def test_titles_are_numbered_in_the_order_of_their_tokens(titles):
+    trie, slow = build(titles), SlowTrie(titles)
+    assert slow.titles == sorted(slow.titles)
+    assert [slow.titles[number] for number in trie.title_of_item] == [(*title, END) for title in titles]
+    assert [prefix_of(trie, leaf) for leaf in trie.leaves.tolist()] == slow.titles
+
+
+@given(catalogs)
+def test_titles_below_a_node_are_a_range(titles):
+    trie, slow = build(titles), SlowTrie(titles)
+    nodes = np.arange(ROOT, len(trie.forest))
+    first, stop = trie.title_range(nodes)
+    assert list(zip(first.tolist(), stop.tolist(), strict=True)) == [slow.range_below(node) for node in nodes.tolist()]
+
+
+@given(catalogs)
+def test_children_are_those_of_the_slow_trie(titles):
+    trie, slow = build(titles), SlowTrie(titles)
+    nodes = np.arange(ROOT, len(trie.forest))[::-1]
+    children, counts = trie.children(nodes)
+    expected = [slow.children[node] for node in nodes.tolist()]
+    assert counts.tolist() == trie.num_children(nodes).tolist() == [len(found) for found in expected]
+    assert children.tolist() == [child for found in expected for child in found]
+    assert trie.is_leaf(nodes).tolist() == [not found for found in expected]
+
+
+@given(catalogs)
+def test_a_chain_ends_at_the_first_leaf_or_branching(titles):
+    trie, slow = build(titles), SlowTrie(titles)
+    nodes = np.arange(ROOT, len(trie.forest))
+    ends = trie.chain_end(nodes).tolist()
+    assert ends == [slow.chain_end(node) for node in nodes.tolist()]
+    for node, end in zip(nodes.tolist(), ends, strict=True):
+        assert all(trie.forest.parent[after] == before for before, after in pairwise(range(node, end + 1)))
+
+
+@given(catalogs)
+def test_the_path_to_a_node_spells_its_prefix(titles):
+    trie = build(titles)
+    assert trie.path_to(ROOT).tolist() == []
+    for node in range(len(trie.forest)):
+        path = trie.path_to(node)
+        assert path[-1] == node
+        assert tuple(trie.forest.keys[path].tolist()) == prefix_of(trie, node)
+
+
+@given(catalogs)
+def test_items_of_a_title_are_a_slice(titles):
+    trie = build(titles)
+    items, starts = trie.items_by_title
+    for title in range(len(trie)):
+        expected = [item for item, number in enumerate(trie.title_of_item.tolist()) if number == title]
+        assert items[starts[title] : starts[title + 1]].tolist() == trie.items_of(title).tolist() == expected
+
+
+def test_titles_of_5000_tokens_that_differ_in_the_last():
+    long = [5, 6, 7, 8, 9] * 1000
+    trie = build([long, [*long[:-1], 4], long, [5], long[:2500]])
+    assert len(trie.forest) == 5000 + 2 + 1 + 1 + 1  # the longest, its end and the other's, the other's last, two ends
+    assert trie.title_of_item.tolist() == [3, 2, 3, 0, 1]
+    # node 1 ends [5]; below it the token at depth d is node d + 1, and from node 2501, which ends the half, node d + 2
+    assert trie.chain_end(np.array([0, 2, 2502])).tolist() == [0, 2499 + 1, 4998 + 2]
+    assert [len(trie.path_to(leaf)) for leaf in trie.leaves.tolist()] == [2, 2501, 5001, 5001]
 
 
 @given(catalogs)
@@ -69,11 +192,17 @@ def test_items_of_one_title_share_it():
     assert trie.items_of(0).tolist() == [0, 2]
 
 
-def test_titles_are_numbered_as_they_first_appear():
-    assert build([[8], [5], [8], [6]]).title_of_item.tolist() == [0, 1, 0, 2]
+def test_one_very_long_title_costs_its_own_length_alone():
+    generator = np.random.default_rng(0)
+    titles = make_titles([[5] * 5000, *generator.integers(5, 9, (2000, 6)).tolist()])
+    tracemalloc.start()
+    TitleTrie.build(titles, END)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 5000  # bytes: not one for each title and depth
 
 
-@given(catalogs)
+@given(titles_of_few_tokens)
 def test_catalog_runs_only_nodes_with_a_branching_at_or_below(titles):
     trie = build(titles)
     prefixes = slow_prefixes(titles)

@@ -9,6 +9,7 @@ import torch
 from tiny_training import make_config, make_dataset, make_planners
 
 from patchrec.config import TrainingConfig
+from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
 from patchrec.training.batches import Batches
@@ -51,7 +52,9 @@ def slow_adamw(setting, training, num_steps):
     losses = []
     for step in setting.steps[:num_steps]:
         (labelled,) = label_step(step, setting.dataset, setting.encoder, setting.planners, seed=0, max_nodes=10**6)
-        logits = backbone(backbone.batch(setting.encoder, labelled.forest), torch.from_numpy(labelled.nodes))
+        logits = backbone(
+            backbone.batch(setting.encoder, [Extension(labelled.forest)]), torch.from_numpy(labelled.nodes)
+        )
         loss = summed_cross_entropy(logits, labelled) / labelled.num_labels
         gradients = [gradient.double() for gradient in torch.autograd.grad(loss, parameters)]
         losses.append(loss.item())

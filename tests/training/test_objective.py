@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from patchrec.config import PromptConfig, TrainingConfig
 from patchrec.layout import Grain
+from patchrec.model.attention import Extension
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import Prompt
 from patchrec.model.titles import TitleTokens
@@ -82,7 +83,7 @@ def slow_loss(backbone, encoder, dataset, planners, step, seed):
 def forest_loss(backbone, encoder, forests):
     total = sum(
         summed_cross_entropy(
-            backbone(backbone.batch(encoder, labelled.forest), torch.from_numpy(labelled.nodes)), labelled
+            backbone(backbone.batch(encoder, [Extension(labelled.forest)]), torch.from_numpy(labelled.nodes)), labelled
         )
         for labelled in forests
     )

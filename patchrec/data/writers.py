@@ -1,0 +1,109 @@
+"""Files of recommendations: CSV, JSONL and Parquet with the same columns. The counterpart of `readers.py`."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, TextIO
+
+from patchrec.errors import UsageError
+
+WrittenFormat = Literal["csv", "jsonl", "parquet"]
+WRITTEN_FORMATS: dict[str, WrittenFormat] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""By file ending."""
+
+Row = tuple[str, str, float, int, float | None]
+COLUMNS = {"user_id": "VARCHAR", "item_id": "VARCHAR", "score": "DOUBLE", "rank": "INTEGER", "probability": "DOUBLE"}
+"""Columns of a row, in order, and their types in Parquet."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def format_for(output: str, named: WrittenFormat | None) -> WrittenFormat:
+    """The format that was named, else the one of the file's ending; JSONL for stdout ("-").
+
+    Raises:
+        UsageError: The ending tells none, or stdout is to be Parquet.
+    """
+    if output == "-":
+        if named == "parquet":
+            raise UsageError("Parquet is not written to stdout; name a file, or take --format jsonl or csv")
+        return named or "jsonl"
+    found = named or WRITTEN_FORMATS.get(Path(output).suffix.lower())
+    if found is None:
+        known = ", ".join(WRITTEN_FORMATS)
+        raise UsageError(
+            f"cannot tell the format of {output!r} by its ending; end it in one of {known}, or name it with --format"
+        )
+    return found
+
+
+def write_rows(path: Path, kind: WrittenFormat, rows: Iterable[Row]) -> None:
+    """Write rows into a new file; it is not whole before this returns (see `write_whole`)."""
+    if kind == "parquet":
+        from patchrec.data.parquet import write_parquet
+
+        write_parquet(path, COLUMNS, rows)
+        return
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        print_rows(stream, kind, rows)
+
+
+def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, header: bool = True) -> None:
+    """Write rows as CSV or JSONL.
+
+    A text cell of CSV that a spreadsheet would take for a formula gets a `'` in front. JSON is ASCII only, and what is
+    no finite number is null.
+
+    Args:
+        header: Whether CSV begins with the names of the columns.
+    """
+    if kind == "csv":
+        if header:
+            stream.write(",".join(COLUMNS) + "\n")
+        for row in rows:
+            stream.write(",".join(map(_cell, row)) + "\n")
+    else:
+        for row in rows:
+            values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in row]
+            stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
+
+
+def write_whole(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a file under another name beside its place, force it to the disk, and make it appear at once.
+
+    Whatever `fill` raises, what stood at `path` before stays, and nothing is left over.
+    """
+    temporary = path.with_name(f".{path.name}.unfinished")
+    try:
+        fill(temporary)
+        flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
+
+
+def _cell(value: str | float | None) -> str:
+    """A cell of CSV. Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers."""
+    if not isinstance(value, str):
+        return "" if value is None else repr(value)
+    text = f"'{value}" if value.startswith(_FORMULA) else value
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+
+def flush(path: Path) -> None:
+    """Force a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

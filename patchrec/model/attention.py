@@ -1,0 +1,274 @@
+"""Attention over token forests: a node sees its ancestors, those in the context that its tree hangs under included.
+
+A forward pass runs blocks of nodes in a row, without padding. Of the whole model only attention asks which block a node
+is in. It runs in tiles: some rows of a block with the columns that any of them sees, so the work follows what is seen,
+not the square of what was packed.
+
+The keys and values of a pass stay where the model made them; a `Context` names the rows that belong to one prompt.
+
+Shapes: N nodes of a pass, n nodes of a block, P positions of its context, R rows and C columns of a tile, H heads,
+d head size.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from patchrec.history import BoolArray, IntArray
+from patchrec.model.forest import Forest
+
+NAME = "token_forest"
+_ROWS = 128  # of a tile: fewer skip more of what no row sees, more make larger products (64 to 256 measured alike)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeysValues:
+    """Keys and values of one forward pass, filled layer by layer as the model runs.
+
+    Attributes:
+        layers: For each layer (1, H, N, d) keys and values.
+    """
+
+    layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Positions already run, in order, under which more can hang: those of one prompt, or of prompts that share.
+
+    Attributes:
+        segments: The passes that ran them, and which rows of each.
+        parent: (P,) index of the position above, -1 where there is none.
+        depth: (P,) position ids.
+    """
+
+    segments: tuple[tuple[KeysValues, slice], ...]
+    parent: IntArray
+    depth: IntArray
+    _seen: dict[int, BoolArray] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    def seen_from(self, position: int) -> BoolArray:
+        """(P,) True at a position and everything above it."""
+        path = []
+        while position >= 0 and position not in self._seen:
+            path.append(position)
+            position = int(self.parent[position])
+        row = np.zeros(len(self), dtype=np.bool_)
+        if position >= 0:
+            above = self._seen[position]
+            row[: len(above)] = above
+        row[path] = True
+        if path:
+            self._seen[path[0]] = row
+        return row
+
+    def extended(self, keys_values: KeysValues, rows: slice, forest: Forest, under: IntArray) -> "Context":
+        """The context with a forest more, whose nodes were run as `rows` of a pass and hang where `under` says."""
+        depth = hang(self, forest, under)
+        parent = np.where(forest.parent >= 0, forest.parent + len(self), under)
+        segments = (*self.segments, (keys_values, rows))
+        return Context(
+            segments, np.concatenate([self.parent, parent]), np.concatenate([self.depth, depth]), dict(self._seen)
+        )
+
+    def layer(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Keys and values of a layer, segment by segment."""
+        for keys_values, rows in self.segments:
+            keys, values = keys_values.layers[index]
+            yield keys[:, :, rows], values[:, :, rows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """A forest to run, under a context or on its own.
+
+    Attributes:
+        forest: The nodes.
+        context: What was run before.
+        under: (n,) for each node the position of the context that its tree hangs under.
+    """
+
+    forest: Forest
+    context: Context | None = None
+    under: IntArray | None = None
+
+    @classmethod
+    def at(cls, forest: Forest, context: Context, position: int) -> "Extension":
+        """The whole forest under one position."""
+        return cls(forest, context, np.full(len(forest), position, dtype=np.int64))
+
+    @property
+    def depth(self) -> IntArray:
+        """(n,) position ids."""
+        if self.context is None or self.under is None:
+            return self.forest.depth
+        return hang(self.context, self.forest, self.under)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """Rows of a block with the columns that any of them sees.
+
+    Attributes:
+        rows: Within the block.
+        columns: Among context and block: a range where they are one, else (C,) indices.
+        mask: (R, C) added to attention scores: 0 where a row sees a column, else minus infinity.
+    """
+
+    rows: slice
+    columns: slice | Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The attention of one extension within a pass.
+
+    Attributes:
+        rows: Its nodes among those of the pass.
+    """
+
+    rows: slice
+    context: Context | None
+    tiles: tuple[Tile, ...]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None) -> Iterator[Tensor]:
+        """(1, H, R, d) outputs, tile by tile, of the pass's queries, keys and values."""
+        query, key, value = query[:, :, self.rows], key[:, :, self.rows], value[:, :, self.rows]
+        if self.context is not None:
+            before = list(self.context.layer(layer))
+            key = torch.cat([*(keys for keys, _ in before), key], dim=2)
+            value = torch.cat([*(values for _, values in before), value], dim=2)
+        for tile in self.tiles:
+            yield _attend(
+                query[:, :, tile.rows], key[:, :, tile.columns], value[:, :, tile.columns], tile.mask, scaling
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Visibility:
+    """What a forward pass attends to: its blocks, and where its keys and values are kept (None: nowhere)."""
+
+    blocks: tuple[Block, ...]
+    kept: KeysValues | None = None
+
+    @classmethod
+    def of(cls, extensions: Sequence[Extension], device: torch.device, *, keep: bool = False) -> "Visibility":
+        """Compile the masks of some extensions that run in one pass, in their order."""
+        blocks, start = [], 0
+        for extension in extensions:
+            stop = start + len(extension.forest)
+            blocks.append(Block(slice(start, stop), extension.context, tuple(_tiles(extension, device))))
+            start = stop
+        return cls(tuple(blocks), KeysValues() if keep else None)
+
+    @cached_property
+    def num_pairs(self) -> int:
+        """Pairs of a row and a column that attention computes, in one layer."""
+        return sum(tile.mask.numel() for block in self.blocks for tile in block.tiles)
+
+
+def hang(context: Context, forest: Forest, under: IntArray) -> IntArray:
+    """(n,) position ids of a forest's nodes below a context."""
+    return context.depth[under] + 1 + forest.depth
+
+
+def _tiles(extension: Extension, device: torch.device) -> Iterator[Tile]:
+    forest, context, under = extension.forest, extension.context, extension.under
+    above = np.empty((0, 0), dtype=np.bool_)
+    places = np.empty(0, dtype=np.int64)
+    if context is not None and under is not None:
+        distinct, places = np.unique(under, return_inverse=True)
+        above = np.stack([context.seen_from(int(position)) for position in distinct])  # (distinct, P)
+    past = above.shape[1]
+    nodes = np.arange(len(forest))
+    for start in range(0, len(forest), _ROWS):
+        stop = min(start + _ROWS, len(forest))
+        old = np.flatnonzero(above[places[start:stop]].any(axis=0)) if past else np.empty(0, dtype=np.int64)
+        new = np.concatenate([np.flatnonzero(forest.end[:start] > start), nodes[start:stop]])
+        rows = nodes[start:stop, None]
+        seen = (new <= rows) & (rows < forest.end[new])  # (R, C), of the new columns
+        if past:
+            seen = np.concatenate([above[places[start:stop]][:, old], seen], axis=1)
+        columns = np.concatenate([old, past + new])
+        yield Tile(slice(start, stop), _range_of(columns, device), _added(seen, device))
+
+
+def _range_of(columns: IntArray, device: torch.device) -> slice | Tensor:
+    """Ascending columns as a range where they are one."""
+    first, last = int(columns[0]), int(columns[-1])
+    if last - first + 1 == len(columns):
+        return slice(first, last + 1)
+    return torch.from_numpy(columns).to(device)
+
+
+def _added(seen: BoolArray, device: torch.device) -> Tensor:
+    mask = np.where(seen, np.float32(0), np.float32(-np.inf))
+    return torch.from_numpy(mask).to(device)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+    groups = query.shape[1] // key.shape[1]
+    grouped = query.device.type == "cpu"  # elsewhere a mask and grouped heads together have no fast kernel
+    if groups > 1 and not grouped:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    return functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask.to(query.dtype), scale=scaling, enable_gqa=groups > 1 and grouped
+    )
+
+
+def forest_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    visibility: Visibility | None = None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers' attention functions do, but over a forest.
+
+    Without `visibility` (the model's own forward pass or `generate`) it is transformers' SDPA attention.
+
+    Args:
+        query: (1, H, N, d); key and value may have fewer heads.
+
+    Returns:
+        (1, N, H, d) outputs, and no attention weights.
+    """
+    if visibility is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        plain: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return plain
+    if options.get("softcap") is not None or options.get("position_bias") is not None:
+        raise ValueError("attention scores are capped or biased, which a forest's attention does not do")
+    if visibility.kept is not None:
+        visibility.kept.layers.append((key, value))
+    pieces = [
+        piece for block in visibility.blocks for piece in block.attend(query, key, value, module.layer_idx, scaling)
+    ]
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def register() -> str:
+    """Make forest attention known to transformers, and return its name there."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, forest_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return NAME

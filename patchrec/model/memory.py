@@ -1,0 +1,50 @@
+"""How much memory there is, and how many positions of a forward pass fit in it."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from patchrec.model.backbone import Backbone
+
+SHARE = 0.5  # of what is free, that a pass may take
+_MOST = {"cpu": 4096, "cuda": 65536}  # positions after which a larger pass is no faster (measured on CPU only)
+_WIDTHS = 12  # hidden and feed-forward states alive at once, as multiples of their widths
+_UNKNOWN = 4 << 30  # taken as free where the system does not say
+
+
+def tokens_that_fit(backbone: Backbone) -> int:
+    """Prompt positions to run in one pass: as many as half of the free memory holds, at most what makes a pass faster.
+
+    A position costs its keys and values in every layer, and the states of one layer.
+    """
+    config = backbone.model.config.get_text_config()
+    heads = config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    width = backbone.embedding.element_size()
+    kept = 2 * config.num_hidden_layers * kv_heads * head_size
+    passing = _WIDTHS * config.hidden_size + 3 * inner
+    fitting = int(SHARE * free_memory(backbone.device) / (width * (kept + passing)))
+    return max(1, min(fitting, _MOST.get(backbone.device.type, _MOST["cpu"])))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free for new tensors on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    try:
+        return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return _UNKNOWN
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

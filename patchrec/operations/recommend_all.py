@@ -1,0 +1,230 @@
+"""Verb: recommend for many users into a file, in parts, so that a stopped job goes on where it was.
+
+Users are put into parts of like prompt length. Each part's rankings are written before the next begins; when all are
+there they become the output, whole and in the users' order. Several processes take turns at the parts.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrec.config import ScoreName
+from patchrec.data.names import STDIN
+from patchrec.data.parts import Parts, parts_folder
+from patchrec.data.writers import WrittenFormat, format_for, print_rows, write_rows
+from patchrec.errors import UsageError
+from patchrec.model.disk import disk_errors
+from patchrec.operations.bulk_job import Job, Request, make_job, part_size
+from patchrec.operations.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
+from patchrec.operations.processes import Process, stoppable
+from patchrec.reporting import SILENT, Reporter
+from patchrec.training.state import differences
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRecommendations:
+    """What recommending for many users came to.
+
+    Attributes:
+        output: The file, or "-".
+        short: Users with fewer items than asked for; `shortfall` says why, None where there is none.
+        parts: How many the work had; `parts_found` those that an earlier call had done.
+        seconds: Of this call's ranking.
+        users_per_second: Of the users that this call ranked; None where it ranked none.
+    """
+
+    run: str
+    label: str
+    dataset: str
+    score: ScoreName
+    k: int
+    output: str
+    format: WrittenFormat
+    users: int
+    rows: int
+    short: int
+    shortfall: str | None
+    parts: int
+    parts_found: int
+    seconds: float
+    users_per_second: float | None
+
+
+def recommend_all(
+    request: Request, *, home: Path | None = None, report: Reporter = SILENT
+) -> BulkRecommendations | None:
+    """Rank for many users, and write a row for each item of each ranking (`patchrec.data.writers.COLUMNS`).
+
+    Returns:
+        None in all but the first of several processes.
+
+    Raises:
+        NotFoundError: Users or items that are not there. UsageError: The output exists, or parts of another job do.
+        InterruptedRunError: Stopped by Ctrl-C or SIGTERM; what is done is kept.
+        OutOfResourcesError: Disk or memory ran out; what is done is kept.
+    """
+    process = Process.this_one()
+    kind = format_for(request.output, request.format)
+    if request.output == STDOUT:
+        return _print(request, kind, process, home, report)
+    if process.count > 1 and request.users == STDIN:
+        raise UsageError("several processes cannot share stdin: give the users with --users FILE")
+    output = Path(request.output).expanduser().resolve()
+    found = process.prepare(lambda: _prepare(request, output, process, home, report if process.is_main else SILENT))
+    if found is None:
+        return None
+    job, parts, planned = found
+    return _write(request, job, parts, planned, output, kind, process, report)
+
+
+def _print(
+    request: Request, kind: WrittenFormat, process: Process, home: Path | None, report: Reporter
+) -> BulkRecommendations:
+    """Rank in the users' order and print as parts are done; nothing can go on later."""
+    if process.count > 1 or request.restart or request.overwrite:
+        raise UsageError("rows for stdout come from one process and are not kept: name a file with --output FILE")
+    job, _ = make_job(request, home, report)
+    size = part_size(job.ready)
+    places = list(range(len(job.users)))
+    tally, begun = Tally(request.k), time.perf_counter()
+    with report.task("recommend", len(places), "users") as task:
+        for start in range(0, len(places), size):
+            rankings = counted(job.rank(places[start : start + size]), tally)
+            print_rows(sys.stdout, kind, job.rows(rankings), header=start == 0)
+            sys.stdout.flush()
+            task.advance(len(places[start : start + size]))
+    num_parts = -(-len(places) // size)
+    return _result(request, job, kind, asdict(tally), num_parts, 0, len(places), time.perf_counter() - begun)
+
+
+def _prepare(
+    request: Request, output: Path, process: Process, home: Path | None, report: Reporter
+) -> tuple[Job, Parts, list[list[int]]]:
+    """Everything before the first part: the model, the users, and a folder that is this job's."""
+    folder = parts_folder(output)
+    if process.is_main:
+        _refuse_output(output, request)
+    job, plan = make_job(request, home, report)
+    parts = Parts(folder, plan)
+    with disk_errors(f"writing {folder}", "nothing was lost", f"go on with `{request.again}`"):
+        parts.claim(process.rank)
+        if process.is_main:
+            _refuse_output(output, request, parts)
+            if request.restart:
+                parts.clear()
+            _refuse_another(parts, request.output)
+            parts.begin()
+    return job, parts, job.parts_of(part_size(job.ready))
+
+
+def _refuse_output(output: Path, request: Request, parts: Parts | None = None) -> None:
+    """Refuse to write over what is there, unless this job wrote it and only has to clear up.
+
+    Args:
+        parts: The job's, once it is known.
+    """
+    if output.exists() and not output.is_file():
+        raise UsageError(f"{str(output)!r} is no file; name one with --output")
+    if request.overwrite or not output.exists():
+        return
+    clearing_up = parts_folder(output).exists() if parts is None else parts.published(output) is not None
+    if request.restart or not clearing_up:
+        raise UsageError(f"{str(output)!r} is there already; write over it with --overwrite, or name another --output")
+
+
+def _refuse_another(parts: Parts, output: str) -> None:
+    """Refuse to go on with the parts of another job than this.
+
+    Raises:
+        UsageError: The message names what differs, and both ways out.
+    """
+    saved = parts.saved_plan()
+    if saved is not None and saved != parts.plan:
+        raise UsageError(
+            f"{str(parts.folder)!r} holds parts of another job: {'; '.join(differences(saved, parts.plan))}; "
+            f"throw them away with --restart, or name another --output than {output!r}"
+        )
+
+
+def _write(
+    request: Request,
+    job: Job,
+    parts: Parts,
+    planned: list[list[int]],
+    output: Path,
+    kind: WrittenFormat,
+    process: Process,
+    report: Reporter,
+) -> BulkRecommendations | None:
+    """Rank what is missing; process 0 makes the output of it."""
+    facts = parts.published(output) if process.is_main else None
+    missing = {} if facts is not None else missing_parts(parts, planned)
+    num_missing, num_users = len(missing), sum(map(len, missing.values()))
+    begun = time.perf_counter()
+    with stoppable(lambda: _stopped(request, planned, missing)):
+        if process.is_main and num_missing < len(planned):
+            report.note(f"going on: {len(planned) - num_missing} of {len(planned)} parts are done")
+        reporter = report if process.is_main else SILENT
+        with reporter.task("recommend", num_users, "users") as task:
+            rank_parts(job, parts, missing, process, task)
+        seconds = time.perf_counter() - begun
+        if not process.is_main:
+            return None
+        if facts is None:
+            facts = _merge(request, job, parts, planned, output, kind)
+        parts.remove()
+    return _result(request, job, kind, facts, len(planned), len(planned) - num_missing, num_users, seconds)
+
+
+def _merge(
+    request: Request, job: Job, parts: Parts, planned: Sequence[Sequence[int]], output: Path, kind: WrittenFormat
+) -> dict[str, Any]:
+    """Make the output of all parts, and count what is in it."""
+    tally = Tally(job.k)
+    most = min(job.k, job.filtered.num_items)
+
+    def fill(path: Path) -> None:
+        write_rows(path, kind, job.rows(counted(in_order(parts, planned, len(job.users), most), tally)))
+
+    with disk_errors(f"writing {output}", "all parts are kept", f"go on with `{request.again}`"):
+        parts.publish(output, fill, lambda: asdict(tally))
+    return asdict(tally)
+
+
+def _stopped(request: Request, planned: Sequence[Sequence[int]], missing: dict[int, list[int]]) -> str:
+    return f"{len(planned) - len(missing)} of {len(planned)} parts are done and kept; go on with `{request.again}`"
+
+
+def _result(
+    request: Request,
+    job: Job,
+    kind: WrittenFormat,
+    facts: dict[str, Any],
+    num_parts: int,
+    num_found: int,
+    num_ranked: int,
+    seconds: float,
+) -> BulkRecommendations:
+    short = f"{facts['short']:,} of {len(job.users):,} users got fewer than {job.k:,}, one only {facts['fewest']:,}"
+    return BulkRecommendations(
+        run=job.ready.run.name,
+        label=job.ready.run.label,
+        dataset=job.ready.dataset.name,
+        score=job.ready.scorer.score,
+        k=job.k,
+        output=request.output,
+        format=kind,
+        users=len(job.users),
+        rows=facts["rows"],
+        short=facts["short"],
+        shortfall=f"{short}: {job.filtered.reason}" if facts["short"] else None,
+        parts=num_parts,
+        parts_found=num_found,
+        seconds=seconds,
+        users_per_second=num_ranked / seconds if num_ranked else None,
+    )

@@ -1,0 +1,76 @@
+"""Title tokens and trie are kept beside a run, and only save time."""
+
+from pathlib import Path
+
+import pytest
+
+from patchrec.operations import ready as ready_module
+from patchrec.operations.datasets import add_items
+from patchrec.operations.evaluate import evaluate
+from patchrec.operations.ready import Ready, make_ready
+from patchrec.operations.train import finetune
+from patchrec.ranking.kept import FILE_NAME
+from patchrec.store import Store
+from patchrec.training.checkpoint import list_checkpoints, prune
+
+
+@pytest.fixture
+def run(home: Path) -> str:
+    return finetune(
+        strategy="vanilla", data="walkers", backbone="tiny-random", max_steps=1, batch_size=20, home=home
+    ).run
+
+
+def ready(home: Path, run: str) -> Ready:
+    with Store.open(home) as store:
+        return make_ready(store, store.runs.get(run))
+
+
+def refuse_to_encode(*_: object) -> None:
+    raise AssertionError("titles were encoded again")
+
+
+def test_a_run_made_ready_again_encodes_no_title(home: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ready(home, run)
+    monkeypatch.setattr(ready_module, "encode_titles", refuse_to_encode)
+    again = ready(home, run)
+    assert again.scorer.encoder.titles.ids.tolist() == first.scorer.encoder.titles.ids.tolist()
+    assert again.scorer.trie.forest.keys.tolist() == first.scorer.trie.forest.keys.tolist()
+
+
+def test_an_untrained_run_keeps_them_too(home: Path) -> None:
+    found = evaluate(
+        baseline="untrained", strategy="vanilla", data="walkers", backbone="tiny-random", limit=2, home=home
+    )
+    with Store.open(home) as store:
+        assert (store.run_folder(found.run) / FILE_NAME).is_file()
+
+
+def test_a_catalog_with_new_items_is_encoded_anew(home: Path, run: str) -> None:
+    before = len(ready(home, run).scorer.trie)
+    add_items("walkers", item_id="new", title="a new letter", home=home)
+    assert len(ready(home, run).scorer.trie) == before + 1
+
+
+def test_a_run_folder_that_cannot_be_written_is_no_obstacle(home: Path) -> None:
+    found = evaluate(
+        baseline="untrained", strategy="vanilla", data="walkers", backbone="tiny-random", limit=2, home=home
+    )
+    with Store.open(home) as store:
+        folder = store.run_folder(found.run)
+    (folder / FILE_NAME).unlink()
+    folder.rmdir()
+    folder.write_text("a file where the folder should be")
+    assert len(ready(home, found.run).scorer.trie) == 20
+
+
+def test_they_are_no_checkpoint_and_go_with_the_run(home: Path, run: str) -> None:
+    ready(home, run)
+    with Store.open(home) as store:
+        folder = store.run_folder(run)
+        before = list_checkpoints(folder)
+        prune(folder, keep=1)
+        assert list_checkpoints(folder) == before
+        assert (folder / FILE_NAME).is_file()
+        store.runs.remove(run)
+        assert not folder.exists()

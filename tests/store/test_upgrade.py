@@ -1,0 +1,123 @@
+"""A store of an earlier release becomes one of today: nothing is lost, and no kill leaves anything between."""
+
+import hashlib
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from first_release import CATALOG, METRICS, MOMENT, connect, write_store
+
+from patchrec.store import Store, schema
+from patchrec.store.connection import FILE_NAME
+
+SCRIPT = Path(__file__).with_name("first_release.py")
+UNCHANGED = (
+    "settings", "datasets", "items", "users", "interactions", "backbones", "runs", "losses", "checkpoints",
+    "evaluations", "rankings",
+)  # fmt: skip
+
+
+def everything(path: Path) -> dict[str, list[tuple]]:
+    """The rows of every table, and the schema."""
+    connection = connect(path)
+    try:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+        return rows | {"schema": connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()}
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statements", "digest"),
+    [
+        ("FIRST_TABLES", "84dba7f8f616898bb7cdbc25b47165f25d500c59ed0c617f2a4e894e9896d7ec"),
+        ("GROWING_CATALOGS", "d58ed5db127b64f1fcb38903e355370836a282e04847d64d859343401fe901cc"),
+    ],
+)
+def test_a_migration_that_stores_have_does_not_change(statements: str, digest: str) -> None:
+    """A store that applied it would never get the change; a new need is a new migration."""
+    assert hashlib.sha256(getattr(schema, statements).encode()).hexdigest() == digest
+
+
+def test_a_store_of_the_first_release_is_upgraded_without_loss(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    write_store(home, evaluations=3)
+    before = everything(home / FILE_NAME)
+    assert "catalog_versions" not in before
+    Store.open(home).close()
+    after = everything(home / FILE_NAME)
+    for table in UNCHANGED:
+        assert after[table] == before[table] != [] or table == "backbones"
+    assert after["metrics"] == [(*row, "all") for row in before["metrics"]]
+    assert after["catalog_versions"] == [("toy", 3, CATALOG.fingerprint, MOMENT)]
+
+
+def test_an_upgraded_store_has_the_schema_of_a_new_one(tmp_path: Path) -> None:
+    write_store(tmp_path / "old")
+    for folder in ("old", "new"):
+        Store.open(tmp_path / folder).close()
+
+    def shape(folder: str) -> list[tuple]:
+        return everything(tmp_path / folder / FILE_NAME)["schema"]
+
+    assert shape("old") == shape("new")
+
+
+def test_what_an_old_store_holds_is_read_as_before(tmp_path: Path) -> None:
+    write_store(tmp_path / "home")
+    with Store.open(tmp_path / "home") as store:
+        assert store.catalogs.load("toy") == CATALOG
+        (evaluation,) = store.evaluations.all("pft-s-1")
+        assert evaluation.catalog == CATALOG.fingerprint
+        assert [(row.name, row.value, row.slice) for row in store.evaluations.metrics(evaluation.id)] == [
+            (name, value, "all") for name, _, _, value, _, _ in METRICS
+        ]
+        assert [item.added_at for item in store.catalogs.items("toy")] == [MOMENT] * 3
+
+
+def test_removing_a_run_of_an_old_store_takes_its_metrics(tmp_path: Path) -> None:
+    write_store(tmp_path / "home")
+    with Store.open(tmp_path / "home") as store:
+        store.runs.remove("pft-s-1")
+        assert store.rows("SELECT count(*) FROM metrics") == [(0,)]
+
+
+def check_kills_inside_the_migration(home: Path, kills: int, evaluations: int) -> None:
+    """Kill upgrades at moments spread over the time that one takes, and see that each store is whole."""
+    write_store(home, evaluations)
+    before = everything(home / FILE_NAME)
+    whole = home / "whole"
+    whole.mkdir()
+    (whole / FILE_NAME).write_bytes((home / FILE_NAME).read_bytes())
+    began = time.monotonic()
+    Store.open(whole).close()
+    taken = time.monotonic() - began
+    draw = random.Random(0)
+    moments = [f"{1.1 * taken * (number + draw.random()) / kills:.4f}" for number in range(kills)]
+    subprocess.run([sys.executable, str(SCRIPT), str(home), *moments], check=True)
+    after = everything(whole / FILE_NAME)
+    for number in range(kills):
+        path = home / str(number) / FILE_NAME
+        found = everything(path)
+        if "catalog_versions" in found:
+            found["_sqlite_migrations"] = after["_sqlite_migrations"]  # when it was applied differs
+            assert found == after
+        else:
+            assert found == before
+        with Store.open(path.parent) as store:
+            assert store.rows("PRAGMA integrity_check") == [("ok",)]
+            assert store.rows("PRAGMA foreign_key_check") == []
+            assert store.rows("SELECT count(*) FROM metrics WHERE slice = 'all'") == [(len(METRICS) * evaluations,)]
+
+
+def test_20_kills_inside_the_migration_leave_the_old_or_the_new_schema(tmp_path: Path) -> None:
+    check_kills_inside_the_migration(tmp_path / "home", kills=20, evaluations=3_000)
+
+
+@pytest.mark.slow
+def test_100_kills_inside_the_migration_leave_the_old_or_the_new_schema(tmp_path: Path) -> None:
+    check_kills_inside_the_migration(tmp_path / "home", kills=100, evaluations=20_000)
