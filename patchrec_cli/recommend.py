@@ -180,9 +180,9 @@ def command_line(ctx: typer.Context) -> str:
             continue
         for one in value if isinstance(value, list | tuple) else [value]:
             words += [param.opts[0]] if value is True else [param.opts[0], str(one)]
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        words = ["accelerate", "launch", "--num_processes", str(processes), "-m", "patchrec_cli", *words[1:]]
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        words = ["torchrun", "--nproc_per_node", processes, "-m", "patchrec_cli", *words[1:]]
     return shlex.join(words)
 
 

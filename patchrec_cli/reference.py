@@ -70,6 +70,9 @@ JSON_KEYS = {
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
     ),
+    "runs choose-score": (
+        "run", "label", "dataset", "chosen", "before", "metric", "num_targets", "num_users", "results", "difference",
+    ),
     "runs rm": ("removed",),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),

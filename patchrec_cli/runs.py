@@ -1,15 +1,15 @@
-"""`patchrec runs`: list, show, compare and remove runs."""
+"""`patchrec runs`: list, show, compare and remove runs, and choose the score they rank by."""
 
 from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrec_cli.command import Command, command_group
-from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
+from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, moment, sparkline, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 
-app = command_group("runs", "List, show, compare and remove runs.")
+app = command_group("runs", "List, show, compare and remove runs; choose their score.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
 
@@ -94,6 +94,29 @@ def compare(
         draw_comparison(table)
 
 
+@app.command("choose-score", cls=Command)
+def choose_score(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")
+    ] = 200,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose on validation targets which score a run ranks by, and store it.
+
+    The run ranks by joint where that is better by more than chance, else by catalog, which costs less.
+    """
+    from patchrec.operations import score_choice
+
+    output = Output(json, quiet)
+    choice = plain(score_choice.choose_score(run, limit=limit, home=home_of(ctx), report=output.reporter))
+    if not output.emit(choice, [choice["chosen"]]):
+        draw_choice(choice)
+    output.next_step(f"patchrec eval {choice['run']}")
+
+
 @app.command("rm", cls=Command)
 def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
     """Remove a run with its evaluations and checkpoints."""
@@ -103,6 +126,35 @@ def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fals
     name = runs.remove_run(run, home=home_of(ctx))
     if not output.emit({"removed": name}, [name]):
         print_fields({"removed": name})
+
+
+def draw_choice(choice: dict[str, Any]) -> None:
+    """Print both scores side by side, their difference and what was chosen."""
+    print_fields(
+        {
+            "run": f"{choice['run']} ({choice['label']})",
+            "targets": f"{count(choice['num_targets'])} (validation) of {count(choice['num_users'])} users",
+        }
+    )
+    columns = [
+        Column("score", "score"),
+        Column(choice["metric"], "shown", right=True),
+        Column("tokens/target", "tokens", right=True),
+        Column("time/target", "time", right=True),
+    ]
+    rows = [
+        {
+            "score": row["score"],
+            "shown": value(row["value"], row["low"], row["high"]),
+            "tokens": f"{row['tokens_per_target']:,.1f}",
+            "time": duration(row["seconds_per_target"]),
+        }
+        for row in choice["results"]
+    ]
+    print_table(columns, rows, title=" ")
+    found = choice["difference"]
+    difference = f"{value(found['difference'], found['low'], found['high'])}, p = {found['p_value']:.4f}"
+    print_fields({"joint minus catalog": difference, "ranks by": f"{choice['chosen']} (before: {choice['before']})"})
 
 
 def run_fields(shown: dict[str, Any]) -> dict[str, object]:
@@ -125,6 +177,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
         "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
+        "ranks by": shown["score"] if shown["stage"] != "popularity" else None,
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),

@@ -72,7 +72,7 @@ class Parts:
         return found if isinstance(found, dict) else {}
 
     def claim(self, process: int) -> None:
-        """Make the folder where it is missing, and be the only one that works as this process of the job.
+        """Make the folder where it is missing, and be the only one at it as this process of the job until `release`.
 
         Raises:
             UsageError: It holds what is not ours, or another one is at it.
@@ -88,7 +88,9 @@ class Parts:
             import fcntl
         except ImportError:  # Windows: two at once do the work twice, and nothing worse
             return
-        self._lock = (self.folder / f"process-{process}.lock").open("ab")  # held until this process ends
+        self._lock = (self.folder / f"process-{process}.lock").open(
+            "ab"
+        )  # which the system gives back when a process ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -97,6 +99,12 @@ class Parts:
             ) from error
         except OSError:  # a file system without locks
             return
+
+    def release(self) -> None:
+        """Let others be at it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def begin(self) -> None:
         """Note the plan. Parts of the same plan stay, those of another one are never read."""

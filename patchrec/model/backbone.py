@@ -71,7 +71,7 @@ class Backbone(nn.Module):
         refuse_unsafe(folder)
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation=register(), local_files_only=True, trust_remote_code=False,
+                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False,
                 use_safetensors=True,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -143,7 +143,8 @@ class Backbone(nn.Module):
     def embed(self, batch: ForestBatch) -> Tensor:
         """(N, D) inputs: one `embedding_bag` for all positions of all grains."""
         table = self.embedding if batch.table is None else batch.table
-        return self._bag(table, batch.rows, batch.offsets, batch.weights)
+        scale = float(getattr(self.model.get_input_embeddings(), "scalar_embed_scale", 1.0))  # Gemma's
+        return self._bag(table, batch.rows, batch.offsets, batch.weights) * scale
 
     @staticmethod
     def _bag(table: Tensor, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
@@ -225,9 +226,10 @@ class Backbone(nn.Module):
                 "choose a model with full attention, such as a Llama or Qwen"
             )
         try:
+            self.model.set_attn_implementation(register())
             branch = self(tree, nodes[-1:])[0]
             alone = self.model(input_ids=tokens[nodes][None], use_cache=False).logits[0, -1].float()
-        except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+        except (TypeError, AttributeError, RuntimeError, ValueError, KeyError) as error:
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models cannot run a token forest ({error}); "
                 "choose one with plain attention, such as a Llama or Qwen"

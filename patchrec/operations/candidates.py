@@ -94,7 +94,7 @@ class Filtered:
 
     def _effects(self) -> str:
         assert self.allowed is not None
-        both = [f"together {np.count_nonzero(self.allowed):,}"] if len(self.effects) > 1 else []
+        both = [f"together they leave {np.count_nonzero(self.allowed):,}"] if len(self.effects) > 1 else []
         return ", ".join([*self.effects, *both])
 
 
@@ -121,7 +121,8 @@ def find_named(catalog: Catalog, names: Iterable[str]) -> list[IntArray]:
             missing.append(name)
         found.append(np.array(by_title or by_id, dtype=np.int64))
     if missing:
-        others = f"; {len(missing) - 1:,} more are unknown too" if len(missing) > 1 else ""
+        rest = len(missing) - 1
+        others = f"; {rest:,} more {'is' if rest == 1 else 'are'} unknown too" if rest else ""
         raise NotFoundError(unknown("item", missing[0], catalog.titles, "or give an item id") + others)
     return found
 

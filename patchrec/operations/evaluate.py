@@ -135,7 +135,7 @@ def _config(limit: int | None, ks: Sequence[int], catalog: str) -> dict[str, Any
 def _same_evaluation(
     store: Store, run: Run, split: SplitName, score: ScoreName | None, config: dict[str, Any]
 ) -> EvaluationResult | None:
-    wanted = (config, score or run.config.score)
+    wanted = (config, score or run.score)
     same = [
         found
         for found in store.evaluations.all(run.name, split)

@@ -1,4 +1,4 @@
-"""Several processes at one job, started by `accelerate launch`: which one this is, how they begin and how they end.
+"""Several processes at one job, started by `torchrun` or `accelerate launch`: which one this is, how all start and end.
 
 The processes talk once, before the work; after that each goes its own way, so that none waits for one that died.
 """
@@ -68,7 +68,7 @@ class Process:
         if self.count == 1:
             return work()
         if "MASTER_ADDR" not in os.environ:
-            raise UsageError("several processes need `accelerate launch --num_processes N -m patchrec_cli ...`")
+            raise UsageError("start several processes with `torchrun --nproc_per_node N -m patchrec_cli ...`")
         import torch
         from torch import distributed
 

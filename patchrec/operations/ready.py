@@ -72,7 +72,7 @@ def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: R
     encoder = PathEncoder(prompt, titles, backbone.vocab_size)
     backbone.remember_items(encoder)
     planner = plan_for(run.config.strategies[-1])
-    return Ready(run, dataset, TitleScorer(backbone, encoder, trie, score or run.config.score), planner)
+    return Ready(run, dataset, TitleScorer(backbone, encoder, trie, score or run.score), planner)
 
 
 def model_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:

@@ -79,7 +79,10 @@ def recommend_all(
     if found is None:
         return None
     job, parts, planned = found
-    return _write(request, job, parts, planned, output, kind, process, report)
+    try:
+        return _write(request, job, parts, planned, output, kind, process, report)
+    finally:
+        parts.release()
 
 
 def _print(
@@ -111,15 +114,19 @@ def _prepare(
         _refuse_output(output, request)
     job, plan = make_job(request, home, report)
     parts = Parts(folder, plan)
-    with disk_errors(f"writing {folder}", "nothing was lost", f"go on with `{request.again}`"):
-        parts.claim(process.rank)
-        if process.is_main:
-            _refuse_output(output, request, parts)
-            if request.restart:
-                parts.clear()
-            _refuse_another(parts, request.output)
-            parts.begin()
-    return job, parts, job.parts_of(part_size(job.ready))
+    try:
+        with disk_errors(f"writing {folder}", "nothing was lost", f"go on with `{request.again}`"):
+            parts.claim(process.rank)
+            if process.is_main:
+                _refuse_output(output, request, parts)
+                if request.restart:
+                    parts.clear()
+                _refuse_another(parts, request.output)
+                parts.begin()
+        return job, parts, job.parts_of(part_size(job.ready))
+    except BaseException:
+        parts.release()
+        raise
 
 
 def _refuse_output(output: Path, request: Request, parts: Parts | None = None) -> None:

@@ -47,6 +47,8 @@ class RunResult:
     folder: str
 
 
+TOTALS = ("steps", "targets", "tokens", "loss", "seconds")  # of a finished run's summary
+
 # Patch pre-training sees every example twice: raw, and with each item compressed with probability p (paper, section 3).
 PRETRAINING = (StrategyConfig(name="vanilla"), StrategyConfig(name="patch-pretraining"))
 
@@ -212,7 +214,8 @@ def _begin(
     prints = fingerprints(dataset, encoder.prompt, folder)
     same = find_same(store, config, prints) if reuse else None
     if same is not None:
-        return RunResult(**_names(same), **(same.summary or {}), folder=str(model_folder(store, same, report)))
+        totals = {key: (same.summary or {})[key] for key in TOTALS}
+        return RunResult(**_names(same), **totals, folder=str(model_folder(store, same, report)))
     model = Backbone.load(folder, name=name)
     label = plan_for(strategies[-1]).label
     run = store.runs.create(config, label=label, versions=versions(), fingerprints=prints)

@@ -130,6 +130,10 @@ class Ranker:
         found = best_first(scorer, contexts, hidden, candidates, k)
         return [self._from_found(one, query, k, allowed) for one, query in zip(found, queries, strict=True)]
 
+    def prefill(self, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
+        """Run some prompts and search nothing: their contexts and (B, D) last hidden states. For measuring."""
+        return self._prefill(self.scorer.encoder.fresh(), queries)
+
     def _prefill(self, encoder: PathEncoder, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
         """Contexts of some prompts, each ending with its prompt's last position, and (B, D) hidden states there."""
         head = self._head

@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from patchrec.config import RunConfig, Stage
+from patchrec.config import RunConfig, ScoreName, Stage
 from patchrec.errors import UsageError, not_found
 from patchrec.store.naming import check_name, now
 from patchrec.store.process import is_alive, this_process
@@ -52,6 +52,12 @@ class Run:
     created_at: str
     finished_at: str | None
     summary: dict[str, Any] | None
+
+    @property
+    def score(self) -> ScoreName:
+        """What the run ranks by: the score chosen on validation, else that of its configuration."""
+        chosen: ScoreName | None = (self.summary or {}).get("score_choice", {}).get("chosen")
+        return chosen or self.config.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +186,13 @@ class Runs:
             )
         return self.get(run.name)
 
+    def choose_score(self, name: str, score: ScoreName, why: Mapping[str, Any]) -> None:
+        """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`."""
+        with self._store.write() as db:
+            run = self.get(name)
+            summary = {**(run.summary or {}), "score_choice": {"chosen": score, **why}}
+            db.table("runs").update(run.id, {"summary": json.dumps(summary)})
+
     def log_loss(self, name: str, rows: Iterable[LossRow]) -> None:
         """Add points of the loss curve; a step that is logged again (after a resume) replaces what was there."""
         with self._store.write() as db:
@@ -283,4 +296,4 @@ def _next_number(db: "Database", prefix: str) -> int:
 
 def as_json(run: Run) -> dict[str, Any]:
     """A run as plain JSON, its configuration included."""
-    return {**asdict(run), "config": run.config.model_dump(mode="json")}
+    return {**asdict(run), "score": run.score, "config": run.config.model_dump(mode="json")}

@@ -199,3 +199,53 @@ def test_a_model_with_sliding_window_attention_is_refused(tiny_folder: Path, tmp
     )
     with pytest.raises(UsageError, match="see 4 tokens only"):
         Backbone.load(tmp_path / "model", name="mistral")
+
+
+SMALL = {
+    "vocab_size": 263,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+GROUPED = SMALL | {"num_key_value_heads": 2}
+ARCHITECTURES = {
+    "Llama": GROUPED,
+    "Qwen2": GROUPED,
+    "Qwen3": GROUPED | {"head_dim": 8},
+    "Mistral": GROUPED | {"sliding_window": None},
+    "Gemma": GROUPED | {"head_dim": 8},  # scales its embeddings
+    "Phi3": GROUPED | {"pad_token_id": 0},
+    "Olmo2": GROUPED,
+    "Granite": GROUPED,
+    "GPTNeoX": SMALL,
+    "GPT2LMHead": {"vocab_size": 263, "n_embd": 32, "n_layer": 2, "n_head": 4},
+}
+
+
+def model_of(tiny_folder: Path, folder: Path, name: str, config: dict[str, int | None]) -> Path:
+    """A small random model of an architecture, with the tiny tokenizer."""
+    import transformers
+
+    kind = getattr(transformers, name.removesuffix("LMHead") + "Config")
+    model = getattr(transformers, f"{name}Model" if name.endswith("LMHead") else f"{name}ForCausalLM")
+    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    model(kind(**config)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_with_plain_attention_run_forests(tiny_folder: Path, tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    folder = model_of(tiny_folder, tmp_path / name, name, ARCHITECTURES[name])
+    Backbone.load(folder, name=name, device="cpu")  # which holds a forest against the model's own forward pass
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("StableLm", GROUPED), ("Mamba", {"vocab_size": 263, "hidden_size": 32, "num_hidden_layers": 2})],
+)
+def test_other_architectures_are_refused(tiny_folder: Path, tmp_path: Path, name: str, config: dict[str, int]) -> None:
+    folder = model_of(tiny_folder, tmp_path / name, name, config)
+    with pytest.raises((UsageError, InputError), match=name.lower() if name == "StableLm" else name):
+        Backbone.load(folder, name=name, device="cpu")

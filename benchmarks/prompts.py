@@ -1,0 +1,130 @@
+"""What the ranking benchmarks measure on: a data set, a backbone and real prompts of test targets.
+
+The prompt is the paper's (chat, the instruction after the history) with sliding windows. No item is left out of a
+ranking, so that every search here has the same candidates as one that knows no users.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from patchrec.config import PromptConfig, ScoreName, StrategyConfig
+from patchrec.data.histories import Dataset, Example
+from patchrec.evaluation.evaluate import sample_examples
+from patchrec.history import IntArray
+from patchrec.model.backbone import Backbone
+from patchrec.model.tokenizer import make_encoder
+from patchrec.operations.backbones import find_backbone
+from patchrec.plugins import plan_for
+from patchrec.ranking.items import precedence
+from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.scorer import TitleScorer
+from patchrec.store import Store
+from patchrec.strategy import Planner
+
+KINDS = {
+    "vanilla": StrategyConfig(name="vanilla"),
+    "PFT-S L=5": StrategyConfig(name="pft-s", options={"L": 5}),
+    "PFT-S L=20": StrategyConfig(name="pft-s", options={"L": 20}),
+}
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
+NO_LIMIT = 1 << 40  # a batch of a benchmark is one batch, however large
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        users: Prompts of a row.
+        batch: Prompts run together.
+        repeats: Rounds in which what is compared takes turns.
+        beam_repeats: Rounds of them that the beam search takes part in.
+        k: Length of a ranking, and beams.
+        K: History length, where not said otherwise.
+        long_users: Users of the section on long histories.
+        min_interactions: What these have at least.
+        sizes: Titles of the generated catalogs.
+        cache: Where encoded catalogs are kept.
+        run: A fine-tuned run; None takes the newest.
+    """
+
+    users: int = 8
+    batch: int = 4
+    repeats: int = 3
+    beam_repeats: int = 1
+    k: int = 20
+    K: int = 100
+    long_users: int = 2
+    min_interactions: int = 500
+    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    seed: int = 0
+    cache: Path | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A data set and an untrained backbone, made ready."""
+
+    store: Store
+    dataset: Dataset
+    folder: Path
+    scorer: TitleScorer
+    settings: Settings
+
+    @classmethod
+    def open(cls, store: Store, data: str, backbone: str, settings: Settings) -> "Bench":
+        """Load both from a store."""
+        dataset = store.datasets.load(data)
+        folder = find_backbone(store, backbone).folder
+        prompt = PromptConfig(form="paper", noun=dataset.noun, verb=dataset.verb)
+        model = Backbone.load(folder, name=backbone)
+        encoder = make_encoder(folder, dataset.catalog.titles, prompt, model.vocab_size)
+        model.remember_items(encoder)
+        return cls(store, dataset, folder, TitleScorer.of(model, encoder), settings)
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """Ranks the data set's items with the score `catalog`."""
+        return Ranker(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles, NO_LIMIT)
+
+    def batches(self, kind: str, ranker: Ranker | None = None) -> list[list[Query]]:
+        """Test prompts of a kind (`KINDS`) in batches of like length, long ones first."""
+        examples = self.dataset.examples("test", self.settings.K)
+        queries = [self.query(example, plan_for(KINDS[kind])) for example in self.sample(examples)]
+        return self.in_batches(queries, ranker or self.ranker)
+
+    def sample(self, examples: Sequence[Example]) -> list[Example]:
+        """The targets of every row: the same ones for the same seed."""
+        return sample_examples(examples, self.settings.users, self.settings.seed)
+
+    def query(self, example: Example, planner: Planner) -> Query:
+        """What is asked for one target."""
+        history = self.dataset.history(example)
+        return Query(history, planner.plan(history), NOTHING)
+
+    def in_batches(self, queries: Sequence[Query], ranker: Ranker) -> list[list[Query]]:
+        """Put prompts of like length together."""
+        ordered = sorted(queries, key=lambda query: -length(ranker, query))
+        size = self.settings.batch
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def length(ranker: Ranker, query: Query) -> int:
+    """Positions of a prompt."""
+    return ranker.scorer.encoder.num_positions(query.history, query.layout)
+
+
+def with_score(ranker: Ranker, score: ScoreName) -> Ranker:
+    """The same ranker with another score."""
+    return replace(ranker, scorer=replace(ranker.scorer, score=score))
+
+
+def tell(message: str) -> None:
+    """Say what is being done; results alone go to stdout."""
+    print(message, file=sys.stderr, flush=True)
