@@ -53,6 +53,12 @@ class TrainingConfig(Closed):
         learning_rate: Peak of the cosine schedule.
         max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
             twice the longest prompt, where that is more).
+        gradient_checkpointing: Keep only each layer's input for the backward pass and compute the rest again: less
+            memory, more time, the same numbers.
+        validate_every: Measure the loss on validation targets after so many steps, and end with the weights that were
+            best; None never does.
+        validation_targets: How many of them, a sample.
+        lora_rank: R of adapters that are trained in place of the weights; None trains all weights.
     """
 
     epochs: int = Field(1, ge=1)
@@ -65,6 +71,10 @@ class TrainingConfig(Closed):
     max_nodes: int = Field(1024, ge=16)
     dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False
+    validate_every: int | None = Field(None, ge=1)
+    validation_targets: int = Field(200, ge=1)
+    lora_rank: int | None = Field(None, ge=1)
 
 
 class RunConfig(Closed):

@@ -153,7 +153,7 @@ def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
         found = recommend_all(Request(**asked), home=home, report=shown.reporter)
     except InterruptedRunError as error:
         if os.environ.get("RANK", "0") != "0":  # the first of several processes says it
-            raise typer.Exit(error.exit_code) from error
+            raise SystemExit(error.exit_code) from error
         raise
     if found is None:
         return

@@ -34,6 +34,11 @@ Keys beside `schema`:
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
 `history` (item ids, oldest first, newest K).
 
+`recommend` with `--all` or `--users` writes a file of its own (see [recommending.md](recommending.md)) and prints of it
+`run`, `label`, `dataset`, `score`, `k`, `output`, `format`, `users`, `rows`, `short` (users with fewer than `k` items),
+`shortfall` (why, or null), `parts`, `parts_found` (done before), `seconds` and `users_per_second`. With `--output -`
+stdout has the rows and nothing else, with `--json` and `-q` too.
+
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
 
 | variable | meaning |
@@ -64,7 +69,9 @@ JSON_KEYS = {
     "pretrain": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
     "finetune": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
     "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
-    "recommend": ("run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall"),
+    "recommend": (
+        "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
+    ),
     "runs ls": ("runs",),
     "runs show": ("run",),
     "runs compare": (

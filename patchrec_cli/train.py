@@ -22,6 +22,16 @@ BatchSize = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option("--learning-rate", help="Peak of the cosine schedule.", rich_help_panel=TRAINING)
 ]
+LoraRank = Annotated[
+    int | None,
+    typer.Option(
+        "--lora-rank",
+        metavar="R",
+        min=1,
+        help="Train LoRA adapters of this rank, not all weights; needs patchrec[peft].",
+        rich_help_panel=TRAINING,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Decides order, compression and starting weights of new parts.")]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
@@ -40,6 +50,7 @@ def pretrain(
     max_steps: MaxSteps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    lora_rank: LoraRank = None,
     prompt: PromptForm = None,
     windows: Windows = None,
     history_length: HistoryLength = None,
@@ -67,6 +78,7 @@ def pretrain(
         max_steps=max_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        lora_rank=lora_rank,
         prompt=prompt,
         windows=windows,
         K=history_length,
@@ -98,6 +110,7 @@ def finetune(
     max_steps: MaxSteps = None,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
+    lora_rank: LoraRank = None,
     prompt: PromptForm = None,
     windows: Windows = None,
     history_length: HistoryLength = None,
@@ -127,6 +140,7 @@ def finetune(
         max_steps=max_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        lora_rank=lora_rank,
         prompt=prompt,
         windows=windows,
         K=history_length,

@@ -241,10 +241,10 @@ class Backbone(nn.Module):
                 "choose one with plain attention, such as a Llama or Qwen"
             )
 
-    def save(self, folder: Path) -> None:
-        """Write weights (safetensors), configuration and tokenizer into a folder."""
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write weights (safetensors; its own, or others in their place), configuration and tokenizer into a folder."""
         quiet()
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer().save_pretrained(folder)
 
 

@@ -15,6 +15,7 @@ PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
 _OTHER_DATA = (64, 1e-5)
 # Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
 SMALL = ("smollm2-135m", "tiny-random")
+LORA_RATE = 10  # learning rate of adapters over that of all weights
 _SMALL_PROMPT: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 
@@ -38,7 +39,8 @@ def prompt_defaults(
 def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], report: Reporter) -> TrainingConfig:
     """Training settings of a new run: what was given, else the defaults for backbone and data set, which are told.
 
-    Weights are float32 always; forward and backward passes are bfloat16 where the hardware computes in it.
+    Weights are float32 always; forward and backward passes are bfloat16 where the hardware computes in it. Adapters
+    learn at ten times the rate of weights (Schulman et al., "LoRA Without Regret", 2025).
     """
     from patchrec.model.backbone import fast_dtype
 
@@ -49,6 +51,9 @@ def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], re
         batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
         base = {"batch_size": batch_size, "learning_rate": learning_rate}
         why = "as in the paper" if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    if "lora_rank" in chosen:
+        base = base | {"learning_rate": LORA_RATE * base["learning_rate"]}
+        why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
     config = TrainingConfig(**({"dtype": str(fast_dtype()).removeprefix("torch.")} | base | chosen))
     if not base.keys() <= chosen.keys():
         size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"

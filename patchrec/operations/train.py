@@ -8,6 +8,7 @@ from patchrec.config import RunConfig, StrategyConfig
 from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.backbones import DEFAULT_BACKBONE
+from patchrec.model.lora import peft_version
 from patchrec.model.tokenizer import make_encoder, vocab_size
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
@@ -61,6 +62,7 @@ def pretrain(
     max_steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    lora_rank: int | None = None,
     prompt: str | None = None,
     windows: str | None = None,
     K: int | None = None,
@@ -74,6 +76,7 @@ def pretrain(
     """Teach a backbone to read patches (stage 1).
 
     Args:
+        lora_rank: Train adapters of this rank in place of the weights.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
@@ -82,7 +85,13 @@ def pretrain(
         NotFoundError: No such data set or backbone. UsageError: Settings that do not fit.
         InterruptedRunError: Stopped by a signal after saving.
     """
-    training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    training = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "lora_rank": lora_rank,
+    }
     shape = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:
         if resume is not None:
@@ -103,6 +112,7 @@ def finetune(
     max_steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    lora_rank: int | None = None,
     prompt: str | None = None,
     windows: str | None = None,
     K: int | None = None,
@@ -117,6 +127,7 @@ def finetune(
 
     Args:
         start: Run to start from; "none" starts from the backbone; default: the newest pre-training run.
+        lora_rank: Train adapters of this rank in place of the weights.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
@@ -125,7 +136,13 @@ def finetune(
         NotFoundError: No such strategy, data set, run or backbone. UsageError: Settings that do not fit.
         InterruptedRunError: Stopped by a signal after saving.
     """
-    training = {"epochs": epochs, "max_steps": max_steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    training = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "lora_rank": lora_rank,
+    }
     shape = {"form": prompt, "windows": windows, "K": K}
     with Store.open(home) as store:
         if resume is not None:
@@ -190,6 +207,8 @@ def _begin(
     report: Reporter,
 ) -> RunResult:
     """Settle a new run's configuration and train it."""
+    if training["lora_rank"] is not None:
+        peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, data, report))
     name = (parent.config.backbone if parent else None) or backbone
     if name is None:

@@ -29,6 +29,17 @@ def m002_growing_catalogs(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m003_watched_runs(db: Database) -> None:
+    """A run knows how many steps it will take, may end interrupted, and may measure validation targets on the way.
+
+    SQLite cannot change a CHECK, so the table is made anew. `upgrade` keeps foreign keys off meanwhile: dropping the
+    old table would else take what refers to it along.
+    """
+    for statement in WATCHED_RUNS.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -54,6 +65,7 @@ def pending(db: Database, path: Path) -> bool:
 
 def upgrade(db: Database, path: Path) -> None:
     """Apply what is pending, all in one transaction. Of processes that start at once, one does it."""
+    db.conn.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
     db.conn.execute("BEGIN IMMEDIATE")
     try:
         if pending(db, path):
@@ -63,6 +75,8 @@ def upgrade(db: Database, path: Path) -> None:
     except BaseException:
         db.rollback()
         raise
+    finally:
+        db.conn.execute("PRAGMA foreign_keys = ON")
 
 
 FIRST_TABLES = """
@@ -226,4 +240,43 @@ CREATE TABLE metrics_by_slice (
 INSERT INTO metrics_by_slice SELECT evaluation, name, level, seen, value, low, high, 'all' FROM metrics;
 DROP TABLE metrics;
 ALTER TABLE metrics_by_slice RENAME TO metrics
+"""
+
+WATCHED_RUNS = """
+CREATE TABLE watched_runs (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    dataset TEXT NOT NULL REFERENCES datasets (name),
+    backbone TEXT,
+    parent TEXT REFERENCES runs (name),
+    strategy TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'interrupted')),
+    config TEXT NOT NULL CHECK (json_valid(config)),
+    seed INTEGER NOT NULL,
+    versions TEXT NOT NULL CHECK (json_valid(versions)),
+    fingerprints TEXT NOT NULL CHECK (json_valid(fingerprints)),
+    error TEXT,
+    pid INTEGER,
+    process TEXT,
+    host TEXT,
+    created_at TEXT NOT NULL,
+    finished_at TEXT,
+    summary TEXT CHECK (summary IS NULL OR json_valid(summary)),
+    num_steps INTEGER
+) STRICT;
+INSERT INTO watched_runs SELECT runs.*, NULL FROM runs;
+DROP TABLE runs;
+ALTER TABLE watched_runs RENAME TO runs;
+CREATE INDEX runs_dataset ON runs (dataset);
+CREATE INDEX runs_parent ON runs (parent);
+CREATE TABLE validations (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    loss REAL,
+    tokens INTEGER NOT NULL,
+    targets INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (run, step)
+) STRICT, WITHOUT ROWID
 """

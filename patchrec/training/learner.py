@@ -16,6 +16,7 @@ from patchrec.data.histories import Dataset
 from patchrec.errors import OutOfResourcesError, PatchrecError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
+from patchrec.model.lora import add_adapters
 from patchrec.model.patching import PathEncoder
 from patchrec.store.runs import LossRow
 from patchrec.strategy import Planner
@@ -26,7 +27,10 @@ from patchrec.training.state import trained_parameters
 
 
 class Learner:
-    """A backbone that learns step by step. Its weights are float32; `dtype` is what it computes in."""
+    """A backbone that learns step by step. Its weights are float32; `dtype` is what it computes in.
+
+    With `lora_rank` it gets adapters, and they alone learn.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,8 @@ class Learner:
         self.num_steps = num_steps
         self.accelerator = Accelerator(cpu=backbone.device.type == "cpu", mixed_precision="no")
         backbone.to(self.accelerator.device, torch.float32)
+        if self.training.lora_rank is not None:
+            add_adapters(backbone, self.training.lora_rank, self.seed)
         self.parameters = trained_parameters(backbone)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=self.training.learning_rate, weight_decay=self.training.weight_decay, fused=True

@@ -19,12 +19,14 @@ from patchrec.config import RunConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import CorruptError, UsageError
 from patchrec.model.backbone import Backbone
+from patchrec.model.lora import adapter_weights, is_adapted, merged_weights, peft_version
 from patchrec.model.patching import PathEncoder
 from patchrec.strategy import Planner
 
 MODEL = "model"
 _PROGRESS = "training.json"
 _OPTIMIZER = "optimizer.safetensors"
+_ADAPTERS = "adapters.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,19 @@ def identity(config: RunConfig, dataset: Dataset, encoder: PathEncoder, planners
     """Everything that must be equal for a resumed run to be the same run, as plain JSON data."""
     import transformers
 
+    lora = config.training is not None and config.training.lora_rank is not None
     titles = hashlib.sha256(encoder.titles.ids.tobytes() + encoder.titles.offsets.tobytes()).hexdigest()[:16]
     return {
         "config": config.model_dump(mode="json"),
         "strategies": [planner.label for planner in planners],
         "data": {"catalog": dataset.catalog.fingerprint, "sequences": dataset.sequences.fingerprint},
         "tokenizer": {"prompt": encoder.prompt.fingerprint, "titles": titles},
-        "versions": {"patchrec": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "patchrec": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            **({"peft": peft_version()} if lora else {}),
+        },
     }
 
 
@@ -79,7 +87,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before.get(key, 'absent')!r} saved, {after.get(key, 'absent')!r} now"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key, "absent") != after.get(key, "absent")
+        if before.get(key) != after.get(key)  # a setting that is newer than the checkpoint was as good as None
     ]
 
 
@@ -97,10 +105,16 @@ def refuse_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None
 def write_run(
     folder: Path, backbone: Backbone, optimizer: torch.optim.Optimizer | None, progress: Progress, known: dict[str, Any]
 ) -> None:
-    """Fill a checkpoint folder; without an optimizer the run is complete."""
+    """Fill a checkpoint folder; without an optimizer the run is complete.
+
+    The model is a plain one always, adapters merged, for ranking and for other programs; the adapters stand beside it.
+    """
     from safetensors.torch import save_file
 
-    backbone.save(folder / MODEL)
+    adapted = is_adapted(backbone)
+    backbone.save(folder / MODEL, merged_weights(backbone) if adapted else None)
+    if adapted:
+        save_file(adapter_weights(backbone), folder / _ADAPTERS)
     if optimizer is not None:
         save_file(_optimizer_tensors(backbone.model, optimizer), folder / _OPTIMIZER)
     record = {"schema": 1, "progress": asdict(progress), "complete": optimizer is None, "identity": known}
@@ -121,10 +135,26 @@ def read_run(folder: Path) -> SavedRun:
 
 
 def load_weights(folder: Path, backbone: Backbone) -> None:
-    """Put the weights of a verified checkpoint into a backbone."""
+    """Put the weights of a verified checkpoint into a backbone; with adapters, into those alone.
+
+    Raises:
+        UsageError: The weights below the adapters are not those that the run began with.
+    """
     dtype = backbone.embedding.dtype
-    saved = Backbone.load(folder / MODEL, name=backbone.name, dtype=dtype, device="cpu")
-    backbone.model.load_state_dict(saved.model.state_dict())
+    saved = Backbone.load(folder / MODEL, name=backbone.name, dtype=dtype, device="cpu").model.state_dict()
+    if not is_adapted(backbone):
+        backbone.model.load_state_dict(saved)
+        return
+    from safetensors.torch import load_file
+
+    backbone.model.load_state_dict(load_file(folder / _ADAPTERS), strict=False)
+    # Merged again they give what was saved, within rounding (which kernels of another machine may do otherwise).
+    now = merged_weights(backbone)
+    if not all(torch.allclose(tensor.cpu(), saved[name], atol=1e-5) for name, tensor in now.items()):
+        raise UsageError(
+            f"cannot resume: the weights of {backbone.name!r} in {str(backbone.folder)!r} are not those that the run "
+            "began with, and its adapters fit no others; put them back, or start a new run"
+        )
 
 
 def load_optimizer(folder: Path, backbone: Backbone, optimizer: torch.optim.Optimizer) -> None:

@@ -82,7 +82,7 @@ def test_a_ranking_has_each_unseen_item_once(job):
     assert found["run"] == "vanilla-1"
     assert found["score"] == "catalog"
     # a user has six of the seven items
-    assert [list(row) for row in found["ranking"]] == [["rank", "item_id", "title", "score"]]
+    assert [list(row) for row in found["ranking"]] == [["rank", "item_id", "title", "score", "probability"]]
     assert found["ranking"][0]["item_id"] == "i2"
     assert found["shortfall"]
     everything = job("recommend", "--user", "u3", "--k", "7", "--keep-seen")["ranking"]

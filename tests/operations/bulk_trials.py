@@ -83,17 +83,24 @@ def references(home: Path, work: Path) -> tuple[dict[str, bytes], float]:
     return found, time.monotonic() - begun
 
 
-def is_right(output: Path, expected: bytes, codes: list[int]) -> bool:
-    """Whether a job ended well, with the bytes that it must give, and nothing else."""
-    leftover = [path.name for path in output.parent.iterdir() if path != output]
-    cleared = not leftover or codes == [DONE_ALREADY]  # killed on the last step: whole, but not all cleared up
-    return codes[0] in (0, DONE_ALREADY) and output.read_bytes() == expected and cleared
+def wrong(output: Path, expected: bytes, codes: list[int]) -> list[str]:
+    """What is wrong after a job that must have ended well, with the bytes that it must give and nothing else."""
+    found = []
+    if codes[0] not in (0, DONE_ALREADY):
+        found.append(f"{output.parent.name}: exit codes {codes}")
+    if not output.exists() or output.read_bytes() != expected:
+        found.append(f"{output.parent.name}: other bytes")
+    leftover = [str(path.relative_to(output.parent)) for path in output.parent.rglob("*") if path != output]
+    if leftover and codes[0] != DONE_ALREADY:  # killed on its last step: whole, but not all cleared up
+        found.append(f"{output.parent.name}: left {leftover}")
+    return found
 
 
 def kill(home: Path, work: Path, wanted: int, count: int) -> dict[str, object]:
     expected, seconds = references(home, work)
     seconds *= 1.5 if count > 1 else 1.0
-    hits, number, mismatches = 0, 0, []
+    hits, number = 0, 0
+    mismatches: list[str] = []
     while hits < wanted:
         luck = random.Random(number)
         ending = luck.choice(sorted(expected))
@@ -106,8 +113,7 @@ def kill(home: Path, work: Path, wanted: int, count: int) -> dict[str, object]:
             codes = [wait(child) for child in children]
             hits += any(code not in (0, DONE_ALREADY) for code in codes)
         codes = [wait(child) for child in fork_jobs(home, output, luck.choice((1, count)))]
-        if not is_right(output, expected[ending], codes):
-            mismatches.append(number)
+        mismatches += wrong(output, expected[ending], codes)
         number += 1
     return {"hits": hits, "mismatches": mismatches}
 
@@ -127,30 +133,31 @@ def die_at(number: int, folder: Path) -> None:
 
 def crash(home: Path, work: Path, step: int) -> dict[str, object]:
     expected, _ = references(home, work)
-    number, crashes, mismatches, code = 1, 0, [], 9
+    number, crashes, code = 1, 0, 9
+    mismatches: list[str] = []
     while code == 9:
         ending = sorted(expected)[number % 2]
         output = work / f"crash-{number}" / f"recs{ending}"
         code = wait(fork_job(home, output, before=partial(die_at, number, output.parent)))
         crashes += code == 9
         codes = [wait(fork_job(home, output))]
-        if not is_right(output, expected[ending], codes):
-            mismatches.append(number)
+        mismatches += wrong(output, expected[ending], codes)
         number += step
     return {"crashes": crashes, "mismatches": mismatches}
 
 
 def full(home: Path, work: Path, levels: int) -> dict[str, object]:
     expected, _ = references(home, work)
-    codes, mismatches = [], []
+    codes: list[int] = []
+    mismatches: list[str] = []
     for number in range(levels):
         ending = sorted(expected)[number % 2]
         output = work / f"full-{number}" / f"recs{ending}"
         most = 100 + number * (len(expected[ending]) - 100) // levels
         limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
         codes.append(wait(fork_job(home, output, before=limit)))
-        if output.exists() or not is_right(output, expected[ending], [wait(fork_job(home, output))]):
-            mismatches.append(number)
+        mismatches += ["an output"] if output.exists() else []
+        mismatches += wrong(output, expected[ending], [wait(fork_job(home, output))])
     return {"codes": codes, "mismatches": mismatches}
 
 
