@@ -10,8 +10,10 @@ tensors, found by one dictionary look-up.
 Shapes: B prompts, P positions of the longest, D hidden size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,22 +92,23 @@ class BeamSearch:
         def allowed(_: int, answer: Tensor) -> Tensor:
             return self.allowed.get(tuple(answer.tolist()), finished)
 
-        found = self.backbone.model.generate(
-            inputs_embeds=prompts.inputs,
-            attention_mask=prompts.mask,
-            prefix_allowed_tokens_fn=allowed,
-            num_beams=num_beams,
-            num_return_sequences=num_beams,
-            max_new_tokens=max_tokens or self.longest,
-            length_penalty=0.0,
-            early_stopping=False,
-            do_sample=False,
-            use_cache=True,
-            eos_token_id=self.end,
-            pad_token_id=self.end,
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
+        with _own_attention(self.backbone.model) as model:
+            found = model.generate(
+                inputs_embeds=prompts.inputs,
+                attention_mask=prompts.mask,
+                prefix_allowed_tokens_fn=allowed,
+                num_beams=num_beams,
+                num_return_sequences=num_beams,
+                max_new_tokens=max_tokens or self.longest,
+                length_penalty=0.0,
+                early_stopping=False,
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=self.end,
+                pad_token_id=self.end,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
         pairs = zip(found.sequences.tolist(), found.sequences_scores.tolist(), strict=True)
         ends = [(self._title(answer), score) for answer, score in pairs]
         starts = range(0, len(ends), num_beams)
@@ -119,6 +122,17 @@ class BeamSearch:
         if self.end not in answer:
             return None
         return self.titles.get(tuple(answer[: answer.index(self.end) + 1]))
+
+
+@contextmanager
+def _own_attention(model: Any) -> Iterator[Any]:
+    """A model with transformers' attention in place of ours, and back."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("sdpa")
+    try:
+        yield model
+    finally:
+        model.set_attn_implementation(before)
 
 
 def prefixes(trie: TitleTrie) -> tuple[dict[Prefix, list[int]], dict[Prefix, int]]:

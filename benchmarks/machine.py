@@ -52,16 +52,16 @@ def _wait() -> None:
 
 
 def in_turn(
-    actions: Mapping[str, Callable[[], object]], repeats: int, *, once: Mapping[str, int] | None = None
+    actions: Mapping[str, Callable[[], object]], repeats: int, *, rare: Mapping[str, int] | None = None
 ) -> dict[str, list[float]]:
     """Seconds of each of several actions that take turns (A, B, A, B, ...), so that what disturbs one disturbs all.
 
     Args:
-        actions: By name. Each is called once before, without being timed, unless `once` names it.
+        actions: By name. Each is called once before, without being timed, unless `rare` names it.
         repeats: Rounds.
-        once: Actions too long for that: how many rounds they take part in; they are warmed by the caller.
+        rare: Actions too long for that: how many rounds they take part in; they are warmed by the caller.
     """
-    few = once or {}
+    few = rare or {}
     for name, action in actions.items():
         if name not in few:
             action()

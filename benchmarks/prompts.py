@@ -23,6 +23,7 @@ from patchrec.plugins import plan_for
 from patchrec.ranking.items import precedence
 from patchrec.ranking.ranker import Query, Ranker
 from patchrec.ranking.scorer import TitleScorer
+from patchrec.reporting import Silent
 from patchrec.store import Store
 from patchrec.strategy import Planner
 
@@ -88,16 +89,21 @@ class Bench:
         model.remember_items(encoder)
         return cls(store, dataset, folder, TitleScorer.of(model, encoder), settings)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on the processor."""
+        return self.scorer.backbone.device.type == "cpu"
+
     @cached_property
     def ranker(self) -> Ranker:
         """Ranks the data set's items with the score `catalog`."""
         return Ranker(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles, NO_LIMIT)
 
-    def batches(self, kind: str, ranker: Ranker | None = None) -> list[list[Query]]:
+    def batches(self, kind: str) -> list[list[Query]]:
         """Test prompts of a kind (`KINDS`) in batches of like length, long ones first."""
         examples = self.dataset.examples("test", self.settings.K)
         queries = [self.query(example, plan_for(KINDS[kind])) for example in self.sample(examples)]
-        return self.in_batches(queries, ranker or self.ranker)
+        return self.in_batches(queries, self.ranker)
 
     def sample(self, examples: Sequence[Example]) -> list[Example]:
         """The targets of every row: the same ones for the same seed."""
@@ -123,6 +129,14 @@ def length(ranker: Ranker, query: Query) -> int:
 def with_score(ranker: Ranker, score: ScoreName) -> Ranker:
     """The same ranker with another score."""
     return replace(ranker, scorer=replace(ranker.scorer, score=score))
+
+
+class Telling(Silent):
+    """Says what was picked, and nothing else."""
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        """Say what a default chose."""
+        tell(f"  {what} {value}: {why}")
 
 
 def tell(message: str) -> None:

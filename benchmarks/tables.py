@@ -46,7 +46,7 @@ class Target:
     def __str__(self) -> str:
         verdict = {True: "met", False: "NOT MET", None: "not measured"}[self.met]
         measured = "-" if self.measured is None else f"{self.measured:,.2f}"
-        return f"  {self.what:<46} {'<=' if self.at_most else '>='} {self.bound:>6g} {measured:>9}  {verdict}"
+        return f"{self.what:<46} {'<=' if self.at_most else '>='} {self.bound:>6g} {measured:>9}  {verdict}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Section:
                 text.rjust(width) if column.form else text.ljust(width)
                 for text, width, column in zip(line, widths, self.columns, strict=True)
             ]
-            yield "  " + "  ".join(padded).rstrip()
+            yield "  ".join(padded).rstrip()
         yield from map(str, self.targets)
-        yield from (f"  {note}" for note in self.notes)
+        yield from self.notes
 
     def raw(self) -> dict[str, Any]:
         """The section as plain values."""

@@ -89,7 +89,7 @@ JSON_KEYS = {
     ),
     "backbones ls": ("backbones",),
     "backbones pull": ("backbone",),
-    "export": ("run", "folder", "files"),
+    "export": ("run", "folder", "files", "pushed"),
     "env": ("environment",),
     "doctor": ("ok", "checks"),
 }  # fmt: skip

@@ -1,19 +1,24 @@
-"""Verb: export a run as a model folder for any Hugging Face program."""
+"""Verb: export a run as a model folder for any Hugging Face program, with a model card, and push it where asked."""
 
 import json
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from patchrec.config import SPLITS
 from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.disk import disk_errors
-from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
+from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt
 from patchrec.model.tokenizer import make_encoder
+from patchrec.operations.hub import Pushed, push_folder, refuse_push
+from patchrec.operations.model_card import CardFacts, model_card, shown_backbone
 from patchrec.operations.ready import model_folder
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +27,45 @@ class Exported:
 
     Attributes:
         files: Names in the folder.
+        pushed: What is on the hub, where that was asked for.
     """
 
     run: str
     folder: str
     files: list[str]
+    pushed: Pushed | None = None
 
 
-def export_run(run: str, folder: Path, *, home: Path | None = None, report: Reporter = SILENT) -> Exported:
-    """Write weights, tokenizer with the patch markers, and `patchrec.json` (prompt, strategy, run) into a new folder.
+def export_run(
+    run: str,
+    folder: Path,
+    *,
+    push: str | None = None,
+    public: bool = False,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> Exported:
+    """Write weights, tokenizer with the patch markers, `patchrec.json` and a model card into a new folder.
 
     A marker's token stands where a patch goes when a prompt is shown as text. Its embedding is never an input: the
     input there is the patch, whose bag of tokens `patchrec strategies preview --json` gives.
 
+    Args:
+        run: Its name.
+        folder: New or empty.
+        push: OWNER/NAME of a new repository on the Hugging Face hub to upload the folder to; None uploads nothing.
+        public: Let everybody see that repository.
+        home: Folder of the store.
+        report: Where it is told what is uploaded, before it is.
+
     Raises:
-        NotFoundError: No such run. UsageError: The folder is not empty. OutOfResourcesError: The disk is full.
+        NotFoundError: No such run. UsageError: The folder is not empty, or the push cannot be. OutOfResourcesError:
+            The disk is full. PatchrecError: The hub cannot be reached.
     """
+    if public and push is None:
+        raise UsageError("--public goes with --push OWNER/NAME; nothing is uploaded without it")
+    if push is not None:
+        refuse_push(push)
     folder = folder.expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
@@ -47,14 +75,42 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
             raise UsageError(f"run {found.name} has no model; export a trained one from `patchrec runs ls`")
         source = model_folder(store, found, report)
         dataset = store.datasets.load(found.dataset)
+        card = model_card(card_facts(store, found))
     backbone = Backbone.load(source, name=str(found.config.backbone), device="cpu")
     encoder = make_encoder(source, dataset.catalog.titles, found.config.prompt, backbone.vocab_size)
-    prompt = encoder.prompt
-    facts = {
+    with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
+            work = Path(temporary) / "model"
+            backbone.save(work)
+            (work / "patchrec.json").write_text(json.dumps(_facts(found, encoder.prompt), indent=2), encoding="utf-8")
+            (work / "README.md").write_text(card, encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            shutil.move(work, folder)
+    pushed = None
+    if push is not None:
+        pushed = push_folder(folder, push, public=public, message=f"patchrec export of {found.name}", report=report)
+    return Exported(found.name, str(folder), sorted(path.name for path in folder.iterdir()), pushed)
+
+
+def card_facts(store: Store, run: Run) -> CardFacts:
+    """Gather what the store knows of a run for its card."""
+    runs = [run]
+    while (parent := runs[-1].parent) is not None:
+        runs.append(store.runs.get(parent))
+    newest = [store.evaluations.newest(run.name, split) for split in SPLITS]
+    evaluations = [(found, store.evaluations.metrics(found.id)) for found in newest if found is not None]
+    return CardFacts(runs, store.datasets.show(run.dataset), evaluations)
+
+
+def _facts(run: Run, prompt: Prompt) -> dict[str, Any]:
+    """What `patchrec.json` says."""
+    return {
         "schema": 1,
-        "run": found.name,
-        "config": found.config.model_dump(mode="json"),
-        "fingerprints": found.fingerprints,
+        "run": run.name,
+        "config": run.config.model_dump(mode="json") | {"backbone": shown_backbone(str(run.backbone))},
+        "fingerprints": run.fingerprints,
         "prompt": {
             "head": prompt.head.tolist(),
             "separator": prompt.separator,
@@ -63,13 +119,3 @@ def export_run(run: str, folder: Path, *, home: Path | None = None, report: Repo
         },
         "markers": {"item": ITEM_MARKER, "session": SESSION_MARKER},
     }
-    with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
-            work = Path(temporary) / "model"
-            backbone.save(work)
-            (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-            if folder.exists():
-                folder.rmdir()
-            shutil.move(work, folder)
-    return Exported(found.name, str(folder), sorted(path.name for path in folder.iterdir()))

@@ -6,7 +6,7 @@ The processes talk once, before the work; after that each goes its own way, so t
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError
 
-START_TIMEOUT = timedelta(hours=1)  # for loading models one after the other
+START_TIMEOUT = timedelta(hours=1)  # for a model to be loaded and many parts to be checked
 
 T = TypeVar("T")
 
@@ -56,17 +56,21 @@ class Process:
         """Whether this process speaks for all."""
         return self.rank == 0
 
-    def prepare(self, work: Callable[[], T]) -> T | None:
-        """Do something in process 0 first, then in the others; they take GPUs in turn.
+    def start(self, prepare: Callable[[], tuple[T, list[int]]]) -> tuple[T | None, list[int]]:
+        """Prepare a job in process 0 and tell the others what is to be done; they take GPUs in turn.
+
+        Args:
+            prepare: Gives whatever process 0 goes on with, and the numbers of the pieces of work that there are.
 
         Returns:
-            What `work` gives; None in the others where it failed in process 0, which tells why.
+            What `prepare` gave. In the others None and the numbers, or no numbers where it failed in process 0, which
+            tells why.
 
         Raises:
             UsageError: The launcher did not say where the processes meet.
         """
         if self.count == 1:
-            return work()
+            return prepare()
         if "MASTER_ADDR" not in os.environ:
             raise UsageError("start several processes with `torchrun --nproc_per_node N -m patchrec_cli ...`")
         import torch
@@ -76,42 +80,44 @@ class Process:
             torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
         distributed.init_process_group("gloo", rank=self.rank, world_size=self.count, timeout=START_TIMEOUT)
         try:
-            if self.is_main:
-                return _tell(work)
-            went_well = _hear()
+            if not self.is_main:
+                return None, _hear()
+            numbers: list[int] = []
+            try:
+                found, numbers = prepare()
+            finally:
+                _tell(numbers)
+            return found, numbers
         finally:
             distributed.destroy_process_group()
-        return work() if went_well else None
 
 
-def _tell(work: Callable[[], T]) -> T:
-    """Do the work and tell the other processes whether it went well."""
+def _tell(numbers: Sequence[int]) -> None:
+    """Give numbers to the other processes."""
     import torch
     from torch import distributed
 
-    went_well = torch.zeros(1)
     try:
-        found = work()
-        went_well += 1
-    finally:
-        try:
-            distributed.broadcast(went_well, src=0)
-        except RuntimeError as error:
-            raise PatchrecError("another process of this job stopped before it began; start it again") from error
+        distributed.broadcast(torch.tensor([len(numbers)]), src=0)
+        distributed.broadcast(torch.tensor(numbers, dtype=torch.int64), src=0)
+    except RuntimeError as error:
+        raise PatchrecError("another process of this job stopped before it began; start it again") from error
+
+
+def _hear() -> list[int]:
+    """Get the numbers of process 0; none where it is gone."""
+    import torch
+    from torch import distributed
+
+    length = torch.zeros(1, dtype=torch.int64)
+    try:
+        distributed.broadcast(length, src=0)
+        numbers = torch.zeros(int(length), dtype=torch.int64)
+        distributed.broadcast(numbers, src=0)
+    except RuntimeError:
+        return []
+    found: list[int] = numbers.tolist()
     return found
-
-
-def _hear() -> bool:
-    """Wait for process 0."""
-    import torch
-    from torch import distributed
-
-    went_well = torch.zeros(1)
-    try:
-        distributed.broadcast(went_well, src=0)
-    except RuntimeError:  # process 0 is gone
-        return False
-    return bool(went_well.item())
 
 
 @contextmanager

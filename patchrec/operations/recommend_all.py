@@ -15,7 +15,7 @@ from patchrec.config import ScoreName
 from patchrec.data.names import STDIN
 from patchrec.data.parts import Parts, parts_folder
 from patchrec.data.writers import WrittenFormat, format_for, print_rows, write_rows
-from patchrec.errors import UsageError
+from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.bulk_job import Job, Request, make_job, part_size
 from patchrec.operations.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
@@ -55,6 +55,23 @@ class BulkRecommendations:
     users_per_second: float | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    """A job between being prepared and being done.
+
+    Attributes:
+        planned: Places of the users of every part.
+        missing: Number -> places of the parts to do, in this process or, in process 0, in any.
+        facts: What is in the output, where it is written already; else None.
+    """
+
+    job: Job
+    parts: Parts
+    planned: list[list[int]]
+    missing: dict[int, list[int]]
+    facts: dict[str, Any] | None
+
+
 def recommend_all(
     request: Request, *, home: Path | None = None, report: Reporter = SILENT
 ) -> BulkRecommendations | None:
@@ -75,14 +92,23 @@ def recommend_all(
     if process.count > 1 and request.users == STDIN:
         raise UsageError("several processes cannot share stdin: give the users with --users FILE")
     output = Path(request.output).expanduser().resolve()
-    found = process.prepare(lambda: _prepare(request, output, process, home, report if process.is_main else SILENT))
-    if found is None:
-        return None
-    job, parts, planned = found
+
+    def prepare() -> tuple[_State, list[int]]:
+        state = _prepare(request, output, process, home, report)
+        return state, sorted(state.missing)
+
+    prepared, numbers = process.start(prepare)
+    if prepared is not None:
+        state = prepared
+    else:
+        mine = [number for number in numbers if number % process.count == process.rank]
+        if not mine:  # without a part of its own it must not touch the folder, which may go at any time
+            return None
+        state = _follow(request, output, process, home, mine)
     try:
-        return _write(request, job, parts, planned, output, kind, process, report)
+        return _write(request, state, output, kind, process, report)
     finally:
-        parts.release()
+        state.parts.release()
 
 
 def _print(
@@ -105,28 +131,38 @@ def _print(
     return _result(request, job, kind, asdict(tally), num_parts, 0, len(places), time.perf_counter() - begun)
 
 
-def _prepare(
-    request: Request, output: Path, process: Process, home: Path | None, report: Reporter
-) -> tuple[Job, Parts, list[list[int]]]:
+def _prepare(request: Request, output: Path, process: Process, home: Path | None, report: Reporter) -> _State:
     """Everything before the first part: the model, the users, and a folder that is this job's."""
-    folder = parts_folder(output)
-    if process.is_main:
-        _refuse_output(output, request)
+    _refuse_output(output, request)
     job, plan = make_job(request, home, report)
-    parts = Parts(folder, plan)
+    parts = Parts(parts_folder(output), plan)
     try:
-        with disk_errors(f"writing {folder}", "nothing was lost", f"go on with `{request.again}`"):
+        with disk_errors(f"writing {parts.folder}", "nothing was lost", f"go on with `{request.again}`"):
             parts.claim(process.rank)
-            if process.is_main:
-                _refuse_output(output, request, parts)
-                if request.restart:
-                    parts.clear()
-                _refuse_another(parts, request.output)
-                parts.begin()
-        return job, parts, job.parts_of(part_size(job.ready))
+            _refuse_output(output, request, parts)
+            if request.restart:
+                parts.clear()
+            _refuse_another(parts, request.output)
+            parts.begin()
+        facts = parts.published(output)
+        planned = job.parts_of(part_size(job.ready))
+        return _State(job, parts, planned, {} if facts is not None else missing_parts(parts, planned), facts)
     except BaseException:
         parts.release()
         raise
+
+
+def _follow(request: Request, output: Path, process: Process, home: Path | None, mine: Sequence[int]) -> _State:
+    """The same in a process that has these parts to do, after process 0 made the folder."""
+    job, plan = make_job(request, home, SILENT)
+    parts = Parts(parts_folder(output), plan)
+    saved = parts.saved_plan()
+    if saved != plan:
+        differing = "; ".join(differences(saved or {}, plan))
+        raise PatchrecError(f"process {process.rank} sees another job than process 0: {differing}; start all alike")
+    parts.claim(process.rank)
+    planned = job.parts_of(part_size(job.ready))
+    return _State(job, parts, planned, {number: planned[number] for number in mine}, None)
 
 
 def _refuse_output(output: Path, request: Request, parts: Parts | None = None) -> None:
@@ -141,6 +177,8 @@ def _refuse_output(output: Path, request: Request, parts: Parts | None = None) -
         return
     clearing_up = parts_folder(output).exists() if parts is None else parts.published(output) is not None
     if request.restart or not clearing_up:
+        if parts is not None and parts.saved_plan() is None:
+            parts.remove()  # nothing but locks, of a job that was killed on its last step
         raise UsageError(f"{str(output)!r} is there already; write over it with --overwrite, or name another --output")
 
 
@@ -159,33 +197,26 @@ def _refuse_another(parts: Parts, output: str) -> None:
 
 
 def _write(
-    request: Request,
-    job: Job,
-    parts: Parts,
-    planned: list[list[int]],
-    output: Path,
-    kind: WrittenFormat,
-    process: Process,
-    report: Reporter,
+    request: Request, state: _State, output: Path, kind: WrittenFormat, process: Process, report: Reporter
 ) -> BulkRecommendations | None:
     """Rank what is missing; process 0 makes the output of it."""
-    facts = parts.published(output) if process.is_main else None
-    missing = {} if facts is not None else missing_parts(parts, planned)
-    num_missing, num_users = len(missing), sum(map(len, missing.values()))
+    job, parts, planned, missing = state.job, state.parts, state.planned, state.missing
+    facts, num_found, num_users = state.facts, len(planned) - len(missing), sum(map(len, missing.values()))
     begun = time.perf_counter()
     with stoppable(lambda: _stopped(request, planned, missing)):
-        if process.is_main and num_missing < len(planned):
-            report.note(f"going on: {len(planned) - num_missing} of {len(planned)} parts are done")
-        reporter = report if process.is_main else SILENT
-        with reporter.task("recommend", num_users, "users") as task:
+        if not process.is_main:
+            with SILENT.task("recommend", num_users, "users") as task:
+                rank_parts(job, parts, missing, process, task)
+            return None
+        if num_found:
+            report.note(f"going on: {num_found} of {len(planned)} parts are done")
+        with report.task("recommend", num_users, "users") as task:
             rank_parts(job, parts, missing, process, task)
         seconds = time.perf_counter() - begun
-        if not process.is_main:
-            return None
         if facts is None:
             facts = _merge(request, job, parts, planned, output, kind)
         parts.remove()
-    return _result(request, job, kind, facts, len(planned), len(planned) - num_missing, num_users, seconds)
+    return _result(request, job, kind, facts, len(planned), num_found, num_users, seconds)
 
 
 def _merge(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from patchrec.store.connection import Store
 
-Status = Literal["running", "done", "failed", "lost"]
+Status = Literal["running", "done", "failed", "interrupted", "lost"]
 LIST_THEM = "List them with `patchrec runs ls`."
 
 
@@ -27,11 +27,13 @@ class Run:
 
     Attributes:
         label: The strategy with its options, or the stage, in words.
-        status: `lost` is a run whose process ended on this machine without a word.
+        status: `interrupted` is a run that was stopped by a signal, `lost` one whose process ended on this machine
+            without a word.
         config: Everything that determines the run.
         versions: Versions of patchrec and the libraries that computed it.
         fingerprints: Of prompt, tokenizer, splits and catalog.
         summary: Results that a listing shows, once done.
+        num_steps: Optimizer steps that it takes in all; None before training began, or where it never does.
     """
 
     id: int
@@ -52,6 +54,7 @@ class Run:
     created_at: str
     finished_at: str | None
     summary: dict[str, Any] | None
+    num_steps: int | None
 
     @property
     def score(self) -> ScoreName:
@@ -70,6 +73,17 @@ class LossRow:
     targets: int
     seconds: float
     learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRow:
+    """Validation targets measured after a step: mean loss over their supervised tokens (nats), tokens forwarded."""
+
+    step: int
+    loss: float
+    tokens: int
+    targets: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -168,6 +182,10 @@ class Runs:
         """Mark a run as failed, with the reason in one line."""
         self._end(name, {"status": "failed", "error": error})
 
+    def interrupt(self, name: str, error: str) -> None:
+        """Mark a run as stopped by whoever started it, with how in one line."""
+        self._end(name, {"status": "interrupted", "error": error})
+
     def reopen(self, name: str) -> Run:
         """Go on with a run in this process: status `running` again.
 
@@ -193,6 +211,13 @@ class Runs:
             summary = {**(run.summary or {}), "score_choice": {"chosen": score, **why}}
             db.table("runs").update(run.id, {"summary": json.dumps(summary)})
 
+    def begin_steps(self, name: str, num_steps: int, after: int) -> None:
+        """Note how many steps a run takes in all, and forget those after step `after`, which it takes again."""
+        with self._store.write() as db:
+            db.execute("UPDATE runs SET num_steps = ? WHERE name = ?", [num_steps, name])
+            db.execute("DELETE FROM losses WHERE run = ? AND step > ?", [name, after])
+            db.execute("DELETE FROM validations WHERE run = ? AND step > ?", [name, after])
+
     def log_loss(self, name: str, rows: Iterable[LossRow]) -> None:
         """Add points of the loss curve; a step that is logged again (after a resume) replaces what was there."""
         with self._store.write() as db:
@@ -208,6 +233,19 @@ class Runs:
             [name],
         )
         return [LossRow(step, float(loss), *rest) for step, loss, *rest in rows]
+
+    def log_validation(self, name: str, row: ValidationRow) -> None:
+        """Add a point of the validation curve; a step that is measured again replaces what was there."""
+        with self._store.write() as db:
+            db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?, ?)", [name, *astuple(row)])
+
+    def validations(self, name: str) -> list[ValidationRow]:
+        """The validation curve, by step. A loss that was not a number comes back as NaN."""
+        rows = self._store.rows(
+            "SELECT step, coalesce(loss, 'nan'), tokens, targets, seconds FROM validations WHERE run = ? ORDER BY step",
+            [name],
+        )
+        return [ValidationRow(step, float(loss), *rest) for step, loss, *rest in rows]
 
     def add_checkpoint(self, name: str, step: int, path: Path, manifest: Mapping[str, Any]) -> None:
         """Note a saved checkpoint and its manifest. A folder inside the store is noted relative to it."""
@@ -280,6 +318,7 @@ def _run(row: dict[str, Any]) -> Run:
         created_at=row["created_at"],
         finished_at=row["finished_at"],
         summary=None if row["summary"] is None else json.loads(row["summary"]),
+        num_steps=row["num_steps"],
     )
 
 

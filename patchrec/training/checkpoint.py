@@ -32,7 +32,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
         OutOfResourcesError: The disk is full. PatchrecError: It cannot be written for another reason. Either way
             nothing that was there before is touched.
     """
-    final = folder / f"{_PREFIX}{step:08d}"
+    final = checkpoint_folder(folder, step)
     temporary = folder / f"{_TEMPORARY}{final.name}"
     with _disk_errors(final):
         try:
@@ -83,11 +83,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints, and what killed writers left behind."""
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
+    return folder / f"{_PREFIX}{step:08d}"
+
+
+def prune(folder: Path, keep: int, best: int | None = None) -> None:
+    """Remove all but the newest `keep` checkpoints and that of step `best`, and what killed writers left behind."""
+    spared = None if best is None else checkpoint_folder(folder, best)
     with _disk_errors(folder):
         for old in list_checkpoints(folder)[:-keep]:
-            _retire(old)
+            if old != spared:
+                _retire(old)
         for leftover in folder.glob(f"{_TEMPORARY}*"):
             _remove(leftover)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset
-from patchrec.errors import OutOfResourcesError, PatchrecError
+from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.lora import add_adapters
@@ -50,6 +50,8 @@ class Learner:
         backbone.to(self.accelerator.device, torch.float32)
         if self.training.lora_rank is not None:
             add_adapters(backbone, self.training.lora_rank, self.seed)
+        if self.training.gradient_checkpointing:
+            _checkpoint_layers(backbone)
         self.parameters = trained_parameters(backbone)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=self.training.learning_rate, weight_decay=self.training.weight_decay, fused=True
@@ -81,6 +83,18 @@ class Learner:
             self.optimizer.step()
         return LossRow(step.number + 1, loss, tokens, step.num_targets, time.perf_counter() - begun, rate)
 
+    @torch.no_grad()
+    def measure(self, encoder: PathEncoder, forests: Sequence[LabelledForest]) -> float:
+        """Mean loss over the labels of forests, without learning from them; no random number is drawn."""
+        self.backbone.eval()
+        total = torch.zeros((), device=self.backbone.device)
+        for labelled in forests[self.accelerator.process_index :: self.accelerator.num_processes]:
+            with self._memory_errors(len(labelled.forest)):
+                total += self.summed_loss(encoder, labelled)
+        if self.accelerator.num_processes > 1:
+            total = self.accelerator.reduce(total, reduction="sum")
+        return float(total) / sum(labelled.num_labels for labelled in forests)
+
     def any_process(self, *values: int) -> list[int]:
         """The largest of each value over all processes."""
         if self.accelerator.num_processes == 1:
@@ -99,7 +113,7 @@ class Learner:
         processes = self.accelerator.num_processes
         for labelled in forests[self.accelerator.process_index :: processes]:
             with self._memory_errors(len(labelled.forest)):
-                loss = self._forward(encoder, labelled) / num_labels
+                loss = self.summed_loss(encoder, labelled) / num_labels
                 self.accelerator.backward(loss)
             total += loss.detach()
         if processes > 1:
@@ -109,7 +123,8 @@ class Learner:
             total = self.accelerator.reduce(total, reduction="sum")
         return float(total)
 
-    def _forward(self, encoder: PathEncoder, labelled: LabelledForest) -> Tensor:
+    def summed_loss(self, encoder: PathEncoder, labelled: LabelledForest) -> Tensor:
+        """Loss of a forest, nats summed over its labels; differentiable."""
         batch = self.backbone.batch(encoder, [Extension(labelled.forest)])
         nodes = torch.from_numpy(labelled.nodes).to(self.backbone.device)
         with self._precision():
@@ -142,3 +157,18 @@ class Learner:
             f"training stopped: loss {loss}, gradient norm {norm} at step {step.number + 1} of {self.num_steps} "
             f"(users {shown}); lower training.learning_rate or training.clip_norm; the newest checkpoint is kept"
         )
+
+
+def _checkpoint_layers(backbone: Backbone) -> None:
+    """Let the layers of a model keep their inputs alone, and compute the rest again in the backward pass.
+
+    Raises:
+        UsageError: The model cannot.
+    """
+    model = backbone.model
+    # transformers renamed it; both take the options of torch's checkpoint first
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise UsageError(f"{backbone.name} has no gradient checkpointing ({error}); drop that setting") from error

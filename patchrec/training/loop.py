@@ -6,19 +6,26 @@ It knows no strategy and no stage: what a run learns is its examples under its p
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from patchrec.config import RunConfig
-from patchrec.data.histories import Dataset
+from patchrec.data.histories import Dataset, Example
 from patchrec.errors import InputError, InterruptedRunError, UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
 from patchrec.reporting import SILENT, Reporter, Task
-from patchrec.store.runs import Checkpoint, LossRow
+from patchrec.store.runs import Checkpoint, LossRow, ValidationRow
 from patchrec.strategy import Planner
 from patchrec.training.batches import Batches
-from patchrec.training.checkpoint import list_checkpoints, prune, read_manifest, write_checkpoint
+from patchrec.training.checkpoint import (
+    checkpoint_folder,
+    list_checkpoints,
+    prune,
+    read_manifest,
+    write_checkpoint,
+)
 from patchrec.training.interrupts import StopWish, stop_on_signals
 from patchrec.training.learner import Learner
 from patchrec.training.state import (
@@ -31,6 +38,7 @@ from patchrec.training.state import (
     refuse_differences,
     write_run,
 )
+from patchrec.training.validation import Validation
 
 CHECKPOINT_SECONDS = 300.0  # between checkpoints, where the configuration names no number of steps
 _KEPT = 2
@@ -41,8 +49,8 @@ class TrainingResult:
     """A finished training.
 
     Attributes:
-        progress: Its totals and the last step's loss.
-        checkpoint: The only one left: weights without optimizer state.
+        progress: Its totals and the last step's loss; which step validated best.
+        checkpoint: The only one left: weights without optimizer state, those of the best step where one was measured.
     """
 
     progress: Progress
@@ -61,7 +69,10 @@ def train(
     planners: Sequence[Planner],
     *,
     folder: Path,
+    validation: Sequence[Example] = (),
+    begun: Callable[[int, int], None] = lambda num_steps, after: None,
     log: Callable[[LossRow], None] = lambda row: None,
+    validated: Callable[[ValidationRow], None] = lambda row: None,
     saved: Callable[[Checkpoint], None] = lambda checkpoint: None,
     report: Reporter = SILENT,
     resume: bool = False,
@@ -75,8 +86,11 @@ def train(
         backbone: The start; becomes float32.
         planners: Every example is planned once by each.
         folder: Holds this run's checkpoints; its name is the run's.
+        validation: Targets to measure where `config.training.validate_every` says so; the same whenever it is resumed.
+        begun: Told the number of steps in all, and after which one this sitting begins.
         log: Takes each step's row; steps after the checkpoint that a killed run resumes from come again, equal.
-        saved: Takes each checkpoint; the two before it are kept until the run ends, older ones are not.
+        validated: Takes each measurement of the validation targets.
+        saved: Takes each checkpoint; it, the one before and the best are kept until the run ends, others are not.
         report: Where progress goes.
         resume: Go on from the newest checkpoint in `folder`, from the start where there is none.
         force: Resume although configuration, data, tokenizer or versions differ.
@@ -93,7 +107,7 @@ def train(
     newest = _newest(folder, resume, report)
     batches = _batches(config, dataset)
     learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
-    run = _Run(config, learner, folder, known, saved)
+    run = _Run(config, learner, folder, known, saved, _validation(config, learner, validation))
     if newest is not None:
         found = read_run(newest.path)
         if not force:
@@ -105,9 +119,11 @@ def train(
             backbone.eval()
             return TrainingResult(found.progress, newest)
         load_optimizer(newest.path, backbone, learner.optimizer)
-        run.progress = found.progress
+        run.progress = _known_best(found.progress, folder)
         report.note(f"resuming after step {found.progress.step} of {batches.num_steps}")
-    checkpoint = run.finish(batches, log, report)
+    if learner.accelerator.is_main_process:
+        begun(batches.num_steps, run.progress.step)
+    checkpoint = run.finish(batches, log, validated, report)
     backbone.eval()
     return TrainingResult(run.progress, checkpoint)
 
@@ -122,17 +138,25 @@ class _Run:
         folder: Path,
         known: dict[str, Any],
         saved: Callable[[Checkpoint], None],
+        validation: Validation | None,
     ) -> None:
         self.stage = config.stage
         self.learner = learner
         self.folder = folder
         self.known = known
         self.saved = saved
+        self.validation = validation
         self.progress = Progress()
         self.saved_at = time.monotonic()
 
-    def finish(self, batches: Batches, log: Callable[[LossRow], None], report: Reporter) -> Checkpoint:
-        """Take all remaining steps; save along the way and at the end."""
+    def finish(
+        self,
+        batches: Batches,
+        log: Callable[[LossRow], None],
+        validated: Callable[[ValidationRow], None],
+        report: Reporter,
+    ) -> Checkpoint:
+        """Take all remaining steps; validate and save along the way and at the end."""
         main = self.learner.accelerator.is_main_process
         with stop_on_signals() as wish, report.task(self.stage, batches.num_targets, "targets") as task:
             _advance(task, self.progress)
@@ -142,18 +166,44 @@ class _Run:
                 if main:
                     log(row)
                     task.advance(row.targets, tokens=row.tokens, loss=row.loss)
+                better = self._validate(batches.num_steps, validated)
                 if row.step < batches.num_steps:
-                    self._between_steps(wish, batches.num_steps)
-            return self._save(complete=True)
+                    self._between_steps(wish, batches.num_steps, better)
+            return self._complete(report)
 
-    def _between_steps(self, wish: StopWish, num_steps: int) -> None:
+    def _validate(self, num_steps: int, validated: Callable[[ValidationRow], None]) -> bool:
+        """Measure the validation targets if it is time, as at the last step always; say whether it was never better."""
+        step, every = self.progress.step, self.learner.training.validate_every
+        if self.validation is None or every is None or (step % every and step < num_steps):
+            return False
+        row = self.validation.measure(step)
+        if self.learner.accelerator.is_main_process:
+            validated(row)
+        best = inf if self.progress.best_loss is None else self.progress.best_loss
+        self.progress = replace(self.progress, validations=self.progress.validations + 1)
+        if row.loss < best:
+            self.progress = replace(self.progress, best_step=step, best_loss=row.loss)
+        return row.loss < best
+
+    def _complete(self, report: Reporter) -> Checkpoint:
+        """Save the run as done, with the weights that validated best where they were measured."""
+        best = self.progress.best_step
+        if best is not None and best != self.progress.step:
+            load_weights(read_manifest(checkpoint_folder(self.folder, best)).path, self.learner.backbone)
+            self.learner.accelerator.wait_for_everyone()  # it is removed below
+        if self.progress.validations:
+            kept = f"step {self.progress.step}, the last (none was a number)" if best is None else f"step {best}"
+            report.note(f"best of {self.progress.validations} by validation loss: {kept}")
+        return self._save(complete=True)
+
+    def _between_steps(self, wish: StopWish, num_steps: int, better: bool) -> None:
         every = self.learner.training.checkpoint_every
         if every is None:
             due = time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS
         else:
             due = self.progress.step % every == 0
         # Every process must choose alike: one signalled or due process decides for all.
-        stop, due_anywhere = self.learner.any_process(wish.signal, int(due))
+        stop, due_anywhere = self.learner.any_process(wish.signal, int(due or better))
         if stop or due_anywhere:
             checkpoint = self._save(complete=False)
         if stop:
@@ -174,7 +224,10 @@ class _Run:
 
             checkpoint = write_checkpoint(self.folder, self.progress.step, write)
             self.saved(checkpoint)
-            prune(self.folder, keep=1 if complete else _KEPT)
+            if complete:
+                prune(self.folder, keep=1)
+            else:
+                prune(self.folder, _KEPT, self.progress.best_step)
         learner.accelerator.wait_for_everyone()
         self.saved_at = time.monotonic()
         return checkpoint if learner.accelerator.is_main_process else read_manifest(list_checkpoints(self.folder)[-1])
@@ -203,6 +256,25 @@ def _batches(config: RunConfig, dataset: Dataset) -> Batches:
             "in the train split; give more data or another split"
         )
     return Batches(examples, config.training, config.seed)
+
+
+def _validation(config: RunConfig, learner: Learner, examples: Sequence[Example]) -> Validation | None:
+    """What measures the validation targets, where that is asked for."""
+    if learner.training.validate_every is None:
+        return None
+    if not examples:
+        raise UsageError(f"data set {config.dataset!r} has no validation target; drop validate_every")
+    return Validation(learner, examples)
+
+
+def _known_best(progress: Progress, folder: Path) -> Progress:
+    """The progress of a checkpoint, without the best one where that is gone.
+
+    A better one had taken its place, and was removed with all that came after: its step will be taken again.
+    """
+    if progress.best_step is None or checkpoint_folder(folder, progress.best_step).exists():
+        return progress
+    return replace(progress, best_step=None, best_loss=None)
 
 
 def _add(progress: Progress, row: LossRow) -> Progress:

@@ -66,13 +66,31 @@ def label_step(
     Where a tree's longest path takes more than half of that, its forests may hold twice the longest path: every part of
     a tree repeats the shared prefix, and without room beside it a tree would fall apart into single rows.
     """
+    return label_trees(
+        [(tree, _moment(step, tree, seed)) for tree in step.trees], dataset, encoder, planners, max_nodes=max_nodes
+    )
+
+
+def label_trees(
+    trees: Sequence[tuple[Tree, Moment]],
+    dataset: Dataset,
+    encoder: PathEncoder,
+    planners: Sequence[Planner],
+    *,
+    max_nodes: int,
+) -> list[LabelledForest]:
+    """Plan examples, each tree at its moment, and grow their forests (see `label_step`)."""
     parts: list[tuple[Sequence[Row], int]] = []
-    for tree in step.trees:
-        stop = max(example.position for example in tree)
-        numbers = draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop)
-        rows = tree_rows(tree, dataset, encoder, planners, Moment(step.progress, numbers))
+    for tree, moment in trees:
+        rows = tree_rows(tree, dataset, encoder, planners, moment)
         parts += split_rows(rows, max(max_nodes, 2 * max(len(row.path) for row in rows)))
     return [label_rows(rows) for rows in pack(parts, max_nodes)]
+
+
+def _moment(step: Step, tree: Tree, seed: int) -> Moment:
+    """Where training stands, with the draws of a tree's longest history."""
+    stop = max(example.position for example in tree)
+    return Moment(step.progress, draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop))
 
 
 def pack(parts: Sequence[tuple[Sequence[Row], int]], max_nodes: int) -> list[list[Row]]:

@@ -38,6 +38,9 @@ class Progress:
         targets, tokens: Targets learned from and forest nodes forwarded so far.
         seconds: Time in steps so far, over all resumptions.
         loss: Of the newest step, in nats per supervised token.
+        validations: How often validation targets were measured.
+        best_step: Step after which their loss was lowest; None before the first of them.
+        best_loss: That loss, in nats per supervised token.
     """
 
     step: int = 0
@@ -45,6 +48,9 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     loss: float = float("nan")
+    validations: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,11 @@ def write_run(
     """
     from safetensors.torch import save_file
 
-    adapted = is_adapted(backbone)
-    backbone.save(folder / MODEL, merged_weights(backbone) if adapted else None)
-    if adapted:
+    if is_adapted(backbone):
+        backbone.save(folder / MODEL, merged_weights(backbone))
         save_file(adapter_weights(backbone), folder / _ADAPTERS)
+    else:
+        backbone.save(folder / MODEL)
     if optimizer is not None:
         save_file(_optimizer_tensors(backbone.model, optimizer), folder / _OPTIMIZER)
     record = {"schema": 1, "progress": asdict(progress), "complete": optimizer is None, "identity": known}

@@ -173,7 +173,7 @@ def test_another_process_than_the_first_is_silent_when_stopped(say, monkeypatch)
     say("--all", "--output", "recs.csv", "--k", "1")
     monkeypatch.setattr(Ranker, "rank", interrupted)
     assert say("--all", "--output", "r.csv")[0] == 130
-    monkeypatch.setattr(Process, "prepare", lambda self, work: work())
+    monkeypatch.setattr(Process, "start", lambda self, prepare: (None, [0, 1, 2]))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert say("--all", "--output", "r.csv") == (130, "", "")
@@ -186,7 +186,7 @@ def test_the_command_to_go_on_with_starts_as_many_processes(say, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Ranker, "rank", interrupted)
-    monkeypatch.setattr(Process, "prepare", lambda self, work: work())
+    monkeypatch.setattr(Process, "start", lambda self, prepare: prepare())
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "go on with `torchrun --nproc_per_node 2 -m patchrec_cli --home" in say("--all", "--output", "r.csv")[2]

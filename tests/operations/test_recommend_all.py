@@ -271,11 +271,16 @@ def test_a_full_disk_keeps_what_is_done(home: Path, tmp_path: Path, monkeypatch:
     assert run(home, output).parts_found == 2
 
 
+def start_alone(self: Process, prepare):
+    """What `Process.start` does, without the others; process 1 is told of all four parts."""
+    return prepare() if self.is_main else (None, [0, 1, 2, 3])
+
+
 def test_processes_share_the_parts_and_any_number_of_them_goes_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each in its turn here: process 1 of 2 first, then process 0, which waits for nothing."""
-    monkeypatch.setattr(Process, "prepare", lambda self, work: work())
+    monkeypatch.setattr(Process, "start", start_alone)
     whole, output = tmp_path / "whole.csv", tmp_path / "recs.csv"
     run(home, whole)
     with monkeypatch.context() as patch:
@@ -285,6 +290,8 @@ def test_processes_share_the_parts_and_any_number_of_them_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Process, "this_one", classmethod(lambda cls: Process(1, 2, 1)))
         assert recommend_all(Request(output=str(output)), home=home) is None
+        with pytest.raises(PatchrecError, match="process 1 sees another job than process 0: k: 10 saved, 4 now"):
+            recommend_all(Request(output=str(output), k=4), home=home)
     assert sorted(path.name for path in (tmp_path / "recs.csv.parts").glob("part-*")) == [
         "part-000001.jsonl",
         "part-000003.jsonl",
@@ -296,7 +303,7 @@ def test_processes_share_the_parts_and_any_number_of_them_goes_on(
 
 
 def test_a_process_that_never_delivers_is_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Process, "prepare", lambda self, work: work())
+    monkeypatch.setattr(Process, "start", start_alone)
     monkeypatch.setattr(Process, "this_one", classmethod(lambda cls: Process(0, 2, 0)))
     monkeypatch.setattr(bulk_parts, "PATIENCE", -1.0)
     with pytest.raises(PatchrecError, match="2 parts of other processes did not appear"):
@@ -304,6 +311,13 @@ def test_a_process_that_never_delivers_is_told(home: Path, tmp_path: Path, monke
     monkeypatch.undo()
     monkeypatch.setattr(bulk_job, "USERS_PER_PART", {"cpu": 16, "cuda": 16})
     assert run(home, tmp_path / "recs.csv").parts_found == 2
+
+
+def test_a_process_without_a_part_touches_nothing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "start", start_alone)
+    monkeypatch.setattr(Process, "this_one", classmethod(lambda cls: Process(5, 6, 5)))
+    assert recommend_all(Request(output=str(tmp_path / "recs.csv"), run="not even a run"), home=home) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("rank", "count"), [("2", "2"), ("x", "2"), ("0", "0")])

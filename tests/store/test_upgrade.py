@@ -15,7 +15,7 @@ from patchrec.store.connection import FILE_NAME
 
 SCRIPT = Path(__file__).with_name("first_release.py")
 UNCHANGED = (
-    "settings", "datasets", "items", "users", "interactions", "backbones", "runs", "losses", "checkpoints",
+    "settings", "datasets", "items", "users", "interactions", "backbones", "losses", "checkpoints",
     "evaluations", "rankings",
 )  # fmt: skip
 
@@ -36,6 +36,7 @@ def everything(path: Path) -> dict[str, list[tuple]]:
     [
         ("FIRST_TABLES", "84dba7f8f616898bb7cdbc25b47165f25d500c59ed0c617f2a4e894e9896d7ec"),
         ("GROWING_CATALOGS", "d58ed5db127b64f1fcb38903e355370836a282e04847d64d859343401fe901cc"),
+        ("WATCHED_RUNS", "1066cfb09564b3c8f8b9dac3e59f5aaaa4102d01725a3bb689c94dbc3d0a6793"),
     ],
 )
 def test_a_migration_that_stores_have_does_not_change(statements: str, digest: str) -> None:
@@ -52,6 +53,7 @@ def test_a_store_of_the_first_release_is_upgraded_without_loss(tmp_path: Path) -
     after = everything(home / FILE_NAME)
     for table in UNCHANGED:
         assert after[table] == before[table] != [] or table == "backbones"
+    assert after["runs"] == [(*row, None) for row in before["runs"]] != []
     assert after["metrics"] == [(*row, "all") for row in before["metrics"]]
     assert after["catalog_versions"] == [("toy", 3, CATALOG.fingerprint, MOMENT)]
 

@@ -13,7 +13,7 @@ from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
-from patchrec.model.lora import ALPHA, add_adapters, adapter_weights, merged_weights
+from patchrec.model.lora import ALPHA, adapter_weights, add_adapters, merged_weights
 from patchrec.model.tokenizer import make_encoder
 from patchrec.training.batches import Batches
 from patchrec.training.learner import Learner
@@ -167,3 +167,28 @@ def test_a_checkpoint_says_which_peft_made_it(tiny_folder, tmp_path):
     result = run_training(CONFIG, tiny_folder, tmp_path / "run", tmp_path / "losses.jsonl", resume=False)
     record = json.loads((result.model.parent / "training.json").read_text())
     assert record["identity"]["versions"]["peft"] == peft.__version__
+
+
+def test_the_best_adapters_by_validation_are_those_merged_at_the_end(tiny, tmp_path, monkeypatch):
+    """Every validation here is worse than the one before, so the first step's weights are the best."""
+    monkeypatch.setattr(Learner, "measure", lambda self, encoder, forests: float(next(losses)))
+    losses = iter(range(100))
+    training = TRAINING.model_copy(update={"validate_every": 1, "checkpoint_every": None})
+    config = CONFIG.model_copy(update={"training": training})
+    dataset, kept = make_dataset(), {}
+
+    def keep(checkpoint):
+        kept[checkpoint.step] = load_file(checkpoint.path / "model" / "model.safetensors")
+
+    result = train(
+        config,
+        dataset,
+        tiny,
+        make_planners(config),
+        folder=tmp_path / "run",
+        validation=dataset.examples("validation", config.prompt.K),
+        saved=keep,
+    )
+    final = load_file(result.model / "model.safetensors")
+    assert result.progress.step > 2
+    assert all(torch.equal(final[name], tensor) for name, tensor in kept[1].items())

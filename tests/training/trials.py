@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -31,6 +32,10 @@ CONFIGS = [
     make_config(("vanilla", {}), ("patch-pretraining", {}), stage="pretrain", training=TRAINING),
     *(make_config(strategy, training=TRAINING) for strategy in STRATEGIES),
 ]
+if find_spec("peft"):
+    import peft  # noqa: F401 - here once, and not in every child
+
+    CONFIGS.append(make_config(("pft-s", {"L": 2}), training=TRAINING.model_copy(update={"lora_rank": 2})))
 
 Outcome = tuple[str, list[str]]
 

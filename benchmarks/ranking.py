@@ -1,0 +1,144 @@
+"""What exact ranking costs, beside what others do, in one run: `python -m benchmarks.ranking`.
+
+    python -m benchmarks.ranking                              # everything, about 20 minutes on two cores
+    python -m benchmarks.ranking --only search prefill        # some sections
+    python -m benchmarks.ranking --json numbers.json          # all raw numbers too
+
+Real prompts of test targets, an untrained backbone in float32, one process. What is compared takes turns
+(A, B, A, B, ...) after one call of each; numbers are medians, ratios medians of paired rounds. The section `joint`
+needs a fine-tuned run in the store.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.joint_score import joint
+from benchmarks.large_catalogs import catalogs
+from benchmarks.long_histories import long
+from benchmarks.machine import describe
+from benchmarks.prefill_rate import prefill
+from benchmarks.prompts import Bench, Settings, tell
+from benchmarks.search_cost import search
+from benchmarks.shared_work import share
+from benchmarks.tables import WIDTH, Section
+from patchrec.errors import PatchrecError
+from patchrec.model.backbones import DEFAULT_BACKBONE
+from patchrec.store import Store
+
+SECTIONS: dict[str, Callable[[Bench], Iterator[Section]]] = {
+    "search": search,
+    "joint": joint,
+    "long": long,
+    "prefill": prefill,
+    "catalogs": catalogs,
+    "share": share,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the chosen sections, print their tables, and give an exit code."""
+    given = _parser().parse_args(arguments)
+    command = shlex.join(["python", "-m", "benchmarks.ranking", *(sys.argv[1:] if arguments is None else arguments)])
+    try:
+        with Store.open(given.home) as store:
+            bench = Bench.open(store, given.data, given.backbone, _settings(given))
+            _measure(bench, given.only, command, given.json)
+    except PatchrecError as error:
+        tell(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+def _measure(bench: Bench, chosen: Sequence[str], command: str, file: Path | None) -> None:
+    """Run sections, printing and writing each as soon as it is done."""
+    machine = describe(bench.scorer.backbone.device)
+    _print_header(bench, machine, command)
+    sections: dict[str, Any] = {}
+    found = {"command": command, "machine": machine, "data": bench.dataset.name, "sections": sections}
+    for name in chosen:
+        tell(f"{name} ...")
+        start = perf_counter()
+        measured = list(SECTIONS[name](bench))
+        took = perf_counter() - start
+        for section in measured:
+            print("", *section.lines(), sep="\n", flush=True)
+        tell(f"{name}: {took:,.0f} s")
+        sections[name] = {"seconds": took, "tables": [section.raw() for section in measured]}
+        if file is not None:
+            file.write_text(json.dumps(found, indent=1))
+
+
+def _print_header(bench: Bench, machine: dict[str, Any], command: str) -> None:
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "transformers", "numpy"))
+    print(textwrap.fill(command, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
+    print(f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['instructions']}")
+    print(versions)
+    print(
+        f"{bench.scorer.backbone.name} ({bench.scorer.backbone.embedding.dtype}) on {bench.dataset.name}".replace(
+            "torch.", ""
+        )
+    )
+    print("=" * WIDTH, flush=True)
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    return Settings(
+        users=given.users,
+        batch=given.batch,
+        repeats=given.repeats,
+        beam_repeats=given.beam_repeats,
+        k=given.k,
+        K=given.K,
+        long_users=given.long_users,
+        min_interactions=given.min_interactions,
+        sizes=tuple(given.sizes),
+        seed=given.seed,
+        cache=given.cache,
+        run=given.run,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ranking",
+        description=str(__doc__).splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--home", type=Path, help="folder of the store; None: the usual one")
+    add("--data", default="ml-100k", help="data set")
+    add("--backbone", default=DEFAULT_BACKBONE, help="untrained model of all sections but joint")
+    add("--run", help="fine-tuned run of the section joint; None: the newest")
+    add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS))
+    add("--users", type=_positive, default=default.users, help="prompts of a row")
+    add("--batch", type=_positive, default=default.batch, help="prompts run together")
+    add("--repeats", type=_positive, default=default.repeats, help="rounds")
+    add("--beam-repeats", type=_positive, default=default.beam_repeats, help="rounds with a beam search and by joint")
+    add("--k", type=_positive, default=default.k, help="length of a ranking, and beams")
+    add("--K", type=_positive, default=default.K, help="history length")
+    add("--long-users", type=_positive, default=default.long_users, help="users of the section long")
+    add("--min-interactions", type=_positive, default=default.min_interactions, help="that these have at least")
+    add("--sizes", nargs="+", type=_positive, default=list(default.sizes), help="titles of the section catalogs")
+    add("--cache", type=Path, help="folder that keeps their tokens; None: a temporary one")
+    add("--seed", type=int, default=default.seed, help="which targets, which titles")
+    add("--json", type=Path, metavar="FILE", help="write all raw numbers")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

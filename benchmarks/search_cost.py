@@ -1,0 +1,135 @@
+"""Section `search`: what the exact top k costs beyond the prompt, and against a constrained beam search of k."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from benchmarks import cost
+from benchmarks.beam import BeamSearch, Padded
+from benchmarks.cost import BEAM, BEST_FIRST, JOINT, PREFILL, WHOLE, Costs, ratio
+from benchmarks.prompts import KINDS, Bench, length, tell, with_score
+from benchmarks.tables import Column, Section, Target
+from patchrec.ranking.items import Ranking
+from patchrec.ranking.ranker import Query, Ranker
+
+BEYOND_PREFILL = {"vanilla": 1.3, "PFT-S L=5": 2.0, "PFT-S L=20": 2.0}
+FASTER_THAN_BEAM = {"vanilla": 20.0, "PFT-S L=5": 10.0, "PFT-S L=20": 10.0}
+WHOLE_BEYOND_PREFILL = 4.0  # of a PFT-S prompt
+
+Overlaps = list[dict[str, Any]]
+
+
+def search(bench: Bench) -> Iterator[Section]:
+    """Exact search, the whole catalog and the beam search in turn, on the same prompts with the same weights."""
+    beam = BeamSearch.of(bench.scorer)
+    batches = {kind: bench.batches(kind) for kind in KINDS}
+    costs: dict[str, Costs] = {kind: {} for kind in KINDS}
+    overlaps: dict[str, Overlaps] = {kind: [] for kind in KINDS}
+    # what the beam search loads at its first call; to warm it on every batch would take as long as to time it
+    beam.run(Padded.of(bench.scorer, batches["PFT-S L=5"][-1][-1:]), 2, max_tokens=2)
+    for number in range(len(batches["vanilla"])):
+        for kind in KINDS:
+            tell(f"  {kind}: batch {number + 1} of {len(batches[kind])}")
+            overlaps[kind] += _one_batch(bench, beam, batches[kind][number], costs[kind])
+    yield _cost_section(bench, costs, batches)
+    yield _overlap_section(bench.settings.k, overlaps)
+
+
+def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: Costs) -> Overlaps:
+    """Time every method on a batch, and compare the titles that come out for each prompt."""
+    ranker, settings = bench.ranker, bench.settings
+    joint = with_score(ranker, "joint")
+    padded = Padded.of(bench.scorer, queries)
+    beams: list[list[tuple[int, float]]] = []
+
+    def beam_search() -> None:
+        beams[:] = beam.run(padded, settings.k)
+
+    results = cost.add_batch(
+        costs,
+        {
+            PREFILL: lambda: ranker.prefill(queries),
+            BEST_FIRST: lambda: ranker.rank(queries, settings.k),
+            WHOLE: lambda: ranker.rank(queries, settings.k, search="whole"),
+            JOINT: lambda: joint.rank(queries, settings.k),
+            BEAM: beam_search,
+        },
+        settings.repeats,
+        rare={JOINT: settings.beam_repeats, BEAM: settings.beam_repeats},
+    )
+    catalog_titles = top_titles(ranker, queries, results[BEST_FIRST], settings.k)
+    joint_titles = top_titles(joint, queries, results[JOINT], settings.k)
+    return [
+        {
+            "beam": [title for title, _ in found],
+            "joint": list(by_joint),
+            "catalog": list(by_catalog),
+            "score_difference": _difference(dict(found), by_joint),
+        }
+        for found, by_joint, by_catalog in zip(beams, joint_titles, catalog_titles, strict=True)
+    ]
+
+
+def top_titles(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Ranking], k: int) -> list[dict[int, float]]:
+    """For each prompt the exact k best distinct titles with their scores; a ranking is of items, which share titles."""
+    title_of_item = ranker.scorer.trie.title_of_item
+    found = []
+    for query, ranking in zip(queries, rankings, strict=True):
+        lines, titles = ranking.recommendations, _titles(ranking, title_of_item)
+        while len(titles) < k and len(lines) < len(title_of_item):
+            [more] = ranker.rank([query], min(len(lines) + k, len(title_of_item)))
+            lines, titles = more.recommendations, _titles(more, title_of_item)
+        found.append(dict(list(titles.items())[:k]))
+    return found
+
+
+def _titles(ranking: Ranking, title_of_item: Any) -> dict[int, float]:
+    return {int(title_of_item[line.item]): line.score for line in ranking.recommendations}
+
+
+def _difference(beam: Mapping[int, float], exact: Mapping[int, float]) -> float | None:
+    """The largest difference in score of a title that both found."""
+    both = beam.keys() & exact.keys()
+    return max(abs(beam[title] - exact[title]) for title in both) if both else None
+
+
+def _cost_section(
+    bench: Bench, costs: Mapping[str, Costs], batches: Mapping[str, Sequence[Sequence[Query]]]
+) -> Section:
+    rows, targets = [], []
+    for kind, own in costs.items():
+        rows += cost.rows(kind, [length(bench.ranker, query) for batch in batches[kind] for query in batch], own)
+        best, whole = ratio(own[BEST_FIRST], own[PREFILL]), ratio(own[WHOLE], own[PREFILL])
+        beam = ratio(own[BEAM], own[BEST_FIRST])
+        targets.append(Target(f"{kind}: best-first / prefill", BEYOND_PREFILL[kind], best))
+        targets.append(Target(f"{kind}: beam search / best-first", FASTER_THAN_BEAM[kind], beam, at_most=False))
+        if kind != "vanilla":
+            targets.append(Target(f"{kind}: whole catalog / prefill", WHOLE_BEYOND_PREFILL, whole))
+    s = bench.settings
+    title = f"Search: top {s.k} of {len(bench.scorer.trie):,} titles, {s.users} prompts in batches of {s.batch}"
+    return Section(title, cost.COLUMNS, rows, targets, cost.NOTES)
+
+
+def _overlap_section(k: int, overlaps: Mapping[str, Overlaps]) -> Section:
+    """How many of the exact titles the beam search ended with."""
+    rows = []
+    for kind, prompts in overlaps.items():
+        row: dict[str, Any] = {"kind": kind, "prompts": prompts}
+        for score in ("joint", "catalog"):
+            counts = [len(set(prompt["beam"]) & set(prompt[score])) for prompt in prompts]
+            row |= {score: mean(counts), f"{score}_least": min(counts), f"{score}_most": max(counts)}
+        differences = [p["score_difference"] for p in prompts if p["score_difference"] is not None]
+        rows.append({**row, "difference": max(differences, default=None)})
+    columns = (
+        Column("prompts", "kind"),
+        Column("of joint", "joint", ".1f"),
+        Column("least", "joint_least", "d"),
+        Column("most", "joint_most", "d"),
+        Column("of catalog", "catalog", ".1f"),
+        Column("score differs by", "difference", ".1e"),
+    )
+    notes = (
+        "The beam search ranks by joint: transformers masks after its log-softmax over the",
+        "whole vocabulary. Where both found a title, the scores differ as shown.",
+    )
+    return Section(f"Overlap: of the exact top {k}, how many the beam search of {k} found", columns, rows, (), notes)
