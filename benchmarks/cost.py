@@ -13,9 +13,9 @@ from patchrec.ranking.items import Certificate, Ranking
 PREFILL, BEST_FIRST, WHOLE, JOINT, BEAM = "prefill", "best-first", "whole", "joint", "beam"
 COLUMNS = (
     Column("prompts", "kind"),
-    Column("what", "method"),
+    Column("method", "method"),
     Column("tokens", "prompt_tokens", ",.0f"),
-    Column("s/batch", "batch_seconds", ",.3f"),
+    Column("s/batch", "batch_seconds", ",.2f"),
     Column("/prefill", "times_prefill", ",.2f"),
     Column("beam/it", "beam_over", ",.1f"),
     Column("opened", "num_expanded", ",.0f"),
@@ -23,11 +23,9 @@ COLUMNS = (
     Column("rounds", "num_rounds", ",.0f"),
 )
 NOTES = (
-    "Medians of a prompt: its tokens, trie nodes opened, tokens run beyond it, rounds.",
-    "A ratio is the median over rounds in which both took turns.",
+    "Medians: seconds of a batch; tokens of a prompt, trie nodes opened, tokens run beyond the prompt and rounds. A "
+    "ratio is the median over the rounds in which both took turns.",
 )
-
-Results = dict[str, list[Ranking]]
 
 
 @dataclass(eq=False)
@@ -48,18 +46,15 @@ Costs = dict[str, Cost]
 
 def add_batch(
     costs: Costs, actions: Mapping[str, Callable[[], object]], repeats: int, *, rare: Mapping[str, int] | None = None
-) -> Results:
+) -> None:
     """Let methods take turns on one batch, and count what they cost.
 
     Args:
         costs: Where that is counted, by method.
         actions: By method; a search returns its rankings.
         repeats: Rounds. rare: Methods with fewer of them (`in_turn`).
-
-    Returns:
-        The rankings of each search.
     """
-    results: Results = {}
+    results: dict[str, list[Ranking]] = {}
 
     def kept(method: str, action: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
@@ -74,7 +69,6 @@ def add_batch(
         cost = costs.setdefault(method, Cost())
         cost.seconds.append(values)
         cost.certificates += [r.certificate for r in results.get(method, ()) if r.certificate is not None]
-    return results
 
 
 def ratio(over: Cost | None, under: Cost | None) -> float | None:

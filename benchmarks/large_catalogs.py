@@ -46,8 +46,8 @@ SEARCHES = (
 )
 TRIE_NOTES = ("+MB: the most memory held while building, above what was held before.",)
 SEARCH_NOTES = (
-    "Medians of a user: seconds, trie nodes opened, tokens run beyond the prompt, rounds,",
-    "and the most memory held during prompt and search.",
+    "Medians of a user: seconds, trie nodes opened, tokens run beyond the prompt, rounds, and the most memory held "
+    "during prompt and search.",
 )
 
 

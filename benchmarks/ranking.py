@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--users", type=_positive, default=default.users, help="prompts of a row")
     add("--batch", type=_positive, default=default.batch, help="prompts run together")
     add("--repeats", type=_positive, default=default.repeats, help="rounds")
-    add("--beam-repeats", type=_positive, default=default.beam_repeats, help="rounds with a beam search and by joint")
+    add("--beam-repeats", type=_positive, default=default.beam_repeats, help="rounds with a beam search")
     add("--k", type=_positive, default=default.k, help="length of a ranking, and beams")
     add("--K", type=_positive, default=default.K, help="history length")
     add("--long-users", type=_positive, default=default.long_users, help="users of the section long")

@@ -6,10 +6,9 @@ from typing import Any
 
 from benchmarks import cost
 from benchmarks.beam import BeamSearch, Padded
-from benchmarks.cost import BEAM, BEST_FIRST, JOINT, PREFILL, WHOLE, Costs, ratio
+from benchmarks.cost import BEAM, BEST_FIRST, PREFILL, WHOLE, Costs, ratio
 from benchmarks.prompts import KINDS, Bench, length, tell, with_score
 from benchmarks.tables import Column, Section, Target
-from patchrec.ranking.items import Ranking
 from patchrec.ranking.ranker import Query, Ranker
 
 BEYOND_PREFILL = {"vanilla": 1.3, "PFT-S L=5": 2.0, "PFT-S L=20": 2.0}
@@ -45,20 +44,18 @@ def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: 
     def beam_search() -> None:
         beams[:] = beam.run(padded, settings.k)
 
-    results = cost.add_batch(
+    cost.add_batch(
         costs,
         {
             PREFILL: lambda: ranker.prefill(queries),
             BEST_FIRST: lambda: ranker.rank(queries, settings.k),
             WHOLE: lambda: ranker.rank(queries, settings.k, search="whole"),
-            JOINT: lambda: joint.rank(queries, settings.k),
             BEAM: beam_search,
         },
         settings.repeats,
-        rare={JOINT: settings.beam_repeats, BEAM: settings.beam_repeats},
+        rare={BEAM: settings.beam_repeats},
     )
-    catalog_titles = top_titles(ranker, queries, results[BEST_FIRST], settings.k)
-    joint_titles = top_titles(joint, queries, results[JOINT], settings.k)
+    exact = zip(top_titles(joint, queries, settings.k), top_titles(ranker, queries, settings.k), strict=True)
     return [
         {
             "beam": [title for title, _ in found],
@@ -66,25 +63,19 @@ def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: 
             "catalog": list(by_catalog),
             "score_difference": _difference(dict(found), by_joint),
         }
-        for found, by_joint, by_catalog in zip(beams, joint_titles, catalog_titles, strict=True)
+        for found, (by_joint, by_catalog) in zip(beams, exact, strict=True)
     ]
 
 
-def top_titles(ranker: Ranker, queries: Sequence[Query], rankings: Sequence[Ranking], k: int) -> list[dict[int, float]]:
+def top_titles(ranker: Ranker, queries: Sequence[Query], k: int) -> list[dict[int, float]]:
     """For each prompt the exact k best distinct titles with their scores; a ranking is of items, which share titles."""
     title_of_item = ranker.scorer.trie.title_of_item
+    spare = len(title_of_item) - len(ranker.scorer.trie)
     found = []
-    for query, ranking in zip(queries, rankings, strict=True):
-        lines, titles = ranking.recommendations, _titles(ranking, title_of_item)
-        while len(titles) < k and len(lines) < len(title_of_item):
-            [more] = ranker.rank([query], min(len(lines) + k, len(title_of_item)))
-            lines, titles = more.recommendations, _titles(more, title_of_item)
+    for ranking in ranker.rank(queries, k + spare, search="whole"):
+        titles = {int(title_of_item[line.item]): line.score for line in ranking.recommendations}
         found.append(dict(list(titles.items())[:k]))
     return found
-
-
-def _titles(ranking: Ranking, title_of_item: Any) -> dict[int, float]:
-    return {int(title_of_item[line.item]): line.score for line in ranking.recommendations}
 
 
 def _difference(beam: Mapping[int, float], exact: Mapping[int, float]) -> float | None:
@@ -129,7 +120,7 @@ def _overlap_section(k: int, overlaps: Mapping[str, Overlaps]) -> Section:
         Column("score differs by", "difference", ".1e"),
     )
     notes = (
-        "The beam search ranks by joint: transformers masks after its log-softmax over the",
-        "whole vocabulary. Where both found a title, the scores differ as shown.",
+        "The beam search ranks by joint: transformers masks after its log-softmax over the whole vocabulary. Where "
+        "both found a title, their scores differ as shown.",
     )
     return Section(f"Overlap: of the exact top {k}, how many the beam search of {k} found", columns, rows, (), notes)

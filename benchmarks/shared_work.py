@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.machine import in_turn
 from benchmarks.prompts import NO_LIMIT, Bench, length, tell
@@ -66,6 +67,7 @@ def _heads(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()  # computed item patches are for ranking
 def _patches(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
     """Inputs of prompts through the table of item patches, and through the tokens of each title."""
     encoder, backbone = bench.scorer.encoder, bench.scorer.backbone

@@ -1,5 +1,6 @@
 """What a section of a benchmark found: rows of raw numbers, columns that show them in 80 characters, and targets."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -55,7 +56,7 @@ class Section:
 
     Attributes:
         rows: All numbers of each line, those included that the table does not show.
-        notes: Lines below the table.
+        notes: Sentences below the table.
     """
 
     title: str
@@ -67,6 +68,13 @@ class Section:
     def lines(self) -> Iterator[str]:
         """The section as text."""
         yield self.title
+        if self.columns:
+            yield from self._table()
+        yield from map(str, self.targets)
+        for note in self.notes:
+            yield from textwrap.wrap(note, WIDTH)
+
+    def _table(self) -> Iterator[str]:
         cells = [[_cell(row.get(column.key), column.form) for column in self.columns] for row in self.rows]
         widths = [max(map(len, texts)) for texts in zip([c.header for c in self.columns], *cells, strict=True)]
         for line in ([column.header for column in self.columns], *cells):
@@ -75,8 +83,6 @@ class Section:
                 for text, width, column in zip(line, widths, self.columns, strict=True)
             ]
             yield "  ".join(padded).rstrip()
-        yield from map(str, self.targets)
-        yield from self.notes
 
     def raw(self) -> dict[str, Any]:
         """The section as plain values."""

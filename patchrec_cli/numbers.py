@@ -34,6 +34,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole:.0f} {name} {rest // part:02.0f} {part_name}"
 
 
+def gigabytes(size: float) -> str:
+    """Bytes in the unit that suits: "540 MB", "2.2 GB"."""
+    return f"{size / 1e9:,.1f} GB" if size >= 0.9995e9 else f"{size / 1e6:,.0f} MB"
+
+
 def moment(timestamp: str | None) -> str:
     """An ISO time in UTC down to the minute: "2026-11-21 12:35"."""
     return "-" if timestamp is None else timestamp[:16].replace("T", " ")

@@ -66,8 +66,14 @@ JSON_KEYS = {
     "data items add": ("dataset", "items", "num_items", "rejected"),
     "data items ls": ("dataset", "num_items", "items"),
     "data export": ("user_id", "item_id", "timestamp", "position", "history"),
-    "pretrain": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
-    "finetune": ("run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder"),
+    "pretrain": (
+        "run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
+        "validation_loss",
+    ),
+    "finetune": (
+        "run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
+        "validation_loss",
+    ),
     "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",

@@ -1,13 +1,15 @@
 """`patchrec runs`: list, show, compare and remove runs, and choose the score they rank by."""
 
+import sys
 from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration, moment, sparkline, value
+from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
 
 app = command_group("runs", "List, show, compare and remove runs; choose their score.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
@@ -30,18 +32,29 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("started (UTC)", "started"),
         ]
         print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
+    stopped = [row for row in rows if row["status"] == "interrupted"]
     if rows:
-        output.next_step(f"patchrec runs show {rows[0]['name']}")
+        output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
     else:
         output.next_step("patchrec pretrain", "patchrec finetune --strategy pft-s --L 5")
 
 
 @app.command("show", cls=Command)
-def show(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
-    """Show all that is kept of a run."""
+def show(
+    ctx: typer.Context,
+    run: RunName,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="While it trains, show how far it is, every 2 s; Ctrl-C leaves it running.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show all that is kept of a run, also while it trains."""
     from patchrec.operations import runs
 
     output = Output(json, quiet)
+    if watch and sys.stdout.isatty() and not (json or quiet):
+        watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
     if output.emit({"run": shown}, [shown["name"]]):
         return
@@ -55,9 +68,10 @@ def show(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fa
             Column("value [95 % interval]", "value", right=True),
         ]
         print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
-    if shown["status"] in ("lost", "failed") and shown["checkpoints"]:
-        command = "pretrain" if shown["stage"] == "pretrain" else "finetune"
-        output.next_step(f"patchrec {command} --resume {shown['name']}")
+    if shown["status"] == "interrupted" or (shown["status"] in ("lost", "failed") and shown["checkpoints"]):
+        output.next_step(resume_command(shown))
+    elif shown["status"] == "running" and not watch:
+        output.next_step(f"patchrec runs show {shown['name']} --watch")
     elif shown["status"] == "done" and not shown["evaluations"]:
         output.next_step(f"patchrec eval {shown['name']}")
 
@@ -98,9 +112,7 @@ def compare(
 def choose_score(
     ctx: typer.Context,
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")
-    ] = 200,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")] = 200,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -126,6 +138,11 @@ def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fals
     name = runs.remove_run(run, home=home_of(ctx))
     if not output.emit({"removed": name}, [name]):
         print_fields({"removed": name})
+
+
+def resume_command(run: dict[str, Any]) -> str:
+    """What goes on with a stopped run."""
+    return f"patchrec {run['stage']} --resume {run['name']}"
 
 
 def draw_choice(choice: dict[str, Any]) -> None:
@@ -155,49 +172,6 @@ def draw_choice(choice: dict[str, Any]) -> None:
     found = choice["difference"]
     difference = f"{value(found['difference'], found['low'], found['high'])}, p = {found['p_value']:.4f}"
     print_fields({"joint minus catalog": difference, "ranks by": f"{choice['chosen']} (before: {choice['before']})"})
-
-
-def run_fields(shown: dict[str, Any]) -> dict[str, object]:
-    """The fields of a run as people read them."""
-    training = shown["config"].get("training") or {}
-    prompt = shown["config"].get("prompt") or {}
-    losses = shown["losses"]
-    return {
-        "run": shown["name"],
-        "stage": shown["stage"],
-        "strategy": shown["label"],
-        "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
-        "data": shown["dataset"],
-        "backbone": shown["backbone"],
-        "parent": shown["parent"],
-        "seed": shown["seed"],
-        "started": moment(shown["created_at"]) + " UTC",
-        "finished": moment(shown["finished_at"]) + " UTC" if shown["finished_at"] else None,
-        "steps": count(losses[-1]["step"]) if losses else None,
-        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
-        "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
-        "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
-        "ranks by": shown["score"] if shown["stage"] != "popularity" else None,
-        "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
-        "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
-        "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
-        "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
-    }
-
-
-def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
-    """One row for each metric in its default view: items with seen ones dropped; titles for the log-probability."""
-    return [
-        {
-            "split": evaluation["split"],
-            "score": evaluation["score"],
-            "num_targets": count(evaluation["num_targets"]),
-            "name": row["name"],
-            "value": value(row["value"], row["low"], row["high"]),
-        }
-        for row in evaluation["metrics"]
-        if row["slice"] == "all" and ((row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob")
-    ]
 
 
 def draw_comparison(table: dict[str, Any]) -> None:

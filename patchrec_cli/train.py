@@ -4,61 +4,34 @@ from typing import Annotated, Any
 
 import typer
 
+from patchrec.errors import UsageError
 from patchrec_cli.display import Output, plain, print_fields
-from patchrec_cli.numbers import count, duration, value
-from patchrec_cli.parameters import Backbone, Data, HistoryLength, Json, PromptForm, Quiet, Windows, home_of
+from patchrec_cli.numbers import count, duration, gigabytes, value
+from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.strategy_options import option_values
+from patchrec_cli.training_options import takes_settings
 
-TRAINING = "Training"
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", metavar="N", min=1, help="Passes over the targets.", rich_help_panel=TRAINING)
-]
-MaxSteps = Annotated[
-    int | None, typer.Option("--max-steps", metavar="N", min=1, help="Stop after N steps.", rich_help_panel=TRAINING)
-]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", metavar="N", min=1, help="Targets per step.", rich_help_panel=TRAINING)
-]
-LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak of the cosine schedule.", rich_help_panel=TRAINING)
-]
-LoraRank = Annotated[
-    int | None,
-    typer.Option(
-        "--lora-rank",
-        metavar="R",
-        min=1,
-        help="Train LoRA adapters of this rank, not all weights; needs patchrec[peft].",
-        rich_help_panel=TRAINING,
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Decides order, compression and starting weights of new parts.")]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="With --resume: go on although data, tokenizer or versions changed since.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what the run would take: tokens, steps, memory, time.")
+]
 
 
+@takes_settings
 def pretrain(
     ctx: typer.Context,
     *,
-    data: Data = None,
-    backbone: Backbone = None,
-    epochs: Epochs = None,
-    max_steps: MaxSteps = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    lora_rank: LoraRank = None,
-    prompt: PromptForm = None,
-    windows: Windows = None,
-    history_length: HistoryLength = None,
-    seed: Seed = 0,
     resume: Resume = None,
     force: Force = False,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Teach a backbone to read patches (stage 1).
 
@@ -67,104 +40,121 @@ def pretrain(
 
     Examples:
         patchrec pretrain --data ml-100k --backbone smollm2-135m --max-steps 200
+        patchrec pretrain --epochs 3 --validate-every 50
+        patchrec pretrain --dry-run
     """
+    output = Output(json, quiet)
+    common = {"home": home_of(ctx), "report": output.reporter, **settings}
+    if dry_run:
+        refuse_resume(resume, force)
+        show_dry_run("pretrain", output, **common)
+        return
     from patchrec.operations import train
 
-    output = Output(json, quiet)
-    result = train.pretrain(
-        data=data,
-        backbone=backbone,
-        epochs=epochs,
-        max_steps=max_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        lora_rank=lora_rank,
-        prompt=prompt,
-        windows=windows,
-        K=history_length,
-        seed=seed,
-        resume=resume,
-        force=force,
-        home=home_of(ctx),
-        report=output.reporter,
-    )
+    result = train.pretrain(resume=resume, force=force, **common)
     show_run(plain(result), output)
     output.next_step("patchrec finetune --strategy pft-s --L 5")
 
 
+@takes_settings
 def finetune(
     ctx: typer.Context,
     *,
     strategy: Annotated[
         str | None, typer.Option("--strategy", metavar="NAME", help="Strategy; see `patchrec strategies ls`.")
     ] = None,
-    data: Data = None,
-    backbone: Backbone = None,
     start: Annotated[
         str | None,
         typer.Option(
             "--from", metavar="RUN", help='Start from this run; default: the newest pre-trained; "none": the backbone.'
         ),
     ] = None,
-    epochs: Epochs = None,
-    max_steps: MaxSteps = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    lora_rank: LoraRank = None,
-    prompt: PromptForm = None,
-    windows: Windows = None,
-    history_length: HistoryLength = None,
-    seed: Seed = 0,
     resume: Resume = None,
     force: Force = False,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Train a run or backbone to recommend with a strategy (stage 2).
 
     Examples:
         patchrec finetune --strategy pft-s --L 5
         patchrec finetune --strategy pft-i --M 5 --from none
+        patchrec finetune --strategy pft-s --dry-run
     """
     options = option_values(ctx, strategy)
+    output = Output(json, quiet)
+    chosen = {"strategy": strategy, "options": options, "start": start}
+    common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}
+    if dry_run:
+        refuse_resume(resume, force)
+        show_dry_run("finetune", output, **common)
+        return
     from patchrec.operations import train
 
-    output = Output(json, quiet)
-    result = train.finetune(
-        strategy=strategy,
-        options=options,
-        data=data,
-        backbone=backbone,
-        start=start,
-        epochs=epochs,
-        max_steps=max_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        lora_rank=lora_rank,
-        prompt=prompt,
-        windows=windows,
-        K=history_length,
-        seed=seed,
-        resume=resume,
-        force=force,
-        home=home_of(ctx),
-        report=output.reporter,
-    )
-    shown = plain(result)
-    show_run(shown, output)
-    output.next_step(f"patchrec eval {shown['run']}", f"patchrec recommend --user ID --run {shown['run']}")
+    result = plain(train.finetune(resume=resume, force=force, **common))
+    show_run(result, output)
+    output.next_step(f"patchrec eval {result['run']}", f"patchrec recommend --user ID --run {result['run']}")
+
+
+def refuse_resume(resume: str | None, force: bool) -> None:
+    """A dry run is of a new run.
+
+    Raises:
+        UsageError: --resume or --force was given.
+    """
+    if resume is not None or force:
+        raise UsageError("--dry-run is for a new run; drop --resume and --force (`patchrec runs show RUN` says more)")
 
 
 def show_run(result: dict[str, Any], output: Output) -> None:
     """Print what a training run came to."""
-    if not output.emit(result, [result["run"]]):
-        print_fields(
-            {
-                "run": result["run"],
-                "label": result["label"],
-                "steps": count(result["steps"]),
-                "loss": f"{value(result['loss'])} nats a token",
-                "time": duration(result["seconds"]),
-                "folder": result["folder"],
-            }
-        )
+    if output.emit(result, [result["run"]]):
+        return
+    best = result["best_step"]
+    print_fields(
+        {
+            "run": result["run"],
+            "label": result["label"],
+            "steps": count(result["steps"]),
+            "loss": f"{value(result['loss'])} nats a token",
+            "validation": best and f"{value(result['validation_loss'])} nats a token after step {count(best)}, kept",
+            "time": duration(result["seconds"]),
+            "folder": result["folder"],
+        }
+    )
+
+
+def show_dry_run(stage: Any, output: Output, **settings: Any) -> None:
+    """Estimate a run and print what it would take."""
+    from patchrec.operations.dry_run import dry_run
+
+    found = plain(dry_run(stage, **settings))
+    if output.emit(found, [found["tokens"]]):
+        return
+    print_fields(dry_run_fields(found))
+    output.next_step("the same command without --dry-run")
+
+
+def dry_run_fields(found: dict[str, Any]) -> dict[str, object]:
+    """The fields of a dry run as people read them."""
+    exact = found["counted_steps"] == found["steps"]
+    basis = "exact" if exact else f"an estimate from {count(found['counted_steps'])} steps"
+    parts = [f"{gigabytes(size)} {name}" for name, size in found["memory"].items() if name != "total"]
+    share = f", of which {count(found['trained_parameters'])} are trained"
+    checks = f"{count(found['validations'])} times {count(found['validation_tokens'])} tokens, forward only"
+    return {
+        "run": f"{found['stage']}, {found['label']} (nothing is stored)",
+        "data": found["dataset"],
+        "backbone": found["backbone"],
+        "start": found["parent"],
+        "steps": f"{count(found['steps'])} with {count(found['targets'])} targets",
+        "tokens": f"{count(found['tokens'])}, {found['tokens'] / found['targets']:,.1f} a target ({basis})",
+        "validation": checks if found["validations"] else None,
+        "weights": count(found["parameters"])
+        + (share if found["trained_parameters"] < found["parameters"] else ", all trained"),
+        "memory": f"about {gigabytes(found['memory']['total'])}: {', '.join(parts)}",
+        "free": gigabytes(found["free_memory"]),
+        "time": f"about {duration(found['seconds'])}" if found["seconds"] is not None else "does not fit in memory",
+    }

@@ -24,7 +24,11 @@ from patchrec.history import BoolArray, IntArray
 from patchrec.model.forest import Forest
 
 NAME = "token_forest"
-_ROWS = 128  # of a tile: fewer skip more of what no row sees, more make larger products (64 to 256 measured alike)
+# Rows of a tile: fewer skip more of what no row sees, more make fewer and larger products. On a CPU 64 to 256 measured
+# alike; for a GPU the number is reasoned, not measured.
+_ROWS = {"cpu": 128}
+_ROWS_ELSEWHERE = 512
+_DENSE = 0.75  # share of a range from which on it is taken whole: a gap costs a mask entry, gathering copies everything
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +105,10 @@ class Extension:
     context: Context | None = None
     under: IntArray | None = None
 
+    def __post_init__(self) -> None:
+        if (self.context is None) != (self.under is None):
+            raise ValueError("a forest that hangs under a context needs a position of it for every node")
+
     @classmethod
     def at(cls, forest: Forest, context: Context, position: int) -> "Extension":
         """The whole forest under one position."""
@@ -148,6 +156,9 @@ class Block:
             before = list(self.context.layer(layer))
             key = torch.cat([*(keys for keys, _ in before), key], dim=2)
             value = torch.cat([*(values for _, values in before), value], dim=2)
+        groups = query.shape[1] // key.shape[1]
+        if groups > 1 and key.device.type != "cpu":  # elsewhere a mask and grouped heads together have no fast kernel
+            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         for tile in self.tiles:
             yield _attend(
                 query[:, :, tile.rows], key[:, :, tile.columns], value[:, :, tile.columns], tile.mask, scaling
@@ -191,10 +202,13 @@ def _tiles(extension: Extension, device: torch.device) -> Iterator[Tile]:
         above = np.stack([context.seen_from(int(position)) for position in distinct])  # (distinct, P)
     past = above.shape[1]
     nodes = np.arange(len(forest))
-    for start in range(0, len(forest), _ROWS):
-        stop = min(start + _ROWS, len(forest))
+    height = _ROWS.get(device.type, _ROWS_ELSEWHERE)
+    for start in range(0, len(forest), height):
+        stop = min(start + height, len(forest))
         old = np.flatnonzero(above[places[start:stop]].any(axis=0)) if past else np.empty(0, dtype=np.int64)
         new = np.concatenate([np.flatnonzero(forest.end[:start] > start), nodes[start:stop]])
+        if len(old) + len(new) >= _DENSE * (past + stop):
+            old, new = np.arange(past), nodes[:stop]
         rows = nodes[start:stop, None]
         seen = (new <= rows) & (rows < forest.end[new])  # (R, C), of the new columns
         if past:
@@ -217,12 +231,8 @@ def _added(seen: BoolArray, device: torch.device) -> Tensor:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-    groups = query.shape[1] // key.shape[1]
-    grouped = query.device.type == "cpu"  # elsewhere a mask and grouped heads together have no fast kernel
-    if groups > 1 and not grouped:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask.to(query.dtype), scale=scaling, enable_gqa=groups > 1 and grouped
+        query, key, value, attn_mask=mask.to(query.dtype), scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
     )
 
 

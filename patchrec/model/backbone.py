@@ -117,8 +117,8 @@ class Backbone(nn.Module):
     def remember_items(self, encoder: PathEncoder) -> None:
         """Compute the item patches of a catalog once, as rows below the token embeddings, for `batch` to look up.
 
-        For ranking, where weights stay as they are. Nothing is done where a catalog has more items than the model has
-        tokens: its patches would outgrow the embeddings.
+        For ranking: whoever changes the weights calls this again. Nothing is done where a catalog has more items than
+        the model has tokens: its patches would outgrow the embeddings.
         """
         if len(encoder.titles) > self.vocab_size:
             return
@@ -130,7 +130,7 @@ class Backbone(nn.Module):
 
     def batch(self, encoder: PathEncoder, extensions: Sequence[Extension], *, keep: bool = False) -> ForestBatch:
         """Compile forests for this backbone's device; `keep` keeps their keys and values."""
-        table = self._table if encoder.titles is self._titles else None
+        table = self._table_of(encoder)
         keys = np.concatenate([extension.forest.keys for extension in extensions])
         depth = np.concatenate([extension.depth for extension in extensions])
         return ForestBatch(
@@ -139,6 +139,16 @@ class Backbone(nn.Module):
             Visibility.of(extensions, self.device, keep=keep),
             table,
         )
+
+    def _table_of(self, encoder: PathEncoder) -> Tensor | None:
+        """Token embeddings with the item patches of an encoder's catalog; None where they are to be computed.
+
+        Computed patches are for ranking: they have no gradient, and go when the embeddings are replaced or moved.
+        """
+        table = self._table
+        if table is None or encoder.titles is not self._titles or torch.is_grad_enabled():
+            return None
+        return table if table.data_ptr() == self.embedding.data_ptr() else None
 
     def embed(self, batch: ForestBatch) -> Tensor:
         """(N, D) inputs: one `embedding_bag` for all positions of all grains."""
@@ -211,15 +221,9 @@ class Backbone(nn.Module):
         Raises:
             UsageError: A node's logits differ from those of its path alone through the model's own forward pass.
         """
-        forest, (_, path) = grow([np.array([3, 5, 4]), np.array([3, 6, 3])])
-        tokens = torch.from_numpy(forest.keys).to(self.device) % self.vocab_size
-        nodes = torch.from_numpy(path).to(self.device)
-        single = torch.arange(len(forest), device=self.device)
-        depth = torch.from_numpy(forest.depth).to(self.device)
-        visibility = Visibility.of([Extension(forest)], self.device)
-        tree = ForestBatch(tokens, single, torch.ones(len(forest), device=self.device), depth, visibility)
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        window = window or getattr(config, "attention_chunk_size", None)
         if window:
             raise UsageError(
                 f"{self.name}: some of its layers see {window} tokens only, which a forest's mask does not do; "
@@ -227,8 +231,9 @@ class Backbone(nn.Module):
             )
         try:
             self.model.set_attn_implementation(register())
-            branch = self(tree, nodes[-1:])[0]
-            alone = self.model(input_ids=tokens[nodes][None], use_cache=False).logits[0, -1].float()
+            branch = self._branch([3], [[5, 4], [6, 3]])
+            tokens = torch.tensor([[3, 6, 3]], device=self.device) % self.vocab_size
+            alone = self.model(input_ids=tokens, use_cache=False).logits[0, -1].float()
         except (TypeError, AttributeError, RuntimeError, ValueError, KeyError) as error:
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models cannot run a token forest ({error}); "
@@ -240,6 +245,30 @@ class Backbone(nn.Module):
                 f"{self.name}: {self.model.config.model_type} models do not keep a token forest's branches apart; "
                 "choose one with plain attention, such as a Llama or Qwen"
             )
+
+    def _branch(self, stem: list[int], branches: list[list[int]]) -> Tensor:
+        """(V,) logits at the end of the last of some branches, run under the keys and values of their stem."""
+        trunk, _ = grow([np.array(stem)])
+        tree, nodes = grow([np.array(branch) for branch in branches])
+        first = self._single_tokens(Extension(trunk), keep=True)
+        self.hidden(first)
+        kept = first.visibility.kept
+        assert kept is not None
+        context = _grown(Extension(trunk), kept, slice(0, len(trunk)))
+        second = self._single_tokens(Extension.at(tree, context, len(trunk) - 1))
+        logits: Tensor = self(second, torch.from_numpy(nodes[-1][-1:]).to(self.device))[0]
+        return logits
+
+    def _single_tokens(self, extension: Extension, *, keep: bool = False) -> ForestBatch:
+        """A forest whose keys are tokens, compiled without an encoder."""
+        keys = torch.from_numpy(extension.forest.keys).to(self.device) % self.vocab_size
+        return ForestBatch(
+            keys,
+            torch.arange(len(keys), device=self.device),
+            torch.ones(len(keys), device=self.device),
+            torch.from_numpy(extension.depth).to(self.device),
+            Visibility.of([extension], self.device, keep=keep),
+        )
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write weights (safetensors; its own, or others in their place), configuration and tokenizer into a folder."""

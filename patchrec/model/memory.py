@@ -10,6 +10,7 @@ from patchrec.model.backbone import Backbone
 SHARE = 0.5  # of what is free, that a pass may take
 _MOST = {"cpu": 4096, "cuda": 65536}  # positions after which a larger pass is no faster (measured on CPU only)
 _WIDTHS = 12  # hidden and feed-forward states alive at once, as multiples of their widths
+_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")  # of memory errors that are no class of their own
 _UNKNOWN = 4 << 30  # taken as free where the system does not say
 
 
@@ -47,4 +48,4 @@ def free_memory(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)

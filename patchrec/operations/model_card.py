@@ -154,7 +154,7 @@ def _what(facts: CardFacts) -> str:
         f"# {run.name}: {_plain(run.label)} on {facts.dataset['name']}",
         "",
         f"A language model that recommends the next {_plain(facts.dataset['noun'])}: it reads the titles a user has "
-        f"{_plain(facts.dataset['verb'])}, old ones compressed into patches, and gives every title of a catalog a "
+        f"{_plain(facts.dataset['verb'])}, laid out by the strategy below, and gives every title of a catalog a "
         f"probability. It is `{_plain(shown_backbone(backbone))}` with {how}, made by patchrec, an implementation of "
         "PatchRec (SIGIR 2025).",
     ]

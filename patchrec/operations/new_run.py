@@ -97,7 +97,9 @@ def new_finetuning(
         NotFoundError: No such strategy, data set, run or backbone. UsageError: Settings that do not fit.
     """
     if strategy is None:
-        raise UsageError("which strategy? give --strategy, such as --strategy pft-s --L 5; see `patchrec strategies ls`")
+        raise UsageError(
+            "which strategy? give --strategy, such as --strategy pft-s --L 5; see `patchrec strategies ls`"
+        )
     planner = plan_for(StrategyConfig(name=strategy, options=plain_options(options)))
     chosen = (StrategyConfig(name=strategy, options=planner.values),)
     settings = cast(RunSettings, {**settings, "data": pick_dataset(store, settings.get("data"), report)})
@@ -150,6 +152,8 @@ def _settle(
     report: Reporter,
 ) -> NewRun:
     """Fill in what was not said, and tell what was picked."""
+    if settings.get("validation_targets") is not None and settings.get("validate_every") is None:
+        raise UsageError("--validation-targets says how many --validate-every measures; add --validate-every N")
     if settings.get("lora_rank") is not None:
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))

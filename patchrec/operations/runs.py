@@ -12,6 +12,7 @@ from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import few_users_note, holm, paired
 from patchrec.operations.datasets import pick_dataset
+from patchrec.operations.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
@@ -28,7 +29,7 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
 
 
 def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
-    """Everything kept of a run: configuration, versions, fingerprints, losses, checkpoints, evaluations.
+    """Everything kept of a run: configuration, losses, validations, checkpoints, evaluations, and how far it is.
 
     Raises:
         NotFoundError: No such run.
@@ -39,10 +40,15 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
             asdict(evaluation) | {"metrics": [asdict(row) for row in store.evaluations.metrics(evaluation.id)]}
             for evaluation in store.evaluations.all(run.name)
         ]
+        losses = store.runs.losses(run.name)
         return as_json(run) | {
-            "losses": [asdict(row) for row in store.runs.losses(run.name)],
+            "progress": asdict(run_progress(run, losses)) if losses else None,
+            "losses": [asdict(row) for row in losses],
+            "validations": [asdict(row) for row in store.runs.validations(run.name)],
             "checkpoints": [
-                {"step": saved.step, "path": str(saved.path)} for saved in store.runs.checkpoints(run.name)
+                {"step": saved.step, "path": str(saved.path)}
+                for saved in store.runs.checkpoints(run.name)
+                if saved.path.exists()  # a running process prunes folders first, its notes at the end
             ],
             "evaluations": evaluations,
         }

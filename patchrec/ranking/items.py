@@ -39,7 +39,7 @@ class Certificate:
         kth_score: Score of the last title that the ranking needed; None where candidates ran out before k.
         best_open_bound: Best score that anything not looked at could have; None where nothing was left open.
         num_expanded: Trie nodes whose children were scored.
-        num_titles: Titles whose score is known.
+        num_titles: Titles whose score is known (with a candidate, where the search is best-first).
         num_tokens: Positions run through the model after the prompt.
         num_rounds: Forward passes that they took.
     """

@@ -45,14 +45,14 @@ class Query:
 
 @dataclass(eq=False)
 class Ranker:
-    """A model with a catalog: ranks its items.
+    """A model with a catalog: ranks its items. The model's weights stay as they are for as long as it lives.
 
     Attributes:
         scorer: The model, prompt and title trie.
         place: (I,) order among equal scores (`precedence`).
         titles: (I,) the catalog's titles.
-        max_tokens: Prompt positions of one batch; chosen from free memory where not given. A prompt that is longer is
-            a batch of its own. Halved, and told, when memory runs out.
+        max_tokens: Positions of one batch, prompts with what their searches run; chosen from free memory where not
+            given. A prompt that is longer is a batch of its own. Halved, and told, when memory runs out.
         report: Where that is told.
     """
 
@@ -91,29 +91,39 @@ class Ranker:
         if self.max_tokens is None:
             self.max_tokens = tokens_that_fit(self.scorer.backbone)
         lengths = [self.scorer.encoder.num_positions(query.history, query.layout) for query in queries]
-        waiting = sorted(range(len(queries)), key=lambda number: -lengths[number])
-        while waiting:
-            size = _fitting([lengths[number] for number in waiting], self.max_tokens)
-            batch = waiting[:size]
-            try:
-                rankings = self._rank_batch([queries[number] for number in batch], k, mask, search)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve([lengths[number] for number in batch], error)
+        order = sorted(range(len(queries)), key=lambda number: -lengths[number])
+        done = 0
+        beside = 4 * k  # positions that a search runs beside its prompt: a guess, then what the last batch took
+        while done < len(order):
+            batch = _fitting(order, done, lengths, beside, self.max_tokens)
+            rankings, error = self._tried([queries[number] for number in batch], k, mask, search)
+            if rankings is None:
+                self._halve([lengths[number] + beside for number in batch], k, error)
                 continue
-            waiting = waiting[size:]
+            done += len(batch)
+            beside = max(_tokens_beside(ranking) for ranking in rankings)
             yield from zip(batch, rankings, strict=True)
 
-    def _halve(self, lengths: Sequence[int], error: BaseException) -> None:
+    def _tried(
+        self, queries: Sequence[Query], k: int, allowed: BoolArray, search: Search
+    ) -> tuple[list[Ranking] | None, BaseException | None]:
+        """The rankings of a batch, or the error where memory ran out."""
+        try:
+            return self._rank_batch(queries, k, allowed, search), None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None, error.with_traceback(None)  # which would keep the tensors of the batch
+
+    def _halve(self, sizes: Sequence[int], k: int, error: BaseException | None) -> None:
         """Take half of what ran out of memory from now on."""
-        if len(lengths) == 1:
+        if len(sizes) == 1:
             raise OutOfResourcesError(
-                f"out of memory on a prompt of {lengths[0]:,} positions alone; take a strategy that compresses more, a "
-                "smaller K or backbone, or close other programs"
+                f"out of memory on one prompt with its search for the best {k:,}, about {sizes[0]:,} positions; take a "
+                "strategy that compresses more, a smaller k, K or backbone, the score catalog, or close other programs"
             ) from error
-        self.max_tokens = sum(lengths) // 2
-        self.report.note(f"out of memory on {sum(lengths):,} positions: going on with {self.max_tokens:,} in a batch")
+        self.max_tokens = sum(sizes) // 2
+        self.report.note(f"out of memory on {sum(sizes):,} positions: going on with {self.max_tokens:,} in a batch")
         if self.scorer.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -140,7 +150,10 @@ class Ranker:
         start = 0 if head is None else len(head)
         extensions = []
         for query in queries:
-            forest, _ = grow([encoder.prompt_path(query.history, query.layout)[start:]])
+            path = encoder.prompt_path(query.history, query.layout)[start:]
+            if not len(path):
+                raise ValueError("a prompt needs a position to end with")
+            forest, _ = grow([path])
             extensions.append(Extension(forest) if head is None else Extension.at(forest, head, start - 1))
         hidden, contexts = self.scorer.backbone.extend(encoder, extensions)
         last = np.cumsum([len(extension.forest) for extension in extensions]) - 1
@@ -208,9 +221,19 @@ class Ranker:
         return Ranking(best, shortfall(k, len(allowed), int(allowed.sum()), left), certificate)
 
 
-def _fitting(lengths: Sequence[int], max_tokens: int) -> int:
-    """How many of the first prompts fit a batch: one at least."""
-    return max(1, int(np.searchsorted(np.cumsum(lengths), max_tokens, side="right")))
+def _fitting(order: Sequence[int], start: int, lengths: Sequence[int], beside: int, max_tokens: int) -> Sequence[int]:
+    """The queries from `start` on that fit a batch: one at least."""
+    stop, room = start, max_tokens
+    while stop < len(order) and (stop == start or lengths[order[stop]] + beside <= room):
+        room -= lengths[order[stop]] + beside
+        stop += 1
+    return order[start:stop]
+
+
+def _tokens_beside(ranking: Ranking) -> int:
+    """Positions whose keys and values a ranking kept beside its prompt's."""
+    found = ranking.certificate
+    return 0 if found is None or found.search == "whole" else found.num_tokens
 
 
 def _with_probabilities(best: Sequence[Recommendation], total: float) -> tuple[Recommendation, ...]:

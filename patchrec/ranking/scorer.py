@@ -95,6 +95,28 @@ class TitleScorer:
         return totals
 
     @torch.no_grad()
+    def root_log_probs(self, hidden: Tensor) -> tuple[IntArray, FloatArray]:
+        """Log-probability of every first token after some prompts.
+
+        Args:
+            hidden: (B, D) last hidden states of the prompts.
+
+        Returns:
+            (C,) nodes of the first tokens and (B, C) log-probabilities.
+
+        Raises:
+            CheckFailedError: The model's logits are not numbers.
+        """
+        children, _ = self.trie.children(np.array([ROOT]))
+        tokens = torch.from_numpy(self.trie.forest.keys[children].astype(np.int64)).to(hidden.device)
+        if self.score == "joint":
+            logits = self.backbone.logits(hidden)  # (B, V)
+            log_probs = (logits[:, tokens] - logits.logsumexp(dim=1, keepdim=True)).double()
+        else:
+            log_probs = self.backbone.logits(hidden, tokens).double().log_softmax(dim=1)
+        return children, self._checked(log_probs.cpu().numpy())
+
+    @torch.no_grad()
     def child_log_probs(self, parents: IntArray, hidden: Tensor) -> tuple[IntArray, IntArray, FloatArray]:
         """Log-probability of every child of some nodes, given the node.
 
@@ -117,12 +139,17 @@ class TitleScorer:
             own = slice(start, start + block)
             where = slice(int(stops[start] - counts[start]), int(stops[own][-1]))
             log_probs[where] = self._log_probs(hidden[own], tokens[where], counts[own])
-        if np.isnan(log_probs).any():
+        return children, counts, self._checked(log_probs)
+
+    def _checked(self, log_probs: FloatArray) -> FloatArray:
+        """Log-probabilities of steps that are numbers, none above 0: a bound must never rise along a path."""
+        unsound = np.count_nonzero(~np.isfinite(log_probs))
+        if unsound:
             raise CheckFailedError(
-                f"{self.backbone.name}: the scores of {np.count_nonzero(np.isnan(log_probs))} title tokens are not "
-                "numbers; its weights are damaged or training diverged: rank with an earlier checkpoint or another run"
+                f"{self.backbone.name}: the scores of {unsound:,} title tokens are not numbers; its weights are "
+                "damaged or training diverged: rank with an earlier checkpoint or another run"
             )
-        return children, counts, log_probs
+        return np.minimum(log_probs, 0.0)  # rounding may put a sure step a hair above
 
     def _log_probs(self, states: Tensor, tokens: IntArray, counts: IntArray) -> FloatArray:
         """(C,) log-probabilities of the tokens that follow (n, D) states, `counts` of them each."""
@@ -136,8 +163,7 @@ class TitleScorer:
             logits = self.backbone.logits(states, torch.from_numpy(distinct).to(states.device))
             chosen = _pick(logits, rows, columns)
             totals = _log_sum_exp(chosen, counts)
-        # rounding may put a sure step a hair above 0, and a bound must never rise along a path
-        log_probs: FloatArray = np.minimum(chosen - np.repeat(totals, counts), 0.0)
+        log_probs: FloatArray = chosen - np.repeat(totals, counts)
         return log_probs
 
 

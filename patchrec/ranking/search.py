@@ -1,8 +1,8 @@
 """Best-first search of the title trie: the exact k best candidates, with a proof, without scoring the rest.
 
 A log-probability only falls along a path, so the score of a node bounds every title below it. A search holds titles
-found, with their scores, and open nodes, with their bounds. A round expands the open nodes that stand among the best k
-of both; when none does, nothing open can displace a title found, and the k best are exact. All users of a batch take a
+found, with their scores, and open nodes, with their bounds. A round expands the best open nodes; when no bound reaches
+the k-th score found, nothing open can displace a title found, and the k best are exact. All users of a batch take a
 round together: one forward pass, with each one's nodes hung under its own prompt.
 
 A node with one child is never expanded alone. Under `catalog` the child is certain, so a chain is run only to reach the
@@ -24,11 +24,14 @@ from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.model.attention import Context, Extension
 from patchrec.model.forest import Forest
 from patchrec.ranking.scorer import TitleScorer
-from patchrec.ranking.trie import ROOT, TitleTrie
+from patchrec.ranking.trie import TitleTrie
 
-# Open nodes among the best AHEAD * k of titles and nodes are expanded together. Nodes beyond the best k may prove to have
-# been needless, but a round has a price of its own (reading all weights), that of some tens of nodes.
-_AHEAD = 1
+# A round takes the open nodes among the best WIDTH * k of titles and nodes: the best k are those that are needed if
+# nothing better turns up. A search that is not done after PATIENCE rounds doubles its width every round, up to MOST: a
+# round has a price of its own (reading all weights), that of some tens of nodes.
+_WIDTH = 1
+_PATIENCE = 3
+_MOST = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +84,7 @@ class Found:
     """What a search ends with.
 
     Attributes:
-        titles: Titles whose score is known and that have a candidate.
+        titles: Titles with a candidate whose score is known.
         scores: Their scores.
         kth_score: Score of the title that completes k candidates; None where all candidates are fewer.
         best_open_bound: The best bound left; None where nothing is open.
@@ -113,15 +116,14 @@ def best_first(
         CheckFailedError: The model's logits are not numbers.
     """
     searches = [_Search(scorer, context, own, k) for context, own in zip(contexts, candidates, strict=True)]
-    roots = np.full(len(searches), ROOT, dtype=np.int64)
-    children, counts, log_probs = scorer.child_log_probs(roots, hidden)
-    stops = np.cumsum(counts)
-    for search, stop, count in zip(searches, stops.tolist(), counts.tolist(), strict=True):
-        own = slice(stop - count, stop)
-        search.take(children[own], log_probs[own], np.full(count, len(search.context) - 1))
-    while active := [(search, chosen) for search in searches if len(chosen := search.choose())]:
-        for part in _parts(active, scorer.max_nodes):
+    children, log_probs = scorer.root_log_probs(hidden)
+    for search, own in zip(searches, log_probs, strict=True):
+        search.take(children, own, np.full(len(children), len(search.context) - 1))
+    active = searches
+    while pairs := [(search, chosen) for search in active if len(chosen := search.choose())]:
+        for part in _parts(pairs, scorer.max_nodes):
             _expand(scorer, part)
+        active = [search for search, _ in pairs]
     return [search.found() for search in searches]
 
 
@@ -172,6 +174,7 @@ class _Search:
     def __init__(self, scorer: TitleScorer, context: Context, candidates: Candidates, k: int) -> None:
         self.trie: TitleTrie = scorer.trie
         self.joint = scorer.score == "joint"
+        self.max_nodes = scorer.max_nodes
         self.context = context
         self.candidates = candidates
         self.k = k
@@ -194,21 +197,32 @@ class _Search:
 
     def choose(self) -> Entries:
         """Take the open nodes to expand next; none when the titles found are proven to be the best."""
-        if not len(self.open):
-            return self.open
-        values = np.concatenate([self.open.bounds, self.scores])
-        counts = np.concatenate([np.ones(len(self.open), dtype=np.int64), self.counts])  # a node has one title at least
-        best = _largest(values, _AHEAD * self.k)
-        reached = np.cumsum(counts[best]) - counts[best]  # candidates before each
-        needed = best[reached < self.k]
+        kth_score = self._kth_score()
+        # a bound equal to the k-th score counts: a title below it may come before by popularity
+        live = self.open.bounds >= (-np.inf if kth_score is None else kth_score)
+        if not live.any():
+            return self.open[live]
+        best = _largest(np.concatenate([self.open.bounds, self.scores]), self._width() * self.k)
         chosen = np.zeros(len(self.open), dtype=np.bool_)
-        if counts[needed].sum() >= self.k:
-            chosen = self.open.bounds == values[needed[-1]]  # equal to the k-th: a title below may come before it
-        if chosen.any() or (needed < len(self.open)).any():
-            chosen[best[best < len(self.open)]] = True
+        chosen[best[best < len(self.open)]] = True
+        chosen[self.open.bounds.argmax()] = True
+        chosen &= live
+        chosen[chosen] = self._fitting(self.open[chosen])
         taken = self.open[chosen]
         self.open = self.open[~chosen]
         return taken
+
+    def _width(self) -> int:
+        doublings = max(0, self.num_rounds - _PATIENCE + 1)
+        return min(_WIDTH << min(doublings, 8), _MOST)
+
+    def _fitting(self, chosen: Entries) -> BoolArray:
+        """(E,) the best of some entries whose chains fit one pass, one at least."""
+        order = np.argsort(-chosen.bounds, kind="stable")
+        sizes = np.cumsum((self.trie.chain_end(chosen.nodes) - chosen.nodes + 1)[order])
+        fitting = np.zeros(len(chosen), dtype=np.bool_)
+        fitting[order[: max(1, int(np.searchsorted(sizes, self.max_nodes, side="right")))]] = True
+        return fitting
 
     def chains(self, chosen: Entries) -> Forest:
         """The nodes to run: from each entry to the end of its chain (a title's end token is never run)."""
@@ -256,14 +270,19 @@ class _Search:
         self.num_rounds += 1
         self.take(children[final], scores, under)
 
+    def _kth_score(self) -> float | None:
+        """Score of the title found that completes k candidates; None while they are fewer."""
+        order = np.argsort(-self.scores, kind="stable")
+        enough = np.searchsorted(np.cumsum(self.counts[order]), self.k)
+        return float(self.scores[order[enough]]) if enough < len(order) else None
+
     def found(self) -> Found:
         """The outcome."""
         order = np.argsort(-self.scores, kind="stable")
-        enough = np.flatnonzero(np.cumsum(self.counts[order]) >= self.k)
         return Found(
             titles=self.titles[order],
             scores=self.scores[order],
-            kth_score=float(self.scores[order][enough[0]]) if len(enough) else None,
+            kth_score=self._kth_score(),
             best_open_bound=float(self.open.bounds.max()) if len(self.open) else None,
             num_expanded=self.num_expanded,
             num_tokens=self.num_tokens,

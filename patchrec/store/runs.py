@@ -205,9 +205,15 @@ class Runs:
         return self.get(run.name)
 
     def choose_score(self, name: str, score: ScoreName, why: Mapping[str, Any]) -> None:
-        """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`."""
+        """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`.
+
+        Raises:
+            UsageError: The run is not done.
+        """
         with self._store.write() as db:
             run = self.get(name)
+            if run.status != "done":
+                raise UsageError(f"run {run.name!r} is {run.status}; its score is chosen once it is done")
             summary = {**(run.summary or {}), "score_choice": {"chosen": score, **why}}
             db.table("runs").update(run.id, {"summary": json.dumps(summary)})
 

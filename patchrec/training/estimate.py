@@ -177,6 +177,6 @@ def _measure(learner: Learner, encoder: PathEncoder, labelled: LabelledForest) -
     begun = time.perf_counter()
     loss = learner.summed_loss(encoder, labelled) / labelled.num_labels
     learner.accelerator.backward(loss)
-    float(loss)  # waits for a GPU
+    float(loss.detach())  # waits for a GPU
     learner.optimizer.zero_grad(set_to_none=True)
     return (time.perf_counter() - begun) / len(labelled.forest)

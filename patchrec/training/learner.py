@@ -17,6 +17,7 @@ from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.lora import add_adapters
+from patchrec.model.memory import is_out_of_memory
 from patchrec.model.patching import PathEncoder
 from patchrec.store.runs import LossRow
 from patchrec.strategy import Planner
@@ -136,7 +137,7 @@ class Learner:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            if is_out_of_memory(error):
                 raise OutOfResourcesError(
                     f"out of memory on a forest of {nodes} nodes; lower training.max_nodes "
                     f"(now {self.training.max_nodes}), or the history length K where single prompts are that long"

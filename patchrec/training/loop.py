@@ -105,7 +105,7 @@ def train(
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
     known = identity(config, dataset, encoder, planners)
     newest = _newest(folder, resume, report)
-    batches = _batches(config, dataset)
+    batches = all_batches(config, dataset)
     learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
     run = _Run(config, learner, folder, known, saved, _validation(config, learner, validation))
     if newest is not None:
@@ -246,7 +246,12 @@ def _newest(folder: Path, resume: bool, report: Reporter) -> Checkpoint | None:
     return read_manifest(present[-1])
 
 
-def _batches(config: RunConfig, dataset: Dataset) -> Batches:
+def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
+    """The steps that a run takes.
+
+    Raises:
+        UsageError: It is no training run. InputError: The data set has no training targets.
+    """
     if config.training is None:
         raise UsageError(f"a {config.stage} run needs a training configuration")
     examples = dataset.examples("train", config.prompt.K, config.prompt.windows)

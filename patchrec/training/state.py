@@ -136,7 +136,9 @@ def read_run(folder: Path) -> SavedRun:
     """
     try:
         record = json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
-        return SavedRun(Progress(**record["progress"]), record["complete"], record["identity"])
+        known = record["identity"]
+        config = RunConfig.model_validate(known["config"]).model_dump(mode="json")  # settings of since then: defaults
+        return SavedRun(Progress(**record["progress"]), record["complete"], {**known, "config": config})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CorruptError(f"checkpoint {folder}: {_PROGRESS} is not what this version of patchrec writes") from error
 

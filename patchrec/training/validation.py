@@ -12,7 +12,11 @@ from patchrec.training.objective import label_trees
 
 
 class Validation:
-    """Some targets, planned as an evaluation plans them and grown into forests once."""
+    """Some targets, planned as an evaluation plans them and grown into forests once.
+
+    Attributes:
+        tokens: Nodes of these forests.
+    """
 
     def __init__(self, learner: Learner, examples: Sequence[Example]) -> None:
         self._learner = learner
@@ -25,6 +29,7 @@ class Validation:
             learner.planners,
             max_nodes=learner.training.max_nodes,
         )
+        self.tokens = sum(len(labelled.forest) for labelled in self._forests)
 
     def measure(self, step: int) -> ValidationRow:
         """Their mean loss under the weights as they are after a step.
@@ -34,5 +39,4 @@ class Validation:
         """
         begun = time.perf_counter()
         loss = self._learner.measure(self._encoder, self._forests)
-        tokens = sum(len(labelled.forest) for labelled in self._forests)
-        return ValidationRow(step, loss, tokens, self._targets, time.perf_counter() - begun)
+        return ValidationRow(step, loss, self.tokens, self._targets, time.perf_counter() - begun)

@@ -62,6 +62,12 @@ def check(ranker, queries, k, allowed=None):
         best = sorted((scores[item] for item in left), reverse=True)[:k]
         np.testing.assert_allclose([line.score for line in found.recommendations], best, atol=1e-4)
         np.testing.assert_allclose([line.score for line in found.recommendations], scores[items], atol=1e-4)
+        title_of_item, place = ranker.scorer.trie.title_of_item, ranker.place
+        for item in items:  # of equal titles the more popular ones are taken, and come first
+            before = [
+                other for other in left if title_of_item[other] == title_of_item[item] and place[other] < place[item]
+            ]
+            assert set(before) <= set(items[: items.index(item)])
         check_certificate(found, scores, left, items, k)
 
 
@@ -196,15 +202,16 @@ def test_out_of_memory_halves_the_batch_and_says_so(tiny, make_encoder, monkeypa
     length = ranker.scorer.encoder.num_positions(queries[0].history, queries[0].layout)
     short_of_memory(monkeypatch, 3 * length)
     assert [[line.item for line in found.recommendations] for found in ranker.rank(queries, 2)] == expected
+    size = length + 4 * 2  # what a search for the best 2 runs beside the prompt is taken for 8 positions at first
     assert heard.notes == [
-        f"out of memory on {8 * length} positions: going on with {4 * length} in a batch",
-        f"out of memory on {4 * length} positions: going on with {2 * length} in a batch",
+        f"out of memory on {8 * size} positions: going on with {4 * size} in a batch",
+        f"out of memory on {4 * size} positions: going on with {2 * size} in a batch",
     ]
 
 
 def test_one_prompt_that_does_not_fit_is_an_error_with_the_ways_out(tiny, make_encoder, monkeypatch):
     short_of_memory(monkeypatch, 3)
-    with pytest.raises(OutOfResourcesError, match=r"prompt of \d+ positions alone; take a strategy"):
+    with pytest.raises(OutOfResourcesError, match=r"the best 2, about \d+ positions; take a strategy"):
         ranker_of(tiny, make_encoder, PREFIXES).rank([query([0])], 2)
 
 

@@ -58,7 +58,11 @@ def test_eight_processes_lose_none_of_1600_runs(toy_store: Store) -> None:
 def test_processes_that_start_at_once_create_the_store_once(tmp_path: Path) -> None:
     end_well([start("open", tmp_path / "home", 5) for _ in range(4)])
     with Store.open(tmp_path / "home") as store:
-        assert store.rows("SELECT name FROM _sqlite_migrations") == [("m001_first_tables",), ("m002_growing_catalogs",)]
+        assert store.rows("SELECT name FROM _sqlite_migrations") == [
+            ("m001_first_tables",),
+            ("m002_growing_catalogs",),
+            ("m003_watched_runs",),
+        ]
         assert_sound(store)
 
 

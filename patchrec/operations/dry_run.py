@@ -1,0 +1,158 @@
+"""Verb: what a training run would cost. Nothing of it is stored; a backbone that is not there yet is fetched."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+from patchrec.config import TrainingConfig
+from patchrec.model.backbone import Backbone
+from patchrec.model.memory import free_memory
+from patchrec.operations.new_run import NewRun, RunSettings, new_finetuning, new_pretraining, validation_sample
+from patchrec.operations.train import refuse_unknown
+from patchrec.plugins import plan_for
+from patchrec.reporting import SILENT, Reporter
+from patchrec.store import Store
+from patchrec.training.estimate import (
+    CountedSteps,
+    Memory,
+    ModelShape,
+    count_steps,
+    estimate_memory,
+    seconds_per_token,
+)
+from patchrec.training.learner import Learner
+from patchrec.training.loop import all_batches
+from patchrec.training.validation import Validation
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a run would take.
+
+    Attributes:
+        parent: Run whose weights it would begin with.
+        tokens: Forest nodes to run forward and backward, over all steps; exact where all steps were counted.
+        counted_steps: Steps whose tokens were counted.
+        validations: How often validation targets would be measured.
+        validation_tokens: Forest nodes of each of these times.
+        parameters, trained_parameters: Weights of the model, and those that would be updated.
+        memory: Bytes at the peak, by what for, with their `total`; the process itself comes on top.
+        free_memory: Bytes that are free where it would run, its weights among them.
+        seconds: About how long it takes here; None where it does not fit in memory.
+        config: Everything that determines the run.
+    """
+
+    stage: str
+    label: str
+    dataset: str
+    backbone: str
+    parent: str | None
+    steps: int
+    targets: int
+    tokens: int
+    counted_steps: int
+    validations: int
+    validation_tokens: int
+    parameters: int
+    trained_parameters: int
+    memory: dict[str, int]
+    free_memory: int
+    seconds: float | None
+    config: dict[str, Any]
+
+
+def dry_run(
+    stage: Literal["pretrain", "finetune"],
+    *,
+    strategy: str | None = None,
+    options: dict[str, Any] | None = None,
+    start: str | None = None,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+    **settings: Unpack[RunSettings],
+) -> DryRun:
+    """Settle a run as `pretrain` or `finetune` would, and estimate what it takes.
+
+    Args:
+        stage: Which of the two.
+        strategy: Of a fine-tuning.
+        options: Of the strategy.
+        start: Run to start from, as `finetune` has it.
+        home: Folder of the store.
+        report: Where picks are told.
+        settings: See `RunSettings`.
+
+    Raises:
+        NotFoundError: No such data set, backbone, run or strategy. UsageError: Settings that do not fit.
+        OutOfResourcesError: Not even one forest fits in memory.
+    """
+    refuse_unknown(settings)
+    with Store.open(home) as store:
+        if stage == "pretrain":
+            new = new_pretraining(store, settings, report)
+        else:
+            new = new_finetuning(store, strategy, options, start, settings, report)
+    return _estimate(new, report)
+
+
+def _estimate(new: NewRun, report: Reporter) -> DryRun:
+    config, training = new.config, new.config.training or TrainingConfig()
+    batches = all_batches(config, new.dataset)
+    planners = [plan_for(strategy) for strategy in config.strategies]
+    backbone = Backbone.load(new.folder, name=str(config.backbone))
+    free = free_memory(backbone.device)
+    parameters = sum(parameter.numel() for parameter in backbone.parameters())
+    learner = Learner(
+        config, new.dataset, backbone, encoder=new.encoder, planners=planners, num_steps=batches.num_steps
+    )
+    counted = count_steps(batches, new.dataset, new.encoder, planners, seed=config.seed, max_nodes=training.max_nodes)
+    examples = validation_sample(config, new.dataset)
+    validation_tokens = Validation(learner, examples).tokens if examples else 0
+    validations = -(-batches.num_steps // training.validate_every) if training.validate_every else 0
+    trained = sum(parameter.numel() for parameter in learner.parameters)
+    memory = _memory(backbone, training, counted, parameters, trained)
+    held = sum(parameter.nbytes for parameter in backbone.parameters())
+    tokens = counted.tokens_of(batches.num_targets)
+    seconds = None
+    if memory.total <= free + held:
+        # a forward pass alone is about a third of forward and backward
+        work = tokens + validations * validation_tokens / 3
+        planning = counted.seconds * batches.num_steps / counted.steps
+        seconds = work * seconds_per_token(learner, counted.forests) + planning
+    else:
+        report.note(
+            "this needs more memory than is free; take --gradient-checkpointing, --lora-rank or a smaller backbone"
+        )
+    return DryRun(
+        stage=config.stage,
+        label=new.label,
+        dataset=config.dataset,
+        backbone=str(config.backbone),
+        parent=config.parent,
+        steps=batches.num_steps,
+        targets=batches.num_targets,
+        tokens=tokens,
+        counted_steps=counted.steps,
+        validations=validations,
+        validation_tokens=validation_tokens,
+        parameters=parameters,
+        trained_parameters=trained,
+        memory={**asdict(memory), "total": memory.total},
+        free_memory=free + held,
+        seconds=seconds,
+        config=config.model_dump(mode="json"),
+    )
+
+
+def _memory(
+    backbone: Backbone, training: TrainingConfig, counted: CountedSteps, parameters: int, trained: int
+) -> Memory:
+    """Memory at the largest forest among those counted."""
+    return estimate_memory(
+        ModelShape.of(backbone),
+        training,
+        parameters=parameters,
+        trained=trained,
+        nodes=max(len(labelled.forest) for _, labelled in counted.forests),
+        labelled=max(len(labelled.nodes) for _, labelled in counted.forests),
+    )

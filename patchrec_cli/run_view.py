@@ -1,0 +1,97 @@
+"""One run as people read it: all its fields, or a few of them drawn again and again while it trains."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from patchrec_cli.display import clean
+from patchrec_cli.numbers import count, duration, moment, sparkline, value
+
+WATCH_SECONDS = 2.0
+WATCHED = ("run", "strategy", "steps", "speed", "time left", "loss", "curve", "validation", "validation curve")
+
+
+def watch_run(name: str, home: Path | None) -> None:
+    """Redraw how far a run is until it ends, or until Ctrl-C."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from patchrec.operations import runs
+
+    with (
+        Live(console=Console(highlight=False, markup=False), auto_refresh=False, transient=True) as live,
+        suppress(KeyboardInterrupt),
+    ):
+        while (shown := runs.show_run(name, home=home))["status"] == "running":
+            fields = {key: text for key, text in run_fields(shown).items() if key in WATCHED and text is not None}
+            width = max(map(len, fields))
+            live.update(Text("\n".join(f"{key:{width}}  {clean(text)}" for key, text in fields.items())), refresh=True)
+            time.sleep(WATCH_SECONDS)
+
+
+def run_fields(shown: dict[str, Any]) -> dict[str, object]:
+    """The fields of a run as people read them."""
+    training = shown["config"].get("training") or {}
+    prompt = shown["config"].get("prompt") or {}
+    losses, measured, progress = shown["losses"], shown["validations"], shown["progress"]
+    return {
+        "run": shown["name"],
+        "stage": shown["stage"],
+        "strategy": shown["label"],
+        "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
+        "data": shown["dataset"],
+        "backbone": shown["backbone"],
+        "parent": shown["parent"],
+        "seed": shown["seed"],
+        "started": moment(shown["created_at"]) + " UTC",
+        "finished": moment(shown["finished_at"]) + " UTC" if shown["finished_at"] else None,
+        "steps": steps_taken(progress) if progress else None,
+        "speed": f"{count(progress['tokens_per_second'])} tokens/s" if progress else None,
+        "time left": time_left(progress) if progress else None,
+        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
+        "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
+        "validation": validation_losses(measured) if measured else None,
+        "validation curve": sparkline([row["loss"] for row in measured]) if len(measured) > 1 else None,
+        "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
+        "ranks by": shown["score"] if shown["stage"] != "popularity" else None,
+        "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
+        "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
+        "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
+        "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
+    }
+
+
+def steps_taken(progress: dict[str, Any]) -> str:
+    """Steps taken of how many: "1,200 of 4,000 (30 %)"."""
+    step, total = progress["step"], progress["num_steps"]
+    return count(step) if not total else f"{count(step)} of {count(total)} ({100 * step // total} %)"
+
+
+def time_left(progress: dict[str, Any]) -> str | None:
+    """Time to the last step of a running run."""
+    left = progress["seconds_left"]
+    return None if left is None else f"about {duration(left)}"
+
+
+def validation_losses(measured: list[dict[str, Any]]) -> str:
+    """First, last and best loss on the validation targets."""
+    best = min(measured, key=lambda row: row["loss"])
+    ends = f"{value(measured[0]['loss'])} -> {value(measured[-1]['loss'])} nats a token"
+    return f"{ends}, best {value(best['loss'])} after step {count(best['step'])}"
+
+
+def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
+    """One row for each metric in its default view: items with seen ones dropped; titles for the log-probability."""
+    return [
+        {
+            "split": evaluation["split"],
+            "score": evaluation["score"],
+            "num_targets": count(evaluation["num_targets"]),
+            "name": row["name"],
+            "value": value(row["value"], row["low"], row["high"]),
+        }
+        for row in evaluation["metrics"]
+        if row["slice"] == "all" and ((row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob")
+    ]

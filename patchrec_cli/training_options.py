@@ -1,0 +1,75 @@
+"""The options that pretrain and finetune share: the settings of a new run, declared once."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from patchrec_cli.parameters import Backbone, Data, HistoryLength, PromptForm, Windows
+
+TRAINING = "Training"  # sections of options
+VALIDATION = "Validation"
+
+
+def training_option(kind: Any, flag: str, text: str, panel: str | None = TRAINING, **more: Any) -> Any:
+    """The annotation of an optional setting."""
+    return Annotated[kind | None, typer.Option(flag, help=text, rich_help_panel=panel, **more)]
+
+
+# name of the setting (see `RunSettings`) -> how the command line asks for it
+SETTINGS: dict[str, Any] = {
+    "data": Data,
+    "backbone": Backbone,
+    "epochs": training_option(int, "--epochs", "Passes over the targets.", metavar="N", min=1),
+    "max_steps": training_option(int, "--max-steps", "Stop after N steps.", metavar="N", min=1),
+    "batch_size": training_option(int, "--batch-size", "Targets per step.", metavar="N", min=1),
+    "learning_rate": training_option(float, "--learning-rate", "Peak of the cosine schedule."),
+    "lora_rank": training_option(
+        int,
+        "--lora-rank",
+        "Train LoRA adapters of this rank, not all weights; needs patchrec[peft].",
+        metavar="R",
+        min=1,
+    ),
+    "gradient_checkpointing": training_option(
+        bool, "--gradient-checkpointing", "Compute activations twice instead of keeping them: less memory, more time."
+    ),
+    "validate_every": training_option(
+        int,
+        "--validate-every",
+        "Measure the loss on validation targets every N steps, and keep the weights that were best.",
+        VALIDATION,
+        metavar="N",
+        min=1,
+    ),
+    "validation_targets": training_option(
+        int, "--validation-targets", "A sample of N of them; default: 200.", VALIDATION, metavar="N", min=1
+    ),
+    "prompt": PromptForm,
+    "windows": Windows,
+    "K": HistoryLength,
+    "seed": training_option(
+        int, "--seed", "Decides order, compression and starting weights of new parts; default: 0.", None
+    ),
+}
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Let Typer see an option for each setting where a command takes `**settings`, after its own first parameters."""
+    own = dict(inspect.signature(command).parameters)
+    (catch_all,) = [name for name, found in own.items() if found.kind is inspect.Parameter.VAR_KEYWORD]
+    del own[catch_all]
+    shared = {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in SETTINGS.items()
+    }
+    first = [parameter for name, parameter in own.items() if name in FIRST]
+    rest = [parameter for name, parameter in own.items() if name not in FIRST]
+    parameters = [*first, *shared.values(), *rest]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+FIRST = ("ctx", "strategy", "start")  # what a reader of the help wants to see before the settings

@@ -1,0 +1,79 @@
+"""`dry_run`: what it says is what a run does, and it leaves nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from patchrec.errors import NotFoundError, UsageError
+from patchrec.operations import dry_run as module
+from patchrec.operations.dry_run import dry_run
+from patchrec.operations.train import finetune, pretrain
+from patchrec.store import Store
+
+TINY = {"data": "walkers", "backbone": "tiny-random", "batch_size": 20}
+
+
+def contents(home: Path) -> tuple[list[tuple], list[str]]:
+    """Rows that a run would add, and all files of the store but those of backbones and of SQLite."""
+    with Store.open(home) as store:
+        tables = ("runs", "losses", "checkpoints", "settings")
+        rows = [row for table in tables for row in store.rows(f"SELECT * FROM {table}")]
+    return rows, sorted(str(path) for path in home.rglob("*") if not {"backbones"} & set(path.parts) and path.is_dir())
+
+
+def test_tokens_steps_and_targets_are_those_of_the_run(home: Path) -> None:
+    said = dry_run("finetune", strategy="pft-s", options={"L": 3}, **TINY, epochs=2, home=home)
+    done = finetune(strategy="pft-s", options={"L": 3}, **TINY, epochs=2, home=home)
+    assert said.counted_steps == said.steps
+    assert (said.steps, said.targets, said.tokens) == (done.steps, done.targets, done.tokens)
+    with Store.open(home) as store:
+        run = store.runs.get(done.run)
+        assert said.config == run.config.model_dump(mode="json")
+        assert said.label == run.label
+
+
+def test_pre_training_counts_both_layouts(home: Path) -> None:
+    said = dry_run("pretrain", **TINY, home=home)
+    assert said.label == "patch-pretraining"
+    assert said.tokens == pretrain(**TINY, home=home).tokens
+
+
+def test_nothing_is_stored(home: Path) -> None:
+    before = contents(home)
+    dry_run("pretrain", **TINY, home=home)
+    dry_run("finetune", strategy="vanilla", **TINY, home=home)
+    assert contents(home) == before
+
+
+def test_memory_and_time_are_told(home: Path) -> None:
+    said = dry_run("finetune", strategy="vanilla", **TINY, home=home)
+    assert said.seconds is not None
+    assert said.seconds > 0
+    assert said.trained_parameters == said.parameters
+    assert {"weights", "gradients", "moments", "activations", "logits", "total"} == said.memory.keys()
+    assert said.memory["total"] == sum(said.memory.values()) - said.memory["total"]
+    width = 6 if said.config["training"]["dtype"] == "bfloat16" else 4
+    assert said.memory["weights"] == width * said.parameters
+    frugal = dry_run("finetune", strategy="vanilla", **TINY, gradient_checkpointing=True, home=home)
+    assert frugal.memory["activations"] < said.memory["activations"]
+
+
+def test_what_does_not_fit_is_not_tried(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(module, "seconds_per_token", lambda *_: pytest.fail("tried"))
+    assert dry_run("finetune", strategy="vanilla", **TINY, home=home).seconds is None
+
+
+def test_validation_is_in_the_bill(home: Path) -> None:
+    said = dry_run("finetune", strategy="vanilla", **TINY, validate_every=2, validation_targets=5, home=home)
+    assert said.validations == -(-said.steps // 2)
+    assert 0 < said.validation_tokens < said.tokens
+
+
+def test_slips_are_told_as_by_the_run_itself(home: Path) -> None:
+    with pytest.raises(NotFoundError, match="no data set 'walker'"):
+        dry_run("pretrain", data="walker", home=home)
+    with pytest.raises(UsageError, match="which strategy"):
+        dry_run("finetune", **TINY, home=home)
+    with pytest.raises(TypeError, match="no such setting of a run: epoch"):
+        dry_run("pretrain", **TINY, epoch=3, home=home)

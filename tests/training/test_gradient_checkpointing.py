@@ -1,0 +1,73 @@
+"""Gradient checkpointing keeps less for the backward pass and changes no number."""
+
+import pytest
+import torch
+from tiny_training import make_config, make_dataset, make_planners
+
+from patchrec.config import TrainingConfig
+from patchrec.errors import UsageError
+from patchrec.model.backbone import Backbone
+from patchrec.model.tokenizer import make_encoder
+from patchrec.training.batches import Batches
+from patchrec.training.learner import Learner
+from patchrec.training.objective import label_step
+
+CONFIG = make_config(("vanilla", {}), ("pft-s", {"L": 2}), training=TrainingConfig(batch_size=8, max_nodes=100))
+
+
+def learner_of(folder, **training):
+    config = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update=training)})
+    backbone = Backbone.load(folder, name="tiny-random", device="cpu")
+    dataset, planners = make_dataset(), make_planners(config)
+    encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
+    batches = Batches(dataset.examples("train", config.prompt.K), config.training, 0)
+    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
+    return learner, next(batches.steps())
+
+
+def loss_and_gradients(folder, **training):
+    learner, step = learner_of(folder, **training)
+    encoder = learner.encoder.fresh()
+    forests = label_step(step, learner.dataset, encoder, learner.planners, seed=0, max_nodes=100)
+    assert len(forests) > 1
+    learner.backbone.train()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda it: it):
+        losses = [learner.summed_loss(encoder, labelled) for labelled in forests]
+    for loss in losses:
+        loss.backward()
+    gradients = {name: parameter.grad for name, parameter in learner.backbone.named_parameters()}
+    return torch.stack(losses).detach(), gradients, sum(kept)
+
+
+def test_loss_and_gradients_are_the_same_and_less_is_kept(tiny_folder):
+    loss, gradients, kept = loss_and_gradients(tiny_folder)
+    again, recomputed, fewer = loss_and_gradients(tiny_folder, gradient_checkpointing=True)
+    torch.testing.assert_close(again, loss, rtol=1e-6, atol=1e-6)
+    for name in gradients:
+        torch.testing.assert_close(recomputed[name], gradients[name], rtol=1e-6, atol=1e-6)
+    assert fewer < 0.7 * kept
+
+
+def test_steps_are_the_same(tiny_folder):
+    rows = []
+    for checkpointing in (False, True):
+        learner, step = learner_of(tiny_folder, gradient_checkpointing=checkpointing)
+        rows.append([learner.learn(step).loss for _ in range(3)])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-6)
+
+
+def test_measuring_without_gradients_works_too(tiny_folder):
+    learner, step = learner_of(tiny_folder, gradient_checkpointing=True)
+    encoder = learner.encoder.fresh()
+    forests = label_step(step, learner.dataset, encoder, learner.planners, seed=0, max_nodes=100)
+    measured = learner.measure(encoder, forests)
+    assert measured == pytest.approx(learner.learn(step).loss, rel=1e-5)
+
+
+def test_a_model_that_cannot_is_refused(tiny_folder, monkeypatch):
+    from transformers import LlamaForCausalLM
+
+    monkeypatch.setattr(LlamaForCausalLM, "supports_gradient_checkpointing", False)
+    with pytest.raises(UsageError, match=r"tiny-random has no gradient checkpointing .* drop that setting"):
+        learner_of(tiny_folder, gradient_checkpointing=True)
