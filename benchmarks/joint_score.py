@@ -17,7 +17,7 @@ TARGET = "joint, best-first / prefill"
 def joint(bench: Bench) -> Iterator[Section]:
     """Both scores against the prefill."""
     s = bench.settings
-    title = f"Joint: top {s.k} on a fine-tuned checkpoint, {s.users} prompts in batches of {s.batch}"
+    title = f"Joint: top {s.k} on a fine-tuned checkpoint (users {s.users}, batch {s.batch})"
     try:
         run = pick_run(bench.store, s.run, bench.dataset.name, Telling())
         ready = make_ready(bench.store, run, "joint")

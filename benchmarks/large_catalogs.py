@@ -60,7 +60,7 @@ def catalogs(bench: Bench) -> Iterator[Section]:
             tell(f"  {size:,} titles")
             rows.append(_one_size(bench, size, s.cache or Path(temporary)))
     yield Section("Large catalogs: the title trie", TRIES, rows, _targets(rows), TRIE_NOTES)
-    title = f"Large catalogs: top {s.k} after {HISTORY} random items, {s.users} users one at a time"
+    title = f"Large catalogs: top {s.k} after {HISTORY} random items, one user at a time (users {s.users})"
     yield Section(title, SEARCHES, rows, (), (*SEARCH_NOTES, *_growth(rows)))
 
 

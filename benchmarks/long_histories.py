@@ -38,7 +38,7 @@ def long(bench: Bench) -> Iterator[Section]:
     """Rank the last test target of each user with every history length and strategy."""
     s = bench.settings
     users = longest_users(bench.dataset, s.min_interactions, s.long_users)
-    title = f"Long histories: top {s.k} for the {len(users)} longest users of {s.min_interactions} items and more"
+    title = f"Long histories: top {s.k} for users of {s.min_interactions} and more items (users {len(users)})"
     if not users:
         yield Section(title, (), (), (), (f"No user of {bench.dataset.name} has so many.",))
         return

@@ -97,7 +97,7 @@ def _cost_section(
         if kind != "vanilla":
             targets.append(Target(f"{kind}: whole catalog / prefill", WHOLE_BEYOND_PREFILL, whole))
     s = bench.settings
-    title = f"Search: top {s.k} of {len(bench.scorer.trie):,} titles, {s.users} prompts in batches of {s.batch}"
+    title = f"Search: top {s.k} of {len(bench.scorer.trie):,} titles (users {s.users}, batch {s.batch})"
     return Section(title, cost.COLUMNS, rows, targets, cost.NOTES)
 
 
