@@ -47,7 +47,10 @@ class Settings:
         beam_repeats: Rounds of them that the beam search takes part in.
         k: Length of a ranking, and beams.
         K: History length, where not said otherwise.
-        long_users: Users of the section on long histories.
+        overlap: Prompts of a row whose exact titles are compared with what the beam search found.
+        long_data: Data set of the section on long histories.
+        long_users: Its users.
+        long_repeats: Rounds with whole histories.
         min_interactions: What these have at least.
         sizes: Titles of the generated catalogs.
         cache: Where encoded catalogs are kept.
@@ -58,9 +61,12 @@ class Settings:
     batch: int = 4
     repeats: int = 3
     beam_repeats: int = 1
+    overlap: int = 4
     k: int = 20
     K: int = 100
+    long_data: str = "ml-1m"
     long_users: int = 2
+    long_repeats: int = 1
     min_interactions: int = 500
     sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     seed: int = 0
@@ -83,11 +89,26 @@ class Bench:
         """Load both from a store."""
         dataset = store.datasets.load(data)
         folder = find_backbone(store, backbone).folder
+        return cls._of(store, dataset, folder, Backbone.load(folder, name=backbone), settings)
+
+    @classmethod
+    def _of(cls, store: Store, dataset: Dataset, folder: Path, model: Backbone, settings: Settings) -> "Bench":
         prompt = PromptConfig(form="paper", noun=dataset.noun, verb=dataset.verb)
-        model = Backbone.load(folder, name=backbone)
         encoder = make_encoder(folder, dataset.catalog.titles, prompt, model.vocab_size)
-        model.remember_items(encoder)
-        return cls(store, dataset, folder, TitleScorer.of(model, encoder), settings)
+        bench = cls(store, dataset, folder, TitleScorer.of(model, encoder), settings)
+        bench.remember_items()
+        return bench
+
+    def on(self, data: str) -> "Bench":
+        """The same model with another data set, whose item patches the model then has in place of these."""
+        if data == self.dataset.name:
+            return self
+        dataset = self.store.datasets.load(data)
+        return self._of(self.store, dataset, self.folder, self.scorer.backbone, self.settings)
+
+    def remember_items(self) -> None:
+        """Have the catalog's item patches computed, as ranking with a run does."""
+        self.scorer.backbone.remember_items(self.scorer.encoder)
 
     @property
     def on_cpu(self) -> bool:

@@ -1,12 +1,12 @@
 """What exact ranking costs, beside what others do, in one run: `python -m benchmarks.ranking`.
 
-    python -m benchmarks.ranking                              # everything, about 20 minutes on two cores
+    python -m benchmarks.ranking                              # everything, about 25 minutes on two cores
     python -m benchmarks.ranking --only search prefill        # some sections
     python -m benchmarks.ranking --json numbers.json          # all raw numbers too
 
 Real prompts of test targets, an untrained backbone in float32, one process. What is compared takes turns
 (A, B, A, B, ...) after one call of each; numbers are medians, ratios medians of paired rounds. The section `joint`
-needs a fine-tuned run in the store.
+needs a fine-tuned run in the store, and `long` the data set ml-1m, whose users did more (`patchrec data add ml-1m`).
 """
 
 import argparse
@@ -65,6 +65,7 @@ def _measure(bench: Bench, chosen: Sequence[str], command: str, file: Path | Non
     for name in chosen:
         tell(f"{name} ...")
         start = perf_counter()
+        bench.remember_items()
         measured = list(SECTIONS[name](bench))
         took = perf_counter() - start
         for section in measured:
@@ -94,9 +95,12 @@ def _settings(given: argparse.Namespace) -> Settings:
         batch=given.batch,
         repeats=given.repeats,
         beam_repeats=given.beam_repeats,
+        overlap=given.overlap,
         k=given.k,
         K=given.K,
+        long_data=given.long_data,
         long_users=given.long_users,
+        long_repeats=given.long_repeats,
         min_interactions=given.min_interactions,
         sizes=tuple(given.sizes),
         seed=given.seed,
@@ -122,9 +126,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", type=_positive, default=default.batch, help="prompts run together")
     add("--repeats", type=_positive, default=default.repeats, help="rounds")
     add("--beam-repeats", type=_positive, default=default.beam_repeats, help="rounds with a beam search")
+    add("--overlap", type=_positive, default=default.overlap, help="prompts of a row compared with the beam search's")
     add("--k", type=_positive, default=default.k, help="length of a ranking, and beams")
     add("--K", type=_positive, default=default.K, help="history length")
-    add("--long-users", type=_positive, default=default.long_users, help="users of the section long")
+    add("--long-data", default=default.long_data, help="data set of the section long")
+    add("--long-users", type=_positive, default=default.long_users, help="its users")
+    add("--long-repeats", type=_positive, default=default.long_repeats, help="rounds with whole histories")
     add("--min-interactions", type=_positive, default=default.min_interactions, help="that these have at least")
     add("--sizes", nargs="+", type=_positive, default=list(default.sizes), help="titles of the section catalogs")
     add("--cache", type=Path, help="folder that keeps their tokens; None: a temporary one")

@@ -29,15 +29,16 @@ def search(bench: Bench) -> Iterator[Section]:
     for number in range(len(batches["vanilla"])):
         for kind in KINDS:
             tell(f"  {kind}: batch {number + 1} of {len(batches[kind])}")
-            overlaps[kind] += _one_batch(bench, beam, batches[kind][number], costs[kind])
+            found = _one_batch(bench, beam, batches[kind][number], costs[kind])
+            left = bench.settings.overlap - len(overlaps[kind])
+            overlaps[kind] += _compare(bench, batches[kind][number][:left], found)
     yield _cost_section(bench, costs, batches)
     yield _overlap_section(bench.settings.k, overlaps)
 
 
-def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: Costs) -> Overlaps:
-    """Time every method on a batch, and compare the titles that come out for each prompt."""
+def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: Costs) -> list[dict[int, float]]:
+    """Time every method on a batch; what the beam search ended with for each prompt."""
     ranker, settings = bench.ranker, bench.settings
-    joint = with_score(ranker, "joint")
     padded = Padded.of(bench.scorer, queries)
     beams: list[list[tuple[int, float]]] = []
 
@@ -55,15 +56,17 @@ def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: 
         settings.repeats,
         rare={BEAM: settings.beam_repeats},
     )
-    exact = zip(top_titles(joint, queries, settings.k), top_titles(ranker, queries, settings.k), strict=True)
+    return [dict(found) for found in beams]
+
+
+def _compare(bench: Bench, queries: Sequence[Query], beams: Sequence[Mapping[int, float]]) -> Overlaps:
+    """Hold what the beam search found for the first prompts of a batch against the exact titles by both scores."""
+    k = bench.settings.k
+    by_joint = top_titles(with_score(bench.ranker, "joint"), queries, k)
+    by_catalog = top_titles(bench.ranker, queries, k)
     return [
-        {
-            "beam": [title for title, _ in found],
-            "joint": list(by_joint),
-            "catalog": list(by_catalog),
-            "score_difference": _difference(dict(found), by_joint),
-        }
-        for found, (by_joint, by_catalog) in zip(beams, exact, strict=True)
+        {"beam": list(found), "joint": list(own), "catalog": list(other), "score_difference": _difference(found, own)}
+        for found, own, other in zip(beams, by_joint, by_catalog, strict=False)
     ]
 
 

@@ -67,7 +67,7 @@ def bench(home: Path) -> Bench:
 def test_every_section_prints_a_table_and_writes_its_numbers(home: Path, capsys: pytest.CaptureFixture[str]):
     numbers = home / "numbers.json"
     options = "--data walkers --backbone tiny-random --users 2 --batch 2 --repeats 1 --k 5 --K 10 --long-users 1"
-    small = ["--min-interactions", "10", "--sizes", "50", "200"]
+    small = ["--long-data", "walkers", "--min-interactions", "10", "--overlap", "1", "--sizes", "50", "200"]
     assert main(["--home", str(home), "--json", str(numbers), *options.split(), *small]) == 0
     printed = capsys.readouterr().out
     _, tables = printed.split("=" * WIDTH)
@@ -84,6 +84,8 @@ def test_every_section_prints_a_table_and_writes_its_numbers(home: Path, capsys:
 def test_a_section_without_its_input_says_so(home: Path, capsys: pytest.CaptureFixture[str]):
     options = ["--home", str(home), "--data", "walkers", "--backbone", "tiny-random", "--only", "long"]
     assert main(options) == 0
+    assert "ml-1m" in capsys.readouterr().out
+    assert main([*options, "--long-data", "walkers"]) == 0
     assert "No user of walkers has so many." in capsys.readouterr().out
 
 

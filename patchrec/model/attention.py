@@ -149,7 +149,9 @@ class Block:
     context: Context | None
     tiles: tuple[Tile, ...]
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None) -> Iterator[Tensor]:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None, dropout: float
+    ) -> Iterator[Tensor]:
         """(1, H, R, d) outputs, tile by tile, of the pass's queries, keys and values."""
         query, key, value = query[:, :, self.rows], key[:, :, self.rows], value[:, :, self.rows]
         if self.context is not None:
@@ -160,8 +162,14 @@ class Block:
         if groups > 1 and key.device.type != "cpu":  # elsewhere a mask and grouped heads together have no fast kernel
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         for tile in self.tiles:
-            yield _attend(
-                query[:, :, tile.rows], key[:, :, tile.columns], value[:, :, tile.columns], tile.mask, scaling
+            yield functional.scaled_dot_product_attention(
+                query[:, :, tile.rows],
+                key[:, :, tile.columns],
+                value[:, :, tile.columns],
+                attn_mask=tile.mask.to(query.dtype),
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=query.shape[1] != key.shape[1],
             )
 
 
@@ -230,12 +238,6 @@ def _added(seen: BoolArray, device: torch.device) -> Tensor:
     return torch.from_numpy(mask).to(device)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-    return functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask.to(query.dtype), scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
-    )
-
-
 def forest_attention(
     module: Any,
     query: Tensor,
@@ -245,6 +247,7 @@ def forest_attention(
     *,
     visibility: Visibility | None = None,
     scaling: float | None = None,
+    dropout: float = 0.0,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as transformers' attention functions do, but over a forest.
@@ -261,7 +264,7 @@ def forest_attention(
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         plain: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **options
         )
         return plain
     if options.get("softcap") is not None or options.get("position_bias") is not None:
@@ -269,7 +272,9 @@ def forest_attention(
     if visibility.kept is not None:
         visibility.kept.layers.append((key, value))
     pieces = [
-        piece for block in visibility.blocks for piece in block.attend(query, key, value, module.layer_idx, scaling)
+        piece
+        for block in visibility.blocks
+        for piece in block.attend(query, key, value, module.layer_idx, scaling, dropout)
     ]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
 

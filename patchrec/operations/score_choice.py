@@ -148,4 +148,6 @@ def _result(score: ScoreName, values: FloatArray, users: Any, ranked: _Ranked) -
 def _kept(choice: ScoreChoice, limit: int | None) -> dict[str, Any]:
     """What the run remembers of its choice."""
     kept = asdict(choice)
-    return {key: kept[key] for key in ("metric", "num_targets", "num_users", "results", "difference")} | {"limit": limit}
+    return {key: kept[key] for key in ("metric", "num_targets", "num_users", "results", "difference")} | {
+        "limit": limit
+    }

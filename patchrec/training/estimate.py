@@ -19,7 +19,7 @@ from patchrec.training.learner import Learner
 from patchrec.training.objective import LabelledForest, label_step
 
 COUNTED_STEPS = 16
-LONGEST_MEASUREMENT = 5.0  # seconds that one measured forest may take
+LONGEST_MEASUREMENT = 8.0  # seconds that one measured forest may take
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
@@ -160,16 +160,16 @@ def estimate_memory(
 
 
 def seconds_per_token(learner: Learner, forests: Sequence[tuple[PathEncoder, LabelledForest]]) -> float:
-    """Time of forward and backward pass for each node, measured on a forest of middling size.
+    """Time of forward and backward pass for each node, measured on one forest.
 
-    The smallest one runs first, since first passes are slow, and counts itself where the other would take too long.
+    The smallest runs first: it warms up, and its rate says how large a forest can be measured. That rate is too slow a
+    guess for larger ones, since a pass has a price of its own.
     """
     ordered = sorted(forests, key=lambda pair: len(pair[1].forest))
-    smallest, middling = ordered[0], ordered[len(ordered) // 2]
-    rate = _measure(learner, *smallest)
-    if rate * len(middling[1].forest) > LONGEST_MEASUREMENT:
-        return rate
-    return _measure(learner, *middling)
+    rate = _measure(learner, *ordered[0])
+    half = ordered[: len(ordered) // 2 + 1]
+    fitting = [pair for pair in half if rate * len(pair[1].forest) <= LONGEST_MEASUREMENT]
+    return _measure(learner, *fitting[-1]) if fitting else rate
 
 
 def _measure(learner: Learner, encoder: PathEncoder, labelled: LabelledForest) -> float:

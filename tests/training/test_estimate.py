@@ -119,3 +119,22 @@ def test_the_formula_holds_for_what_autograd_really_keeps(tiny_folder):
     mask = 400 * 400 * 4
     estimate = len(forest) * bytes_per_node(ModelShape.of(backbone), TRAINING)
     assert sum(kept.values()) - mask == pytest.approx(estimate, rel=1 / 3)
+
+
+@pytest.mark.parametrize(("rate", "measured"), [(0.01, [20, 300]), (0.05, [20, 100]), (1.0, [20])])
+def test_time_is_measured_on_a_middling_forest_or_the_largest_that_is_quick_enough(monkeypatch, rate, measured):
+    """At 8 seconds at most, by the rate of the smallest: 0.05 s a node leaves 160 nodes, 1 s leaves none."""
+    from types import SimpleNamespace
+
+    from patchrec.training import estimate
+
+    sizes = []
+
+    def measure(learner, encoder, labelled):
+        sizes.append(len(labelled.forest))
+        return rate
+
+    monkeypatch.setattr(estimate, "_measure", measure)
+    forests = [(None, SimpleNamespace(forest=range(size))) for size in (400, 20, 300, 100, 500)]
+    assert estimate.seconds_per_token(None, forests) == rate
+    assert sizes == measured
