@@ -29,8 +29,8 @@ from patchrec.ranking.trie import TitleTrie
 # A round takes the open nodes among the best WIDTH * k of titles and nodes: the best k are those that are needed if
 # nothing better turns up. A search that is not done after PATIENCE rounds doubles its width every round, up to MOST: a
 # round has a price of its own (reading all weights), that of some tens of nodes.
-_WIDTH = 1
-_PATIENCE = 3
+_WIDTH = 2
+_PATIENCE = 2
 _MOST = 8
 
 

@@ -1,7 +1,4 @@
-"""The main job on real data with a real language model: MovieLens-100K and SmolLM2-135M, as `patchrec demo` runs it.
-
-Both come through the package index (or from where their owners publish them), as for any user.
-"""
+"""The main job on real data with a real language model: MovieLens-100K and SmolLM2-135M, as `patchrec demo` runs it."""
 
 from pathlib import Path
 
@@ -16,16 +13,6 @@ from patchrec.operations.strategies import preview
 from patchrec.store import Store
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("real") / "home"
-
-
-@pytest.fixture(scope="module")
-def shown(home: Path) -> Demo:
-    return demo(home=home)
 
 
 def test_fine_tuning_moves_the_log_probability_of_held_out_targets_beyond_doubt(shown: Demo):
