@@ -23,6 +23,7 @@ from patchrec.store import Store
 
 K = 20
 METRIC = f"ndcg@{K}"
+SURE = 0.05  # p-value below which a difference is more than chance
 SCORES: tuple[ScoreName, ...] = ("catalog", "joint")
 
 
@@ -67,8 +68,9 @@ def choose_score(
 ) -> ScoreChoice:
     """Rank validation targets under both scores, and store in the run the one to use.
 
-    `joint` is taken where it is better by more than chance (the interval of the paired difference lies above 0), else
-    `catalog`, which costs less. Both rankings are exact top 20s.
+    `joint` is taken where it is better by more than chance (p < 0.05 in the paired sign-flip test over users, which
+    holds for few users too, where intervals are too narrow), else `catalog`, which costs less. Both rankings are exact
+    top 20s.
 
     Args:
         run: A fine-tuned run; default: the newest.
@@ -90,7 +92,7 @@ def choose_score(
         ranked = {score: _rank(ready, examples, score, report) for score in SCORES}
         values = {score: rank_metrics(found.ranks, (K,))[METRIC] for score, found in ranked.items()}
         difference = paired(values["joint"], values["catalog"], users)
-        better: ScoreName = "joint" if difference.low > 0 else "catalog"
+        better: ScoreName = "joint" if difference.difference > 0 and difference.p_value < SURE else "catalog"
         result = ScoreChoice(
             run=chosen_run.name,
             label=chosen_run.label,
