@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Stage = Literal["pretrain", "finetune", "untrained", "popularity"]
+STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "untrained", "popularity")
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Windows = Literal["sliding", "anchored"]
 ScoreName = Literal["catalog", "joint"]
@@ -13,9 +14,9 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Closed(BaseModel):
-    """A frozen model without room for unknown keys."""
+    """A frozen model without room for unknown keys, or for numbers that are none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StrategyConfig(Closed):

@@ -1,6 +1,6 @@
 """The backbone: any Hugging Face causal language model, run over token forests.
 
-Shapes: N nodes of a forest, D hidden size, V vocabulary, n supervised nodes.
+Shapes: N nodes of a forest, D hidden size, V vocabulary, n nodes of some.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,11 @@ from torch.nn import functional
 from patchrec.errors import InputError, UsageError
 from patchrec.model.attention import Context, Extension, KeysValues, Visibility, register
 from patchrec.model.forest import Forest, grow
+from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config
+from patchrec.model.transfer import on_device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,8 +137,8 @@ class Backbone(nn.Module):
         depth = np.concatenate([extension.depth for extension in extensions])
         return ForestBatch(
             *_tensors(encoder.bags(keys, item_rows=table is not None), self.device),
-            torch.from_numpy(depth).to(self.device),
-            Visibility.of(extensions, self.device, keep=keep),
+            on_device(depth, self.device),
+            Visibility.of(extensions, self.device, keep=keep, config=self.model.config),
             table,
         )
 
@@ -182,9 +184,11 @@ class Backbone(nn.Module):
         bias = None if getattr(head, "bias", None) is None else head.bias[tokens].float()
         return functional.linear(hidden.float(), head.weight[tokens].float(), bias)
 
-    def forward(self, batch: ForestBatch, nodes: Tensor) -> Tensor:
-        """(n, V) float32 logits at (n,) supervised nodes; nowhere else are any computed."""
-        return self.logits(self.hidden(batch)[nodes])
+    def forward(self, batch: ForestBatch, labels: Labels) -> Tensor:
+        """Cross-entropy (nats, float32) summed over the labels of a batch; logits exist at labelled nodes alone."""
+        nodes = torch.from_numpy(labels.nodes).to(self.device)
+        head = self.model.get_output_embeddings()
+        return summed_cross_entropy(self.hidden(batch)[nodes], head.weight, getattr(head, "bias", None), labels)
 
     def prefill(self, encoder: PathEncoder, forest: Forest) -> tuple[Tensor, Context]:
         """(N, D) last hidden states of a forest, and the context it makes for others to hang under."""
@@ -256,8 +260,7 @@ class Backbone(nn.Module):
         assert kept is not None
         context = _grown(Extension(trunk), kept, slice(0, len(trunk)))
         second = self._single_tokens(Extension.at(tree, context, len(trunk) - 1))
-        logits: Tensor = self(second, torch.from_numpy(nodes[-1][-1:]).to(self.device))[0]
-        return logits
+        return self.logits(self.hidden(second)[int(nodes[-1][-1])])
 
     def _single_tokens(self, extension: Extension, *, keep: bool = False) -> ForestBatch:
         """A forest whose keys are tokens, compiled without an encoder."""
@@ -279,8 +282,8 @@ class Backbone(nn.Module):
 
 def _tensors(bags: Bags, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, offsets and weights on a device."""
-    weights = torch.from_numpy(bags.weights.astype(np.float32))
-    return torch.from_numpy(bags.rows).to(device), torch.from_numpy(bags.offsets).to(device), weights.to(device)
+    weights = bags.weights.astype(np.float32)
+    return on_device(bags.rows, device), on_device(bags.offsets, device), on_device(weights, device)
 
 
 def _grown(extension: Extension, kept: KeysValues, rows: slice) -> Context:

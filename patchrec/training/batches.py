@@ -1,7 +1,7 @@
 """Which targets each step learns from, and the random numbers a strategy may use there.
 
 Examples of one user whose histories start at the same position share a prefix: they form a tree and travel together.
-Order and draws are pure functions of the seed and of where training stands, so nothing of them needs saving. No tokens
+Order and draws are pure functions of stage, seed and where training stands, so nothing of them needs saving. No tokens
 are counted here: the number of steps is known before any title is encoded.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patchrec.config import TrainingConfig
+from patchrec.config import STAGES, Stage, TrainingConfig
 from patchrec.data.histories import Example
 from patchrec.history import FloatArray
 
@@ -54,10 +54,11 @@ class Batches:
         num_targets: Targets of all those steps.
     """
 
-    def __init__(self, examples: Sequence[Example], training: TrainingConfig, seed: int) -> None:
+    def __init__(self, examples: Sequence[Example], training: TrainingConfig, seed: int, *, stage: Stage) -> None:
         self._trees = group_trees(examples, training.batch_size)
         self._batch_size = training.batch_size
         self._seed = seed
+        self._stage = stage
         limit = training.max_steps
         self._epochs: list[int] = []  # steps taken of each epoch
         self.num_steps = self.num_targets = 0
@@ -71,7 +72,7 @@ class Batches:
             self.num_targets += sum(len(tree) for trees in taken for tree in trees)
 
     def _plan(self, epoch: int) -> list[tuple[Tree, ...]]:
-        return plan_epoch(self._trees, self._batch_size, self._seed, epoch)
+        return plan_epoch(self._trees, self._batch_size, self._seed, epoch, self._stage)
 
     def steps(self, first: int = 0) -> Iterator[Step]:
         """Steps from number `first` on.
@@ -102,16 +103,17 @@ def group_trees(examples: Sequence[Example], max_targets: int) -> list[Tree]:
     ]
 
 
-def plan_epoch(trees: Sequence[Tree], batch_size: int, seed: int, epoch: int) -> list[tuple[Tree, ...]]:
+def plan_epoch(trees: Sequence[Tree], batch_size: int, seed: int, epoch: int, stage: Stage) -> list[tuple[Tree, ...]]:
     """Shuffle trees and cut them into steps, each as near to `batch_size` targets as whole trees allow.
 
     A step ends where one more tree would take it further from `batch_size` than it is; so it never holds more than
-    twice that.
+    twice that. Each stage has an order of its own: a short fine-tuning would else begin with the targets that the
+    pre-training of the same seed began with.
     """
     steps: list[tuple[Tree, ...]] = []
     step: list[Tree] = []
     size = 0
-    for index in _generator(_ORDER, seed, epoch).permutation(len(trees)):
+    for index in _generator(_ORDER, seed, epoch, STAGES.index(stage)).permutation(len(trees)):
         tree = trees[index]
         if step and abs(size + len(tree) - batch_size) >= abs(size - batch_size):
             steps.append(tuple(step))
@@ -129,9 +131,9 @@ def draws(seed: int, epoch: int, step: int, user: int, *, start: int, stop: int)
     return _generator(_DRAWS, seed, epoch, step, user).random(stop)[start:]
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Seed of torch's own generators at a step, which only dropout uses."""
-    return int(_sequence(_TORCH, seed, step).generate_state(1, np.uint64)[0])
+def pass_seed(seed: int, step: int, number: int) -> int:
+    """Seed of torch's own generators at a forward pass of a step, which only dropout uses."""
+    return int(_sequence(_TORCH, seed, step, number).generate_state(1, np.uint64)[0])
 
 
 def _generator(*words: int) -> np.random.Generator:

@@ -174,8 +174,9 @@ def seconds_per_token(learner: Learner, forests: Sequence[tuple[PathEncoder, Lab
 
 def _measure(learner: Learner, encoder: PathEncoder, labelled: LabelledForest) -> float:
     learner.backbone.train()
+    batch = learner.batch(encoder, labelled)
     begun = time.perf_counter()
-    loss = learner.summed_loss(encoder, labelled) / labelled.num_labels
+    loss = learner.summed_loss(batch, labelled.labels) / labelled.labels.total
     learner.accelerator.backward(loss)
     float(loss.detach())  # waits for a GPU
     learner.optimizer.zero_grad(set_to_none=True)

@@ -1,11 +1,9 @@
-"""One optimizer step: forests forward and backward, gradients summed over processes, clipped, applied.
-
-Shapes: n supervised nodes, V vocabulary.
-"""
+"""One optimizer step: forests forward and backward, gradients summed over processes, clipped, applied."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -15,16 +13,39 @@ from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
 from patchrec.model.attention import Extension
-from patchrec.model.backbone import Backbone
+from patchrec.model.backbone import Backbone, ForestBatch
 from patchrec.model.lora import add_adapters
+from patchrec.model.loss import Labels
 from patchrec.model.memory import is_out_of_memory
 from patchrec.model.patching import PathEncoder
 from patchrec.store.runs import LossRow
 from patchrec.strategy import Planner
-from patchrec.training.batches import Step, step_seed
-from patchrec.training.objective import LabelledForest, label_step, summed_cross_entropy
+from patchrec.training.ahead import one_ahead
+from patchrec.training.batches import Step, pass_seed
+from patchrec.training.objective import LabelledForest, label_step
 from patchrec.training.schedule import learning_rate_factor
 from patchrec.training.state import trained_parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """One forward and backward pass of a step, ready for the device.
+
+    Attributes:
+        number: Which forest of the step it is.
+        weight: What its loss is multiplied with: one over the labels of the whole step; 0 where this process only keeps
+            step with the others, which have a forest more.
+        tokens: Forest nodes of the whole step.
+        last: Whether the update follows.
+    """
+
+    step: Step
+    number: int
+    batch: ForestBatch
+    labels: Labels
+    weight: float
+    tokens: int
+    last: bool
 
 
 class Learner:
@@ -58,43 +79,91 @@ class Learner:
             self.parameters, lr=self.training.learning_rate, weight_decay=self.training.weight_decay, fused=True
         )
 
-    def learn(self, step: Step) -> LossRow:
-        """Take one step. Its row counts steps from 1, and holds the loss before the update and the forest nodes run.
+    def learn(self, steps: Iterable[Step]) -> Iterator[LossRow]:
+        """Take steps, and tell of each when it is done; the next pass is planned and compiled beside the current one.
+
+        A row counts steps from 1, and holds the loss before the update and the forest nodes run.
 
         Raises:
             PatchrecError: Loss or gradient is not finite; the weights are left as they were.
             OutOfResourcesError: A forest does not fit in memory.
         """
-        begun = time.perf_counter()
-        torch.manual_seed(step_seed(self.seed, step.number))  # for backbones with dropout
-        rate = self.training.learning_rate * learning_rate_factor(step.number, self.num_steps, self.training.warmup)
-        encoder = self.encoder.fresh()
-        forests = label_step(
-            step, self.dataset, encoder, self.planners, seed=self.seed, max_nodes=self.training.max_nodes
-        )
+        begun, total = time.perf_counter(), self._begin()
+        for one in one_ahead(self.passes(steps)):
+            torch.manual_seed(pass_seed(self.seed, one.step.number, one.number))  # for backbones with dropout
+            with self._memory_errors(len(one.batch)):
+                loss = self.summed_loss(one.batch, one.labels) * one.weight
+                self.accelerator.backward(loss)
+            total += loss.detach()
+            if one.last:
+                yield self._update(one, total, begun)
+                begun, total = time.perf_counter(), self._begin()
+
+    def passes(self, steps: Iterable[Step]) -> Iterator[Pass]:
+        """This process's share of the forests of steps, each compiled when it is asked for."""
+        for step in steps:
+            encoder = self.encoder.fresh()
+            forests = label_step(
+                step, self.dataset, encoder, self.planners, seed=self.seed, max_nodes=self.training.max_nodes
+            )
+            # Divided by the labels of the whole step, not of a forest, the cut into forests is invisible.
+            weight = 1 / sum(labelled.labels.total for labelled in forests)
+            tokens = sum(len(labelled.forest) for labelled in forests)
+            share = self._share(forests)
+            for number, labelled, counts in share:
+                batch = self.batch(encoder, labelled)
+                last = number == share[-1][0]
+                yield Pass(step, number, batch, labelled.labels, weight * counts, tokens, last)
+
+    def _begin(self) -> Tensor:
+        """Forget the gradients of the step before; give its loss something to add up in."""
         self.optimizer.zero_grad(set_to_none=True)
         self.backbone.train()
-        loss = self._accumulate(encoder, forests)
+        return torch.zeros((), device=self.backbone.device)
+
+    def _update(self, one: Pass, total: Tensor, begun: float) -> LossRow:
+        """Move the weights by the gradients of all processes."""
+        step = one.step
+        if self.accelerator.num_processes > 1:
+            for parameter in self.parameters:
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.accelerator.reduce(own, reduction="sum")
+            total = self.accelerator.reduce(total, reduction="sum")
+        loss = float(total)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.training.clip_norm))
         self._refuse_nonfinite(step, loss, norm)
+        rate = self.training.learning_rate * learning_rate_factor(step.number, self.num_steps, self.training.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        tokens = sum(len(labelled.forest) for labelled in forests)
-        with self._memory_errors(tokens):  # the first step allocates both moments
+        with self._memory_errors(one.tokens):  # the first step allocates both moments
             self.optimizer.step()
-        return LossRow(step.number + 1, loss, tokens, step.num_targets, time.perf_counter() - begun, rate)
+        return LossRow(step.number + 1, loss, one.tokens, step.num_targets, time.perf_counter() - begun, rate)
+
+    def _share(self, forests: Sequence[LabelledForest]) -> list[tuple[int, LabelledForest, int]]:
+        """What this process runs: number, forest and how often it counts; as many forests as any other process runs.
+
+        Where there is none left for it, it runs the smallest again for nothing: nobody waits longer for that.
+        """
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        rounds = -(-len(forests) // processes)
+        numbers = range(rank, rounds * processes, processes)
+        return [(number, forests[min(number, len(forests) - 1)], int(number < len(forests))) for number in numbers]
+
+    def batch(self, encoder: PathEncoder, labelled: LabelledForest) -> ForestBatch:
+        """A forest compiled for the device."""
+        return self.backbone.batch(encoder, [Extension(labelled.forest)])
 
     @torch.no_grad()
     def measure(self, encoder: PathEncoder, forests: Sequence[LabelledForest]) -> float:
         """Mean loss over the labels of forests, without learning from them; no random number is drawn."""
         self.backbone.eval()
         total = torch.zeros((), device=self.backbone.device)
-        for labelled in forests[self.accelerator.process_index :: self.accelerator.num_processes]:
+        for _, labelled, counts in self._share(forests):
             with self._memory_errors(len(labelled.forest)):
-                total += self.summed_loss(encoder, labelled)
+                total += self.summed_loss(self.batch(encoder, labelled), labelled.labels) * counts
         if self.accelerator.num_processes > 1:
             total = self.accelerator.reduce(total, reduction="sum")
-        return float(total) / sum(labelled.num_labels for labelled in forests)
+        return float(total) / sum(labelled.labels.total for labelled in forests)
 
     def any_process(self, *values: int) -> list[int]:
         """The largest of each value over all processes."""
@@ -104,33 +173,11 @@ class Learner:
         gathered: Tensor = self.accelerator.gather(own)
         return [int(value) for value in gathered.amax(0)]
 
-    def _accumulate(self, encoder: PathEncoder, forests: Sequence[LabelledForest]) -> float:
-        """Add up the gradients of a step's mean loss over all forests and processes; return the loss.
-
-        Dividing by the labels of the whole step, not of a forest, makes the cut into forests invisible.
-        """
-        num_labels = sum(labelled.num_labels for labelled in forests)
-        total = torch.zeros((), device=self.backbone.device)
-        processes = self.accelerator.num_processes
-        for labelled in forests[self.accelerator.process_index :: processes]:
-            with self._memory_errors(len(labelled.forest)):
-                loss = self.summed_loss(encoder, labelled) / num_labels
-                self.accelerator.backward(loss)
-            total += loss.detach()
-        if processes > 1:
-            for parameter in self.parameters:
-                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = self.accelerator.reduce(own, reduction="sum")
-            total = self.accelerator.reduce(total, reduction="sum")
-        return float(total)
-
-    def summed_loss(self, encoder: PathEncoder, labelled: LabelledForest) -> Tensor:
+    def summed_loss(self, batch: ForestBatch, labels: Labels) -> Tensor:
         """Loss of a forest, nats summed over its labels; differentiable."""
-        batch = self.backbone.batch(encoder, [Extension(labelled.forest)])
-        nodes = torch.from_numpy(labelled.nodes).to(self.backbone.device)
         with self._precision():
-            logits = self.backbone(batch, nodes)  # (n, V)
-        return summed_cross_entropy(logits, labelled)
+            loss: Tensor = self.backbone(batch, labels)
+        return loss
 
     @contextmanager
     def _memory_errors(self, nodes: int) -> Iterator[None]:

@@ -160,8 +160,7 @@ class _Run:
         main = self.learner.accelerator.is_main_process
         with stop_on_signals() as wish, report.task(self.stage, batches.num_targets, "targets") as task:
             _advance(task, self.progress)
-            for step in batches.steps(self.progress.step):
-                row = self.learner.learn(step)
+            for row in self.learner.learn(batches.steps(self.progress.step)):
                 self.progress = _add(self.progress, row)
                 if main:
                     log(row)
@@ -260,7 +259,7 @@ def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
             f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
             "in the train split; give more data or another split"
         )
-    return Batches(examples, config.training, config.seed)
+    return Batches(examples, config.training, config.seed, stage=config.stage)
 
 
 def _validation(config: RunConfig, learner: Learner, examples: Sequence[Example]) -> Validation | None:

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from patchrec.data.histories import Dataset
 from patchrec.history import IntArray
 from patchrec.model.forest import Forest, grow
+from patchrec.model.loss import Labels
 from patchrec.model.patching import PathEncoder
 from patchrec.strategy import Moment, Planner
 from patchrec.training.batches import Step, Tree, draws
@@ -40,22 +39,11 @@ class LabelledForest:
     """One forward pass with what it shall say.
 
     Attributes:
-        nodes: (n,) supervised nodes, ascending, each once.
-        rows: (m,) which of `nodes` a label belongs to.
-        tokens: (m,) token ids.
-        counts: (m,) how many examples ask for that token there.
+        labels: What its nodes are asked for.
     """
 
     forest: Forest
-    nodes: IntArray
-    rows: IntArray
-    tokens: IntArray
-    counts: IntArray
-
-    @property
-    def num_labels(self) -> int:
-        """Supervised tokens, as many as one row per example would have."""
-        return int(self.counts.sum())
+    labels: Labels
 
 
 def label_step(
@@ -141,18 +129,4 @@ def label_rows(rows: Sequence[Row]) -> LabelledForest:
     wanted = np.concatenate([row.labels for row in rows])
     pairs, counts = np.unique(np.stack([at, wanted]), axis=1, return_counts=True)
     supervised, which = np.unique(pairs[0], return_inverse=True)
-    return LabelledForest(forest, supervised, which, pairs[1], counts)
-
-
-def summed_cross_entropy(logits: Tensor, labelled: LabelledForest) -> Tensor:
-    """Cross-entropy in nats, summed over all labels as often as they count.
-
-    Args:
-        logits: (n, V) float32 logits at the supervised nodes.
-        labelled: The forest they belong to.
-    """
-    rows = torch.from_numpy(labelled.rows).to(logits.device)
-    tokens = torch.from_numpy(labelled.tokens).to(logits.device)
-    counts = torch.from_numpy(labelled.counts).to(logits.device, logits.dtype)
-    surprise = torch.logsumexp(logits, dim=-1)[rows] - logits[rows, tokens]  # (m,)
-    return (counts * surprise).sum()
+    return LabelledForest(forest, Labels(supervised, which, pairs[1], counts))

@@ -124,7 +124,7 @@ def test_logits_are_those_of_the_model_s_own_forward_pass(encoder: PathEncoder, 
     tokens = np.array([7, 9, 8, 7])
     forest, (nodes,) = grow([tokens])
     with torch.no_grad():
-        ours = tiny(tiny.batch(encoder, [Extension(forest)]), torch.from_numpy(nodes))
+        ours = tiny.logits(tiny.hidden(tiny.batch(encoder, [Extension(forest)]))[nodes])
         theirs = tiny.model(input_ids=torch.from_numpy(tokens)[None]).logits[0]
     torch.testing.assert_close(ours, theirs)
 

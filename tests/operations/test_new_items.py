@@ -82,13 +82,12 @@ def test_another_catalog_is_refused_as_before(home: Path, run: str):
 def test_training_on_a_grown_catalog_is_not_resumed_in_silence(home: Path, monkeypatch: pytest.MonkeyPatch):
     from patchrec.training.learner import Learner
 
-    learn, calls = Learner.learn, []
+    learn = Learner.learn
 
-    def break_once(self, step):
-        calls.append(step)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return learn(self, step)
+    def break_once(self, steps):
+        yield next(learn(self, steps))
+        monkeypatch.undo()
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(Learner, "learn", break_once)
     monkeypatch.setattr("patchrec.training.loop.CHECKPOINT_SECONDS", 0.0)

@@ -28,12 +28,12 @@ def after_step(monkeypatch: pytest.MonkeyPatch):
     def prepare(number, action):
         learn = Learner.learn
 
-        def learn_then(self, step):
-            row = learn(self, step)
-            if row.step == number:
-                monkeypatch.undo()
-                action()
-            return row
+        def learn_then(self, steps):
+            for row in learn(self, steps):
+                if row.step == number:
+                    monkeypatch.undo()
+                    action()
+                yield row
 
         monkeypatch.setattr(Learner, "learn", learn_then)
 

@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from patchrec.config import TrainingConfig
 from patchrec.data.histories import Example, window_start
-from patchrec.training.batches import Batches, draws, group_trees, plan_epoch, step_seed
+from patchrec.training.batches import Batches, draws, group_trees, pass_seed, plan_epoch
 
 windows = st.sampled_from(["sliding", "anchored"])
 
@@ -31,7 +31,7 @@ def training(**values):
 @settings(max_examples=50, deadline=None)
 @given(example_lists(), st.integers(1, 30), st.integers(1, 3), st.integers(-5, 2**70))
 def test_every_example_is_learned_from_once_an_epoch(examples, batch_size, epochs, seed):
-    batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), seed)
+    batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), seed, stage="finetune")
     seen: dict[int, list[Example]] = {}
     for step in batches.steps():
         seen.setdefault(step.epoch, []).extend(example for tree in step.trees for example in tree)
@@ -43,7 +43,7 @@ def test_every_example_is_learned_from_once_an_epoch(examples, batch_size, epoch
 @given(example_lists(), st.integers(1, 30), st.integers(0, 9))
 def test_a_tree_is_never_split_and_a_step_stays_near_the_batch_size(examples, batch_size, seed):
     trees = group_trees(examples, batch_size)
-    steps = plan_epoch(trees, batch_size, seed, 0)
+    steps = plan_epoch(trees, batch_size, seed, 0, "finetune")
     assert Counter(tree for step in steps for tree in step) == Counter(trees)
     sizes = [sum(map(len, step)) for step in steps]
     assert all(size < 2 * batch_size for size in sizes)
@@ -68,8 +68,8 @@ def test_a_tree_larger_than_the_batch_becomes_consecutive_chunks():
 @settings(max_examples=50, deadline=None)
 @given(example_lists(min_size=1), st.integers(1, 30), st.integers(1, 3), st.integers(1, 40))
 def test_the_number_of_steps_and_targets_is_exact(examples, batch_size, epochs, max_steps):
-    whole = Batches(examples, training(batch_size=batch_size, epochs=epochs), 0)
-    cut = Batches(examples, training(batch_size=batch_size, epochs=epochs, max_steps=max_steps), 0)
+    whole = Batches(examples, training(batch_size=batch_size, epochs=epochs), 0, stage="finetune")
+    cut = Batches(examples, training(batch_size=batch_size, epochs=epochs, max_steps=max_steps), 0, stage="finetune")
     steps = list(cut.steps())
     assert cut.num_steps == len(steps) == min(max_steps, whole.num_steps)
     assert cut.num_targets == sum(step.num_targets for step in steps)
@@ -79,26 +79,27 @@ def test_the_number_of_steps_and_targets_is_exact(examples, batch_size, epochs, 
 @settings(max_examples=50, deadline=None)
 @given(example_lists(min_size=1), st.integers(1, 10), st.integers(1, 3), st.integers(0, 60))
 def test_steps_from_a_number_are_the_rest_of_all_steps(examples, batch_size, epochs, first):
-    batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), 3)
+    batches = Batches(examples, training(batch_size=batch_size, epochs=epochs), 3, stage="finetune")
     assert list(batches.steps(first)) == list(batches.steps())[first:]
 
 
 def test_progress_goes_from_zero_to_one_over_the_real_number_of_steps():
     examples = [Example(user, 0, 1) for user in range(10)]
-    steps = list(Batches(examples, training(batch_size=2, max_steps=4), 0).steps())
+    steps = list(Batches(examples, training(batch_size=2, max_steps=4), 0, stage="finetune").steps())
     assert [step.progress for step in steps] == [0 / 3, 1 / 3, 2 / 3, 3 / 3]
     assert [step.number for step in steps] == [0, 1, 2, 3]
 
 
 def test_a_run_of_one_step_stays_at_progress_zero():
-    (step,) = Batches([Example(0, 0, 1)], training(), 0).steps()
+    (step,) = Batches([Example(0, 0, 1)], training(), 0, stage="finetune").steps()
     assert step.progress == 0.0
 
 
-def test_order_depends_on_seed_and_epoch_and_on_nothing_else():
+def test_order_depends_on_seed_epoch_and_stage_and_on_nothing_else():
     trees = group_trees([Example(user, 0, 1) for user in range(50)], 8)
-    orders = {(seed, epoch): plan_epoch(trees, 8, seed, epoch) for seed in (0, 1) for epoch in (0, 1)}
-    assert len({tuple(order) for order in orders.values()}) == 4
+    keys = list(product((0, 1), (0, 1), ("pretrain", "finetune")))
+    orders = {key: plan_epoch(trees, 8, *key) for key in keys}
+    assert len({tuple(order) for order in orders.values()}) == 8
     np.random.seed(7)
     assert all(plan_epoch(trees, 8, *key) == order for key, order in orders.items())
 
@@ -128,4 +129,4 @@ def test_draws_are_uniform():
 
 
 def test_torch_is_seeded_differently_at_every_step():
-    assert len({step_seed(seed, step) for seed in (0, 1) for step in range(100)}) == 200
+    assert len({pass_seed(seed, step, number) for seed in (0, 1) for step in range(100) for number in (0, 1)}) == 400

@@ -17,7 +17,7 @@ SHAPE = ModelShape(layers=3, hidden=10, inner=40, queries=12, keys=4, vocabulary
 
 def count(config, folder, dataset, limit):
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, 100_000)
-    batches = Batches(dataset.examples("train", config.prompt.K), config.training, config.seed)
+    batches = Batches(dataset.examples("train", config.prompt.K), config.training, config.seed, stage=config.stage)
     counted = count_steps(
         batches,
         dataset,
@@ -43,7 +43,7 @@ def test_tokens_are_those_that_training_runs(tiny_folder, tmp_path, strategies):
 
 
 def test_a_sample_of_steps_is_scaled_to_all_targets(tiny_folder):
-    config = make_config(("vanilla", {}), ("patch-pretraining", {}), training=TRAINING)
+    config = make_config(("vanilla", {}), ("patch-pretraining", {}), training=TRAINING, stage="pretrain")
     dataset = make_dataset(num_users=60, seed=3)
     batches, everything = count(config, tiny_folder, dataset, limit=10_000)
     _, sample = count(config, tiny_folder, dataset, limit=16)

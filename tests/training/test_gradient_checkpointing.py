@@ -12,7 +12,9 @@ from patchrec.training.batches import Batches
 from patchrec.training.learner import Learner
 from patchrec.training.objective import label_step
 
-CONFIG = make_config(("vanilla", {}), ("pft-s", {"L": 2}), training=TrainingConfig(batch_size=8, max_nodes=100))
+CONFIG = make_config(
+    ("vanilla", {}), ("pft-s", {"L": 2}), training=TrainingConfig(batch_size=8, max_nodes=100), stage="pretrain"
+)
 
 
 def learner_of(folder, **training):
@@ -20,7 +22,7 @@ def learner_of(folder, **training):
     backbone = Backbone.load(folder, name="tiny-random", device="cpu")
     dataset, planners = make_dataset(), make_planners(config)
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", config.prompt.K), config.training, 0)
+    batches = Batches(dataset.examples("train", config.prompt.K), config.training, 0, stage=config.stage)
     learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
     return learner, next(batches.steps())
 
@@ -33,7 +35,7 @@ def loss_and_gradients(folder, **training):
     learner.backbone.train()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda it: it):
-        losses = [learner.summed_loss(encoder, labelled) for labelled in forests]
+        losses = [learner.summed_loss(learner.batch(encoder, labelled), labelled.labels) for labelled in forests]
     for loss in losses:
         loss.backward()
     gradients = {name: parameter.grad for name, parameter in learner.backbone.named_parameters()}
@@ -53,7 +55,7 @@ def test_steps_are_the_same(tiny_folder):
     rows = []
     for checkpointing in (False, True):
         learner, step = learner_of(tiny_folder, gradient_checkpointing=checkpointing)
-        rows.append([learner.learn(step).loss for _ in range(3)])
+        rows.append([row.loss for row in learner.learn([step] * 3)])
     assert rows[0] == pytest.approx(rows[1], rel=1e-6)
 
 
@@ -62,7 +64,7 @@ def test_measuring_without_gradients_works_too(tiny_folder):
     encoder = learner.encoder.fresh()
     forests = label_step(step, learner.dataset, encoder, learner.planners, seed=0, max_nodes=100)
     measured = learner.measure(encoder, forests)
-    assert measured == pytest.approx(learner.learn(step).loss, rel=1e-5)
+    assert measured == pytest.approx(next(learner.learn([step])).loss, rel=1e-5)
 
 
 def test_a_model_that_cannot_is_refused(tiny_folder, monkeypatch):

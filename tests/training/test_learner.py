@@ -14,7 +14,7 @@ from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
 from patchrec.training.batches import Batches
 from patchrec.training.learner import Learner
-from patchrec.training.objective import label_step, summed_cross_entropy
+from patchrec.training.objective import label_step
 from patchrec.training.schedule import learning_rate_factor
 
 
@@ -28,7 +28,7 @@ class Setting:
         prompt = self.config.prompt
         self.encoder = make_encoder(tiny_folder, self.dataset.catalog.titles, prompt, self.backbone.vocab_size)
         self.planners = make_planners(self.config)
-        batches = Batches(self.dataset.examples("train", prompt.K), training, 0)
+        batches = Batches(self.dataset.examples("train", prompt.K), training, 0, stage="finetune")
         self.steps, self.num_steps = list(batches.steps()), batches.num_steps
         self.learner = Learner(
             self.config,
@@ -52,10 +52,8 @@ def slow_adamw(setting, training, num_steps):
     losses = []
     for step in setting.steps[:num_steps]:
         (labelled,) = label_step(step, setting.dataset, setting.encoder, setting.planners, seed=0, max_nodes=10**6)
-        logits = backbone(
-            backbone.batch(setting.encoder, [Extension(labelled.forest)]), torch.from_numpy(labelled.nodes)
-        )
-        loss = summed_cross_entropy(logits, labelled) / labelled.num_labels
+        batch = backbone.batch(setting.encoder, [Extension(labelled.forest)])
+        loss = backbone(batch, labelled.labels) / labelled.labels.total
         gradients = [gradient.double() for gradient in torch.autograd.grad(loss, parameters)]
         losses.append(loss.item())
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
@@ -81,7 +79,7 @@ def test_steps_are_clipped_adamw_on_the_mean_loss_per_supervised_token(tiny_fold
     )
     setting, slow = Setting(tiny_folder, training), Setting(tiny_folder, training)
     start = setting.weights()
-    losses = [setting.learner.learn(step).loss for step in setting.steps[:3]]
+    losses = [row.loss for row in setting.learner.learn(setting.steps[:3])]
 
     assert losses == pytest.approx(slow_adamw(slow, training, 3), rel=1e-5)
     moved = torch.cat([(now - then).flatten() for now, then in zip(setting.weights(), start, strict=True)])
@@ -92,7 +90,7 @@ def test_steps_are_clipped_adamw_on_the_mean_loss_per_supervised_token(tiny_fold
 def test_a_step_remembers_no_sessions_of_the_step_before(tiny_folder):
     """Session patches are numbered per step; a long run would otherwise keep every session it ever saw."""
     setting = Setting(tiny_folder, TrainingConfig(batch_size=8))
-    setting.learner.learn(setting.steps[0])
+    next(setting.learner.learn(setting.steps[:1]))
     first_session = setting.encoder.vocab_size + len(setting.encoder.titles)
     with pytest.raises(IndexError):
         setting.encoder.items_of(first_session)

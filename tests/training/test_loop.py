@@ -21,8 +21,9 @@ from patchrec.errors import (
     PatchrecError,
     UsageError,
 )
+from patchrec.model import backbone
 from patchrec.model.backbone import Backbone
-from patchrec.training import learner, loop
+from patchrec.training import loop
 from patchrec.training.checkpoint import list_checkpoints, read_manifest
 from patchrec.training.loop import train
 from patchrec.training.schedule import learning_rate_factor
@@ -380,13 +381,13 @@ def test_a_damaged_checkpoint_is_not_used(sitting, undisturbed):
 def test_a_loss_that_is_not_a_number_stops_and_names_step_and_users(sitting, monkeypatch):
     calls = 0
 
-    def poisoned(logits, labelled):
+    def poisoned(hidden, weight, bias, labels):
         nonlocal calls
         calls += 1
-        return logits.sum() * (float("nan") if calls == 6 else 1e-6)
+        return hidden.sum() * (float("nan") if calls == 6 else 1e-6)
 
     run = sitting()
-    monkeypatch.setattr(learner, "summed_cross_entropy", poisoned)
+    monkeypatch.setattr(backbone, "summed_cross_entropy", poisoned)
     with pytest.raises(PatchrecError, match=r"loss nan, .* at step 6 of \d+ \(users 'u\d'.*newest checkpoint is kept"):
         run.run(make_config(("vanilla", {}), training=TRAINING))
     assert [read_manifest(path).step for path in list_checkpoints(run.folder)] == [2, 4]
@@ -395,7 +396,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_step_and_users(sitting, mon
 def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(sitting, monkeypatch):
     run = sitting()
     before = weights(run.backbone)
-    monkeypatch.setattr(learner, "summed_cross_entropy", lambda logits, labelled: (logits * 0).sqrt().sum())
+    monkeypatch.setattr(backbone, "summed_cross_entropy", lambda hidden, *others: (hidden * 0).sqrt().sum())
     with pytest.raises(PatchrecError, match="gradient norm nan at step 1 of"):
         run.run(make_config(("vanilla", {}), training=TRAINING))
     assert_same_bits(weights(run.backbone), before)

@@ -31,11 +31,11 @@ def learn_steps(backbone, num_steps):
     """Losses of the first steps of a run."""
     dataset = make_dataset()
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, CONFIG.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", CONFIG.prompt.K), TRAINING, 0)
+    batches = Batches(dataset.examples("train", CONFIG.prompt.K), TRAINING, 0, stage="finetune")
     learner = Learner(
         CONFIG, dataset, backbone, encoder=encoder, planners=make_planners(CONFIG), num_steps=batches.num_steps
     )
-    return [learner.learn(step).loss for step in list(batches.steps())[:num_steps]]
+    return [row.loss for row in learner.learn(list(batches.steps())[:num_steps])]
 
 
 def logits(backbone):
@@ -44,7 +44,7 @@ def logits(backbone):
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, CONFIG.prompt, backbone.vocab_size)
     forest, _ = grow([encoder.answer_path(0)])
     with torch.no_grad():
-        return backbone(backbone.batch(encoder, [Extension(forest)]), torch.arange(len(forest)))
+        return backbone.logits(backbone.hidden(backbone.batch(encoder, [Extension(forest)])))
 
 
 def test_new_adapters_change_nothing(tiny, tiny_folder):

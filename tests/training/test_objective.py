@@ -20,7 +20,7 @@ from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import make_encoder
 from patchrec.strategy import Moment
 from patchrec.training.batches import Batches, draws
-from patchrec.training.objective import Row, label_rows, label_step, pack, split_rows, summed_cross_entropy, tree_rows
+from patchrec.training.objective import Row, label_rows, label_step, pack, split_rows, tree_rows
 
 FORMS = ("paper", "instruction-first", "continuation")
 WINDOWS = ("sliding", "anchored")
@@ -82,12 +82,9 @@ def slow_loss(backbone, encoder, dataset, planners, step, seed):
 
 def forest_loss(backbone, encoder, forests):
     total = sum(
-        summed_cross_entropy(
-            backbone(backbone.batch(encoder, [Extension(labelled.forest)]), torch.from_numpy(labelled.nodes)), labelled
-        )
-        for labelled in forests
+        backbone(backbone.batch(encoder, [Extension(labelled.forest)]), labelled.labels) for labelled in forests
     )
-    return total / sum(labelled.num_labels for labelled in forests)
+    return total / sum(labelled.labels.total for labelled in forests)
 
 
 def gradients(backbone, loss):
@@ -98,7 +95,12 @@ def gradients(backbone, loss):
 
 def middle_step(config, dataset):
     """A step from the middle of a run, where pre-training compresses about half."""
-    batches = Batches(dataset.examples("train", config.prompt.K, config.prompt.windows), config.training, config.seed)
+    batches = Batches(
+        dataset.examples("train", config.prompt.K, config.prompt.windows),
+        config.training,
+        config.seed,
+        stage=config.stage,
+    )
     return list(batches.steps())[batches.num_steps // 2]
 
 
@@ -148,7 +150,7 @@ def test_the_cut_into_forests_does_not_change_the_loss(tiny, tiny_folder, datase
     many = label_step(step, dataset, encoder, planners, seed=0, max_nodes=max_nodes)
     assert len(one) == 1
     assert len(many) > 1
-    assert sum(forest.num_labels for forest in many) == one[0].num_labels
+    assert sum(forest.labels.total for forest in many) == one[0].labels.total
     assert forest_loss(tiny, encoder, many).item() == pytest.approx(forest_loss(tiny, encoder, one).item(), rel=1e-5)
 
 
@@ -171,7 +173,7 @@ def test_prompts_longer_than_the_limit_are_still_shared(tiny_folder, tiny, form,
     prompt = PromptConfig(form=form, noun="movie", verb="watched", K=50)
     config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
-    (step,) = Batches(dataset.examples("train", 50), config.training, 0).steps()
+    (step,) = Batches(dataset.examples("train", 50), config.training, 0, stage=config.stage).steps()
     (whole,) = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=10**6)
     parts = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=max_nodes)
     assert sum(len(part.forest) for part in parts) <= 3 * len(whole.forest)
@@ -184,7 +186,7 @@ def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny)
     prompt = PromptConfig(form="continuation", noun="movie", verb="watched", K=20)
     config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
-    (step,) = Batches(dataset.examples("train", 20), config.training, 0).steps()
+    (step,) = Batches(dataset.examples("train", 20), config.training, 0, stage=config.stage).steps()
     (labelled,) = label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=1024)
 
     # the train split: all items but the last; its last answer needs no node for its end
@@ -193,8 +195,8 @@ def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny)
     assert len(labelled.forest) == len(encoder.prompt.head) + titles - 1
     assert (np.diff(labelled.forest.depth) == 1).all()
     learned = sum(len(encoder.titles.of(item)) + 1 for item in shown[dataset.min_history :])
-    assert labelled.num_labels == learned
-    assert (labelled.counts == 1).all()
+    assert labelled.labels.total == learned
+    assert (labelled.labels.counts == 1).all()
 
 
 def test_labels_that_several_examples_share_count_several_times():
@@ -205,8 +207,9 @@ def test_labels_that_several_examples_share_count_several_times():
     rows = [Row(path(1, 2, 7), path(7, 3)), Row(path(1, 2, 7), path(7, 4)), Row(path(1, 2, 8), path(8, 3))]
     labelled = label_rows(rows)
     assert labelled.forest.keys.tolist() == [1, 2, 7, 8]
-    assert labelled.nodes.tolist() == [1, 2, 3]
-    asked = sorted(zip(labelled.nodes[labelled.rows], labelled.tokens, labelled.counts, strict=True))
+    assert labelled.labels.nodes.tolist() == [1, 2, 3]
+    labels = labelled.labels
+    asked = sorted(zip(labels.nodes[labels.rows], labels.tokens, labels.counts, strict=True))
     assert asked == [(1, 7, 2), (1, 8, 1), (2, 3, 1), (2, 4, 1), (3, 3, 1)]
 
 
@@ -247,21 +250,15 @@ def test_labels_of_a_forest_are_the_labels_of_its_rows(answers):
     """Every row ends in its answer; walking up from each label's node must give a row's prefix."""
     rows = [Row(np.array(keys[:-1], dtype=np.int64), np.array(keys[1:], dtype=np.int64)) for keys in answers]
     labelled = label_rows(rows)
-    forest = labelled.forest
+    forest, labels = labelled.forest, labelled.labels
     found = []
-    for row, token, count in zip(labelled.rows, labelled.tokens, labelled.counts, strict=True):
-        prefix, node = [], int(labelled.nodes[row])
+    for row, token, count in zip(labels.rows, labels.tokens, labels.counts, strict=True):
+        prefix, node = [], int(labels.nodes[row])
         while node >= 0:
             prefix.insert(0, int(forest.keys[node]))
             node = int(forest.parent[node])
         found += [(*prefix, int(token))] * int(count)
     assert sorted(found) == sorted(tuple(keys[:stop]) for keys in answers for stop in range(2, len(keys) + 1))
-
-
-def test_cross_entropy_is_the_surprise_in_nats():
-    labelled = label_rows([Row(np.array([1]), np.array([0])), Row(np.array([1]), np.array([1]))])
-    logits = torch.log(torch.tensor([[0.25, 0.5, 0.25]]))
-    assert float(summed_cross_entropy(logits, labelled)) == pytest.approx(np.log(4) + np.log(2))
 
 
 def test_titles_of_a_prompt_without_tail_still_have_a_node_before_them():
@@ -274,9 +271,9 @@ def test_titles_of_a_prompt_without_tail_still_have_a_node_before_them():
     answer = encoder.answer_path(1)
     layout = make_planners(make_config(("item-mean", {})))[0].plan(history)
     labelled = label_rows([Row(np.concatenate([encoder.prompt_path(history, layout), answer[:-1]]), answer)])
-    assert labelled.tokens.tolist() == [6, 10]
+    assert labelled.labels.tokens.tolist() == [6, 10]
     assert labelled.forest.keys.tolist() == [9, 20 + int(history.items[0]), 10, 6]
-    assert labelled.nodes.tolist() == [2, 3]
+    assert labelled.labels.nodes.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_the_loss_is_that_of_one_example_per_row(tiny_folder):
             forest, _ = grow([np.concatenate([own.prompt_path(history, planner.plan(history)), answer[:-1]])])
             nodes = torch.arange(len(forest))[-len(answer) :]
             with torch.no_grad():
-                logits = backbone(backbone.batch(own, [Extension(forest)]), nodes)
+                logits = backbone.logits(backbone.hidden(backbone.batch(own, [Extension(forest)]))[nodes])
             total += float(functional.cross_entropy(logits, torch.from_numpy(answer), reduction="sum"))
             count += len(answer)
     assert Validation(learner, examples).measure(1).loss == pytest.approx(total / count, rel=1e-5)

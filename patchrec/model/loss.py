@@ -1,0 +1,152 @@
+"""Cross-entropy at labelled nodes, chunk by chunk: the logits of all nodes never exist at once.
+
+A chunk's logits become their own gradient in place, and the gradients of head and states are added up on the way. So
+memory follows the chunk, not the number of labels, and the backward pass has nothing left to compute but a scale.
+
+Shapes: n labelled nodes, m distinct labels, D hidden size, V vocabulary, c nodes of a chunk.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from patchrec.history import IntArray
+
+# Logits of a chunk: more make larger products, fewer take less memory.
+_LOGITS = {"cpu": 12_000_000}
+_LOGITS_ELSEWHERE = 128_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What some nodes of a forest shall say.
+
+    Attributes:
+        nodes: (n,) labelled nodes, ascending, each once.
+        rows: (m,) which of `nodes` a label belongs to, ascending.
+        tokens: (m,) token ids.
+        counts: (m,) how many examples ask for that token there.
+    """
+
+    nodes: IntArray
+    rows: IntArray
+    tokens: IntArray
+    counts: IntArray
+
+    @property
+    def total(self) -> int:
+        """Supervised tokens, as many as one row per example would have."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    """Some of the labelled nodes, `rows` counted from the first of them."""
+
+    nodes: slice
+    rows: Tensor
+    tokens: Tensor
+    counts: Tensor
+
+
+def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Labels) -> Tensor:
+    """Cross-entropy in nats of a linear head, summed over all labels as often as they count; differentiable once.
+
+    Products are computed in the number format of autocast, where it is on; the rest in float32.
+
+    Args:
+        hidden: (n, D) states at the labelled nodes.
+        weight: (V, D) of the head, and its (V,) bias.
+        labels: In the order of `hidden`.
+    """
+    return _summed(hidden, weight, bias, labels, torch.is_grad_enabled())
+
+
+def _summed(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Labels, learning: bool) -> Tensor:
+    loss: Tensor = _CrossEntropy.apply(hidden, weight, bias, labels, learning)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Labels, learning: bool
+    ) -> Tensor:
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        wanted = [learning and needed for needed in ctx.needs_input_grad[:3]]
+        grads = [
+            torch.zeros_like(tensor, dtype=torch.float32) if want and tensor is not None else None
+            for tensor, want in zip((hidden, weight, bias), wanted, strict=True)
+        ]
+        with torch.autocast(kind, enabled=False):
+            states, head = hidden.to(dtype), weight.to(dtype)
+            offset = None if bias is None else bias.to(dtype)
+            total = torch.zeros((), device=hidden.device)
+            for chunk in _chunks(labels, len(head), hidden.device):
+                logits = functional.linear(states[chunk.nodes], head, offset).float()  # (c, V)
+                norms = torch.logsumexp(logits, dim=-1)
+                total += (chunk.counts * (norms[chunk.rows] - logits[chunk.rows, chunk.tokens])).sum()
+                if any(wanted):
+                    _differentiate(logits, norms, chunk)
+                    _accumulate(logits, states[chunk.nodes], head, chunk.nodes, *grads)
+        ctx.grads = [
+            None if grad is None else grad.to(tensor.dtype)
+            for grad, tensor in zip(grads, (hidden, weight, hidden if bias is None else bias), strict=True)
+        ]
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = [None if grad is None else grad.mul_(scale.to(grad.dtype)) for grad in ctx.grads]
+        ctx.grads = []
+        return (*scaled, None, None)
+
+
+def _chunks(labels: Labels, num_tokens: int, device: torch.device) -> Iterator[_Chunk]:
+    """Chunks of about equal size, so that none is small and slow."""
+    most = max(1, _LOGITS.get(device.type, _LOGITS_ELSEWHERE) // num_tokens)
+    count = len(labels.nodes)
+    edges = np.linspace(0, count, -(-count // most) + 1).astype(np.int64)
+    places = np.searchsorted(labels.rows, edges)
+    for node, stop, first, last in zip(edges[:-1], edges[1:], places[:-1], places[1:], strict=True):
+        yield _Chunk(
+            slice(int(node), int(stop)),
+            torch.from_numpy(labels.rows[first:last] - node).to(device),
+            torch.from_numpy(labels.tokens[first:last]).to(device),
+            torch.from_numpy(labels.counts[first:last]).to(device, torch.float32),
+        )
+
+
+def _differentiate(logits: Tensor, norms: Tensor, chunk: _Chunk) -> None:
+    """Make logits the gradient of the summed loss: for each label its softmax, less one at the label's token."""
+    asked = torch.zeros_like(norms).index_add_(0, chunk.rows, chunk.counts)  # (c,) labels of each node
+    logits.sub_(norms[:, None]).exp_().mul_(asked[:, None])
+    logits.index_put_((chunk.rows, chunk.tokens), -chunk.counts, accumulate=True)
+
+
+def _accumulate(
+    grad: Tensor,
+    states: Tensor,
+    head: Tensor,
+    nodes: slice,
+    of_hidden: Tensor | None,
+    of_weight: Tensor | None,
+    of_bias: Tensor | None,
+) -> None:
+    """Add what a chunk's logits ask of hidden states, head and bias."""
+    if of_bias is not None:
+        of_bias += grad.sum(dim=0)
+    grad = grad.to(head.dtype)
+    if of_hidden is not None:
+        of_hidden[nodes] = (grad @ head).float()
+    if of_weight is not None and head.dtype == of_weight.dtype:
+        of_weight.addmm_(grad.T, states)
+    elif of_weight is not None:
+        of_weight += grad.T @ states
