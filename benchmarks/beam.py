@@ -92,7 +92,7 @@ class BeamSearch:
         def allowed(_: int, answer: Tensor) -> Tensor:
             return self.allowed.get(tuple(answer.tolist()), finished)
 
-        with _own_attention(self.backbone.model) as model:
+        with own_attention(self.backbone.model) as model:
             found = model.generate(
                 inputs_embeds=prompts.inputs,
                 attention_mask=prompts.mask,
@@ -125,7 +125,7 @@ class BeamSearch:
 
 
 @contextmanager
-def _own_attention(model: Any) -> Iterator[Any]:
+def own_attention(model: Any) -> Iterator[Any]:
     """A model with transformers' attention in place of ours, and back."""
     before = model.config._attn_implementation
     model.set_attn_implementation("sdpa")

@@ -10,24 +10,21 @@ needs a fine-tuned run in the store, and `long` the data set ml-1m, whose users 
 """
 
 import argparse
-import json
 import shlex
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 from benchmarks.joint_score import joint
 from benchmarks.large_catalogs import catalogs
 from benchmarks.long_histories import long
-from benchmarks.machine import describe
 from benchmarks.prefill_rate import prefill
 from benchmarks.prompts import Bench, Settings, tell
 from benchmarks.search_cost import search
+from benchmarks.sections import run
 from benchmarks.shared_work import share
-from benchmarks.tables import WIDTH, Section
+from benchmarks.tables import Section
 from patchrec.errors import PatchrecError
 from patchrec.model.backbones import DEFAULT_BACKBONE
 from patchrec.store import Store
@@ -57,36 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(bench: Bench, chosen: Sequence[str], command: str, file: Path | None) -> None:
-    """Run sections, printing and writing each as soon as it is done."""
-    machine = describe(bench.scorer.backbone.device)
-    _print_header(bench, machine, command)
-    sections: dict[str, Any] = {}
-    found = {"command": command, "machine": machine, "data": bench.dataset.name, "sections": sections}
-    for name in chosen:
-        tell(f"{name} ...")
-        start = perf_counter()
+    """Run the chosen sections, each with the catalog's item patches made ready."""
+
+    def measure(name: str) -> Iterator[Section]:
         bench.remember_items()
-        measured = list(SECTIONS[name](bench))
-        took = perf_counter() - start
-        for section in measured:
-            print("", *section.lines(), sep="\n", flush=True)
-        tell(f"{name}: {took:,.0f} s")
-        sections[name] = {"seconds": took, "tables": [section.raw() for section in measured]}
-        if file is not None:
-            file.write_text(json.dumps(found, indent=1))
+        yield from SECTIONS[name](bench)
 
-
-def _print_header(bench: Bench, machine: dict[str, Any], command: str) -> None:
-    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "transformers", "numpy"))
-    print(textwrap.fill(command, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
-    print(f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['instructions']}")
-    print(versions)
-    print(
-        f"{bench.scorer.backbone.name} ({bench.scorer.backbone.embedding.dtype}) on {bench.dataset.name}".replace(
-            "torch.", ""
-        )
-    )
-    print("=" * WIDTH, flush=True)
+    backbone = bench.scorer.backbone
+    precision = str(backbone.embedding.dtype).removeprefix("torch.")
+    chosen_sections = {name: partial(measure, name) for name in chosen}
+    run(chosen_sections, command, file, backbone=backbone, data=bench.dataset.name, precision=precision)
 
 
 def _settings(given: argparse.Namespace) -> Settings:

@@ -60,6 +60,7 @@ class TrainingConfig(Closed):
             best; None never does.
         validation_targets: How many of them, a sample.
         lora_rank: R of adapters that are trained in place of the weights; None trains all weights.
+        shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
 
     epochs: int = Field(1, ge=1)
@@ -69,13 +70,14 @@ class TrainingConfig(Closed):
     warmup: float = Field(0.05, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    max_nodes: int = Field(1024, ge=16)
+    max_nodes: int = Field(2048, ge=16)
     dtype: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
     validate_every: int | None = Field(None, ge=1)
     validation_targets: int = Field(200, ge=1)
     lora_rank: int | None = Field(None, ge=1)
+    shard: bool = False
 
 
 class RunConfig(Closed):

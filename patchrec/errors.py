@@ -16,6 +16,10 @@ A message is one line: the thing, the choices, the next step.
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class PatchrecError(Exception):
@@ -108,4 +112,24 @@ def unknown(kind: str, name: str, choices: Iterable[str], next_step: str = "") -
         parts.append("there is none yet")
     if next_step:
         parts.append(next_step)
+    return "; ".join(parts)
+
+
+def flag_of(field: str) -> str:
+    """A field as the command line writes it: "min_length" is "--min-length"."""
+    return "--" + field.replace("_", "-")
+
+
+def wrong_values(error: "ValidationError") -> str:
+    """Word all faults of a configuration or of a strategy's options, each under its option."""
+    parts = []
+    for fault in error.errors():
+        option = flag_of(".".join(str(part) for part in fault["loc"])) if fault["loc"] else ""
+        message = fault["msg"].removeprefix("Value error, ")
+        if not option:
+            parts.append(message)
+        elif fault["type"] == "missing":
+            parts.append(f"{option} is required")
+        else:
+            parts.append(f"{option}={fault['input']!r}: {message[:1].lower()}{message[1:]}")
     return "; ".join(parts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchrec.errors import PatchrecError, PluginError, UsageError, unknown
+from patchrec.errors import PatchrecError, PluginError, UsageError, flag_of, unknown, wrong_values
 from patchrec.layout import Layout
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ class Strategy:
         fields = self.options.model_fields
         for key in given:
             if not fields:
-                raise UsageError(f"strategy {self.name} has no options, got {_flag(key)}")
+                raise UsageError(f"strategy {self.name} has no options, got {flag_of(key)}")
             if key not in fields:
-                raise UsageError(f"strategy {self.name}: {unknown('option', _flag(key), map(_flag, fields))}")
+                raise UsageError(f"strategy {self.name}: {unknown('option', flag_of(key), map(flag_of, fields))}")
         try:
             return Planner(self, self.options.model_validate(given))
         except ValidationError as error:
-            raise UsageError(f"strategy {self.name}: {_wording(error)}") from error
+            raise UsageError(f"strategy {self.name}: {wrong_values(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,23 +155,3 @@ def _takes_three(plan: object) -> bool:
     except ValueError:  # a compiled function without a signature: the first plan will tell
         return True
     return True
-
-
-def _flag(field: str) -> str:
-    """A field as the command line writes it: "min_length" is "--min-length"."""
-    return "--" + field.replace("_", "-")
-
-
-def _wording(error: ValidationError) -> str:
-    """All faults of an options model in one line."""
-    parts = []
-    for fault in error.errors():
-        option = _flag(".".join(str(part) for part in fault["loc"])) if fault["loc"] else ""
-        message = fault["msg"].removeprefix("Value error, ")
-        if not option:
-            parts.append(message)
-        elif fault["type"] == "missing":
-            parts.append(f"{option} is required")
-        else:
-            parts.append(f"{option}={fault['input']!r}: {message[:1].lower()}{message[1:]}")
-    return "; ".join(parts)

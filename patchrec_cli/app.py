@@ -17,7 +17,7 @@ from patchrec import __version__
 from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
 from patchrec_cli import backbones, data, demo, environment, evaluate, export, recommend, runs, strategies, train
 from patchrec_cli.command import Command, CommandGroup, command_group
-from patchrec_cli.display import print_error
+from patchrec_cli.display import HOME, print_error
 from patchrec_cli.parameters import Settings
 from patchrec_cli.strategy_options import StrategyCommand
 
@@ -86,6 +86,7 @@ def settings(
 ) -> None:
     """Set what holds for every command."""
     ctx.obj = Settings(home=home)
+    HOME.set(home)
     if no_plugins:
         os.environ["PATCHREC_PLUGINS"] = ""
 
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `patchrec`; None reads the process's own arguments.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    HOME.set(None)
     try:
         outcome = get_command(app).main(given, prog_name="patchrec", standalone_mode=False)
         sys.stdout.flush()
@@ -136,13 +138,22 @@ def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
         found = str(error), error.exit_code
     elif isinstance(error, typer.TyperException):
         found = usage_message(error, given), UsageError.exit_code
-    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        found = "out of memory; take a smaller --batch-size or backbone, or close other programs", OUT_OF_RESOURCES
+    elif out_of_memory(error):
+        found = "out of memory; take a smaller backbone or --K, or close other programs", OUT_OF_RESOURCES
     elif isinstance(error, OSError) and error.errno in FULL:
         found = f"{error.strerror}: {error.filename or 'while writing'}; free some space, then again", OUT_OF_RESOURCES
     elif isinstance(error, OSError) and error.errno in DENIED and error.filename:
         found = f"{error.strerror}: {error.filename!r}; check its permissions", InputError.exit_code
     return found
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in Python or in torch where that is loaded."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from patchrec.model.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def is_closed_pipe(error: BaseException) -> bool:
@@ -188,7 +199,13 @@ def script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
-    sys.exit(main())
+    code = main()
+    if code and os.environ.get("WORLD_SIZE", "1") != "1":
+        # What is still sent to a process that is gone would keep this one for another timeout.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

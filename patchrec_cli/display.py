@@ -4,9 +4,12 @@ Results go to stdout, everything else to stderr. rich is imported only when a ta
 """
 
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -16,6 +19,10 @@ from patchrec.reporting import SILENT, Reporter
 
 SCHEMA = 1
 WIDTH = 80
+
+# The folder that `--home` names in this call: what we print to be typed next has to name it too.
+HOME: ContextVar[Path | None] = ContextVar("HOME", default=None)
+COMMAND = re.compile(r"(?<=`)((?:torchrun [^`]*-m )?patchrec(?:_cli)?) (?=[a-z])(?![^`]*--help`)|^(next: patchrec) ")
 
 # Control characters (C0, DEL, C1), line separators, bidirectional overrides and isolates, lone surrogates.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -105,8 +112,16 @@ def print_lines(lines: Iterable[object]) -> None:
         sys.stdout.write("\n".join(clean(part) for part in str(line).split("\n")) + "\n")
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks: of several that a launcher started, the first alone does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def print_note(message: str) -> None:
-    """Print one line to stderr."""
+    """Print one line to stderr; commands in it are of the store that `--home` names."""
+    home = HOME.get()
+    if home is not None:
+        message = COMMAND.sub(lambda found: f"{found[1] or found[2]} --home {shlex.quote(str(home))} ", message)
     sys.stderr.write(clean(message) + "\n")
     sys.stderr.flush()
 

@@ -132,6 +132,8 @@ def assignments(settings: list[str]) -> dict[str, str]:
         key, equals, text = word.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"--set takes KEY=VALUE, such as year=2026; got {word!r}")
+        if key.strip() == "title":
+            raise UsageError(f"--set does not take {key.strip()!r}; give the title with --title TITLE")
         if key.strip() in found:
             raise UsageError(f"--set has {key.strip()!r} twice; several values of a list go in one, with | between")
         found[key.strip()] = text

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from patchrec.errors import InterruptedRunError, UsageError
-from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
+from patchrec_cli.display import Column, Output, is_first_process, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration
 from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
 
@@ -152,7 +152,7 @@ def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
     try:
         found = recommend_all(Request(**asked), home=home, report=shown.reporter)
     except InterruptedRunError as error:
-        if os.environ.get("RANK", "0") != "0":  # the first of several processes says it
+        if not is_first_process():
             raise SystemExit(error.exit_code) from error
         raise
     if found is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.main import get_command
 
-from patchrec.errors import PluginError, UsageError
+from patchrec.errors import PluginError, UsageError, flag_of
 from patchrec_cli.command import Command, write_sections
 
 if TYPE_CHECKING:
@@ -50,11 +50,6 @@ def known_strategies() -> "list[Strategy]":
     from patchrec.plugins import strategies
 
     return [strategy for _, strategy in sorted(strategies().items())]
-
-
-def flag_of(name: str) -> str:
-    """Field name -> option: "min_length" -> "--min-length"."""
-    return "--" + name.replace("_", "-")
 
 
 def build_params(strategies: "Iterable[Strategy]", taken: set[str]) -> list[Any]:

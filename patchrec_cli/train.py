@@ -1,21 +1,29 @@
 """`patchrec pretrain` and `patchrec finetune`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrec.errors import UsageError
-from patchrec_cli.display import Output, plain, print_fields
+from patchrec_cli.display import Output, is_first_process, plain, print_fields
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.strategy_options import option_values
-from patchrec_cli.training_options import takes_settings
+from patchrec_cli.training_options import TRAINING, takes_settings
 
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="With --resume: go on although data, tokenizer or versions changed since.")
+]
+Schedule = Annotated[
+    Literal["linear", "none"] | None,
+    typer.Option(
+        "--schedule",
+        help="How p grows; none: it stays 0, as by accident in the published scripts; default: linear.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what the run would take: tokens, steps, memory, time.")
@@ -26,6 +34,7 @@ DryRun = Annotated[
 def pretrain(
     ctx: typer.Context,
     *,
+    schedule: Schedule = None,
     resume: Resume = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -35,7 +44,7 @@ def pretrain(
 ) -> None:
     """Teach a backbone to read patches (stage 1).
 
-    Every target is seen twice: with its history as text, and with each item compressed with a probability that grows
+    Every target is seen twice: with its history as text, and with each item compressed with a probability p that grows
     from 0 to 1.
 
     Examples:
@@ -44,7 +53,7 @@ def pretrain(
         patchrec pretrain --dry-run
     """
     output = Output(json, quiet)
-    common = {"home": home_of(ctx), "report": output.reporter, **settings}
+    common = {"home": home_of(ctx), "report": output.reporter, "options": {"schedule": schedule}, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("pretrain", output, **common)
@@ -52,6 +61,8 @@ def pretrain(
     from patchrec.operations import train
 
     result = train.pretrain(resume=resume, force=force, **common)
+    if not is_first_process():
+        return
     show_run(plain(result), output)
     output.next_step("patchrec finetune --strategy pft-s --L 5")
 
@@ -94,6 +105,8 @@ def finetune(
     from patchrec.operations import train
 
     result = plain(train.finetune(resume=resume, force=force, **common))
+    if not is_first_process():
+        return
     show_run(result, output)
     output.next_step(f"patchrec eval {result['run']}", f"patchrec recommend --user ID --run {result['run']}")
 
@@ -130,6 +143,8 @@ def show_dry_run(stage: Any, output: Output, **settings: Any) -> None:
     """Estimate a run and print what it would take."""
     from patchrec.operations.dry_run import dry_run
 
+    if not is_first_process():
+        return
     found = plain(dry_run(stage, **settings))
     if output.emit(found, [found["tokens"]]):
         return

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,8 +32,26 @@ SETTINGS: dict[str, Any] = {
         metavar="R",
         min=1,
     ),
+    "dtype": training_option(
+        Literal["float32", "bfloat16"],
+        "--dtype",
+        "Of forward and backward passes; default: bfloat16 where the hardware computes in it.",
+    ),
+    "max_nodes": training_option(
+        int,
+        "--max-nodes",
+        "Tokens of one forward pass: memory and speed, not what is learned; default: 1024.",
+        metavar="N",
+        min=16,
+    ),
     "gradient_checkpointing": training_option(
         bool, "--gradient-checkpointing", "Compute activations twice instead of keeping them: less memory, more time."
+    ),
+    "shard": training_option(
+        bool, "--shard", "Split the model over the processes of torchrun, where it does not fit on one GPU."
+    ),
+    "checkpoint_every": training_option(
+        int, "--checkpoint-every", "Save every N steps; default: about every 5 minutes.", metavar="N", min=1
     ),
     "validate_every": training_option(
         int,

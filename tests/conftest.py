@@ -1,6 +1,8 @@
 """Shared fixtures: a store of its own for every test, a small data set, and the folder of real data."""
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,27 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threa
 
 settings.register_profile("patchrec", deadline=None)  # a busy machine is no failure
 settings.load_profile("patchrec")
+
+
+UNPICKLED: list[str] = []
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "pickle.find_class":
+        where = "".join(traceback.format_stack(limit=8))
+        UNPICKLED.append(f"{'.'.join(map(str, arguments))} was read from a pickle:\n{where}")
+
+
+sys.addaudithook(_watch)  # for good: Python takes none back
+
+
+@pytest.fixture(autouse=True)
+def unpickled() -> Iterator[list[str]]:
+    """What was read from pickles since the last test: none is ever read, and one that is fails its test."""
+    yield UNPICKLED
+    found = UNPICKLED[:]
+    UNPICKLED.clear()
+    assert not found, found[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from patchrec.data.writers import flush, write_whole
+from patchrec.data.whole_files import flush, sha256, write_whole
 from patchrec.errors import UsageError
 
 _PLAN = "plan.json"
@@ -109,7 +109,7 @@ class Parts:
     def begin(self) -> None:
         """Note the plan. Parts of the same plan stay, those of another one are never read."""
         if self.saved_plan() != self.plan:
-            write_whole(self.folder / _PLAN, lambda path: _fill(path, _dump(self.plan)))
+            write_whole(self.folder / _PLAN, _dump(self.plan))
 
     def write(self, number: int, rankings: Sequence[UserRanking]) -> None:
         """Write a part; it is there whole when this returns."""
@@ -117,7 +117,7 @@ class Parts:
         lines = [head, *([each.place, each.items, each.scores, each.probabilities] for each in rankings)]
         content = b"".join(_dump(line) + b"\n" for line in lines)
         seal = hashlib.sha256(content).hexdigest().encode() + b"\n"
-        write_whole(self._path(number), lambda path: _fill(path, content + seal))
+        write_whole(self._path(number), content + seal)
 
     def read(self, number: int, places: Sequence[int]) -> list[UserRanking] | None:
         """Read a part; None where it is absent, torn, or not this part of this plan.
@@ -150,8 +150,8 @@ class Parts:
         merged = self.folder / ".merged.unfinished"
         fill(merged)
         flush(merged)
-        record = {"plan": self.digest, "sha256": _sha256(merged), "facts": facts()}
-        write_whole(self.folder / _MERGED, lambda path: _fill(path, _dump(record)))
+        record = {"plan": self.digest, "sha256": sha256(merged), "facts": facts()}
+        write_whole(self.folder / _MERGED, _dump(record))
         merged.replace(output)
         flush(output.parent)
 
@@ -161,7 +161,7 @@ class Parts:
         if not (path.exists() and output.exists()):
             return None
         record: dict[str, Any] = json.loads(path.read_bytes())
-        same = record["plan"] == self.digest and record["sha256"] == _sha256(output)
+        same = record["plan"] == self.digest and record["sha256"] == sha256(output)
         return record["facts"] if same else None
 
     def clear(self) -> None:
@@ -200,12 +200,3 @@ def parts_folder(output: Path) -> Path:
 
 def _dump(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _fill(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,8 +2,7 @@
 
 import json
 import math
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -46,7 +45,7 @@ def format_for(output: str, named: WrittenFormat | None) -> WrittenFormat:
 
 
 def write_rows(path: Path, kind: WrittenFormat, rows: Iterable[Row]) -> None:
-    """Write rows into a new file; it is not whole before this returns (see `write_whole`)."""
+    """Write rows into a new file; it is not whole before this returns."""
     if kind == "parquet":
         from patchrec.data.parquet import write_parquet
 
@@ -76,34 +75,9 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
             stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
 
 
-def write_whole(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a file under another name beside its place, force it to the disk, and make it appear at once.
-
-    Whatever `fill` raises, what stood at `path` before stays, and nothing is left over.
-    """
-    temporary = path.with_name(f".{path.name}.unfinished")
-    try:
-        fill(temporary)
-        flush(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
-
-
 def _cell(value: str | float | None) -> str:
     """A cell of CSV. Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers."""
     if not isinstance(value, str):
         return "" if value is None else repr(value)
     text = f"'{value}" if value.startswith(_FORMULA) else value
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
-
-
-def flush(path: Path) -> None:
-    """Force a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,7 @@
 
 A forward pass runs blocks of nodes in a row, without padding. Of the whole model only attention asks which block a node
 is in. It runs in tiles: some rows of a block with the columns that any of them sees, so the work follows what is seen,
-not the square of what was packed.
+not the square of what was packed. Long passes without a context run on a GPU in one kernel (`patchrec.model.flex`).
 
 The keys and values of a pass stay where the model made them; a `Context` names the rows that belong to one prompt.
 
@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchrec.history import BoolArray, IntArray
+from patchrec.model.flex import ForestMask, serves
 from patchrec.model.forest import Forest
+from patchrec.model.transfer import on_device
 
 NAME = "token_forest"
 # Rows of a tile: fewer skip more of what no row sees, more make fewer and larger products. On a CPU 64 to 256 measured
@@ -143,6 +145,7 @@ class Block:
 
     Attributes:
         rows: Its nodes among those of the pass.
+        tiles: Empty where one kernel attends for the whole pass.
     """
 
     rows: slice
@@ -175,24 +178,60 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Visibility:
-    """What a forward pass attends to: its blocks, and where its keys and values are kept (None: nowhere)."""
+    """What a forward pass attends to.
+
+    Attributes:
+        blocks: Its extensions, in order.
+        kept: Where its keys and values are kept; None: nowhere.
+        mask: Of the whole pass, where one kernel attends in place of the tiles.
+    """
 
     blocks: tuple[Block, ...]
     kept: KeysValues | None = None
+    mask: ForestMask | None = None
 
     @classmethod
-    def of(cls, extensions: Sequence[Extension], device: torch.device, *, keep: bool = False) -> "Visibility":
-        """Compile the masks of some extensions that run in one pass, in their order."""
+    def of(
+        cls, extensions: Sequence[Extension], device: torch.device, *, keep: bool = False, config: Any = None
+    ) -> "Visibility":
+        """Compile the masks of some extensions that run in one pass, in their order.
+
+        Args:
+            extensions: The forests.
+            device: Where they run.
+            keep: Whether their keys and values shall be kept.
+            config: Of the model, from which follows whether one kernel can attend; None: in tiles.
+        """
+        forests = [extension.forest for extension in extensions]
+        context = any(extension.context is not None for extension in extensions)
+        whole = config is not None and serves(config, device, sum(map(len, forests)), context=context)
         blocks, start = [], 0
         for extension in extensions:
             stop = start + len(extension.forest)
-            blocks.append(Block(slice(start, stop), extension.context, tuple(_tiles(extension, device))))
+            tiles = () if whole else tuple(_tiles(extension, device))
+            blocks.append(Block(slice(start, stop), extension.context, tiles))
             start = stop
-        return cls(tuple(blocks), KeysValues() if keep else None)
+        mask = ForestMask.of(forests, device) if whole else None
+        return cls(tuple(blocks), KeysValues() if keep else None, mask)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None, dropout: float
+    ) -> Tensor:
+        """(1, H, N, d) outputs of the pass's queries, keys and values.
+
+        Raises:
+            ValueError: Weights are dropped, of which the model's configuration said nothing.
+        """
+        if self.mask is None:
+            blocks = (block.attend(query, key, value, layer, scaling, dropout) for block in self.blocks)
+            return torch.cat([piece for pieces in blocks for piece in pieces], dim=2)
+        if dropout:
+            raise ValueError("attention weights are dropped, which FlexAttention does not do")
+        return self.mask.attend(query, key, value, scaling)
 
     @cached_property
     def num_pairs(self) -> int:
-        """Pairs of a row and a column that attention computes, in one layer."""
+        """Pairs of a row and a column that the tiles compute, in one layer."""
         return sum(tile.mask.numel() for block in self.blocks for tile in block.tiles)
 
 
@@ -230,12 +269,11 @@ def _range_of(columns: IntArray, device: torch.device) -> slice | Tensor:
     first, last = int(columns[0]), int(columns[-1])
     if last - first + 1 == len(columns):
         return slice(first, last + 1)
-    return torch.from_numpy(columns).to(device)
+    return on_device(columns, device)
 
 
 def _added(seen: BoolArray, device: torch.device) -> Tensor:
-    mask = np.where(seen, np.float32(0), np.float32(-np.inf))
-    return torch.from_numpy(mask).to(device)
+    return on_device(np.where(seen, np.float32(0), np.float32(-np.inf)), device)
 
 
 def forest_attention(
@@ -271,12 +309,8 @@ def forest_attention(
         raise ValueError("attention scores are capped or biased, which a forest's attention does not do")
     if visibility.kept is not None:
         visibility.kept.layers.append((key, value))
-    pieces = [
-        piece
-        for block in visibility.blocks
-        for piece in block.attend(query, key, value, module.layer_idx, scaling, dropout)
-    ]
-    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+    outputs = visibility.attend(query, key, value, module.layer_idx, scaling, dropout)
+    return outputs.transpose(1, 2).contiguous(), None
 
 
 def register() -> str:

@@ -186,7 +186,7 @@ class Backbone(nn.Module):
 
     def forward(self, batch: ForestBatch, labels: Labels) -> Tensor:
         """Cross-entropy (nats, float32) summed over the labels of a batch; logits exist at labelled nodes alone."""
-        nodes = torch.from_numpy(labels.nodes).to(self.device)
+        nodes = on_device(labels.nodes, self.device)
         head = self.model.get_output_embeddings()
         return summed_cross_entropy(self.hidden(batch)[nodes], head.weight, getattr(head, "bias", None), labels)
 

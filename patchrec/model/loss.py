@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchrec.history import IntArray
+from patchrec.model.transfer import on_device
 
 # Logits of a chunk: more make larger products, fewer take less memory.
 _LOGITS = {"cpu": 12_000_000}
@@ -89,12 +90,12 @@ class _CrossEntropy(torch.autograd.Function):
             offset = None if bias is None else bias.to(dtype)
             total = torch.zeros((), device=hidden.device)
             for chunk in _chunks(labels, len(head), hidden.device):
-                logits = functional.linear(states[chunk.nodes], head, offset).float()  # (c, V)
-                norms = torch.logsumexp(logits, dim=-1)
-                total += (chunk.counts * (norms[chunk.rows] - logits[chunk.rows, chunk.tokens])).sum()
+                logits = functional.linear(states[chunk.nodes], head, offset)
+                log_probs = torch.log_softmax(logits.float(), dim=-1)  # (c, V)
+                del logits
+                total -= (chunk.counts * log_probs[chunk.rows, chunk.tokens]).sum()
                 if any(wanted):
-                    _differentiate(logits, norms, chunk)
-                    _accumulate(logits, states[chunk.nodes], head, chunk.nodes, *grads)
+                    _accumulate(_differentiated(log_probs, chunk), states[chunk.nodes], head, chunk.nodes, *grads)
         ctx.grads = [
             None if grad is None else grad.to(tensor.dtype)
             for grad, tensor in zip(grads, (hidden, weight, hidden if bias is None else bias), strict=True)
@@ -109,26 +110,30 @@ class _CrossEntropy(torch.autograd.Function):
         return (*scaled, None, None)
 
 
+def nodes_of_a_chunk(num_tokens: int, device: str) -> int:
+    """At how many nodes logits over so many tokens exist at once on a kind of device."""
+    return max(1, _LOGITS.get(device, _LOGITS_ELSEWHERE) // num_tokens)
+
+
 def _chunks(labels: Labels, num_tokens: int, device: torch.device) -> Iterator[_Chunk]:
     """Chunks of about equal size, so that none is small and slow."""
-    most = max(1, _LOGITS.get(device.type, _LOGITS_ELSEWHERE) // num_tokens)
-    count = len(labels.nodes)
+    most, count = nodes_of_a_chunk(num_tokens, device.type), len(labels.nodes)
     edges = np.linspace(0, count, -(-count // most) + 1).astype(np.int64)
     places = np.searchsorted(labels.rows, edges)
     for node, stop, first, last in zip(edges[:-1], edges[1:], places[:-1], places[1:], strict=True):
         yield _Chunk(
             slice(int(node), int(stop)),
-            torch.from_numpy(labels.rows[first:last] - node).to(device),
-            torch.from_numpy(labels.tokens[first:last]).to(device),
-            torch.from_numpy(labels.counts[first:last]).to(device, torch.float32),
+            on_device(labels.rows[first:last] - node, device),
+            on_device(labels.tokens[first:last], device),
+            on_device(labels.counts[first:last].astype(np.float32), device),
         )
 
 
-def _differentiate(logits: Tensor, norms: Tensor, chunk: _Chunk) -> None:
-    """Make logits the gradient of the summed loss: for each label its softmax, less one at the label's token."""
-    asked = torch.zeros_like(norms).index_add_(0, chunk.rows, chunk.counts)  # (c,) labels of each node
-    logits.sub_(norms[:, None]).exp_().mul_(asked[:, None])
-    logits.index_put_((chunk.rows, chunk.tokens), -chunk.counts, accumulate=True)
+def _differentiated(log_probs: Tensor, chunk: _Chunk) -> Tensor:
+    """(c, V) gradient of the summed loss by the logits, in place: for each label softmax, less one at its token."""
+    asked = torch.zeros_like(log_probs[:, 0]).index_add_(0, chunk.rows, chunk.counts)  # (c,) labels of each node
+    grad = log_probs.exp_().mul_(asked[:, None])
+    return grad.index_put_((chunk.rows, chunk.tokens), -chunk.counts, accumulate=True)
 
 
 def _accumulate(

@@ -14,8 +14,8 @@ from patchrec.data.parts import Parts, UserRanking
 from patchrec.errors import PatchrecError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.bulk_job import Job
-from patchrec.operations.processes import Process
 from patchrec.reporting import Task
+from patchrec.training.processes import Process
 
 PATIENCE = 1800.0  # seconds without any part of another process
 LOOK_SECONDS = 2.0  # between looks at other processes' parts while there is work

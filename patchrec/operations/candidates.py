@@ -127,6 +127,21 @@ def find_named(catalog: Catalog, names: Iterable[str]) -> list[IntArray]:
     return found
 
 
+def find_items(catalog: Catalog, names: Sequence[str]) -> IntArray:
+    """Catalog index of each name, as `find_named` reads it, where it means one item.
+
+    Raises:
+        NotFoundError: No such item. UsageError: The name of several items.
+    """
+    found = find_named(catalog, names)
+    for name, items in zip(names, found, strict=True):
+        if len(items) > 1:
+            ids = [catalog.item_ids[item] for item in items]
+            shown = ", ".join(ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
+            raise UsageError(f"{name!r} is the title of {len(ids)} items; give the id of one of them: {shown}")
+    return np.array(found, dtype=np.int64).reshape(-1)
+
+
 def _meanings(catalog: Catalog, folded: dict[str, list[int]], name: str) -> tuple[list[int], list[int]]:
     """Items of that id, and of that title."""
 

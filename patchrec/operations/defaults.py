@@ -6,8 +6,11 @@ K = 100, one epoch.
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from patchrec.config import PromptConfig, TrainingConfig
 from patchrec.data.histories import Dataset
+from patchrec.errors import UsageError, wrong_values
 from patchrec.reporting import Reporter
 
 # data set -> (batch size, learning rate) of the paper
@@ -41,6 +44,9 @@ def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], re
 
     Weights are float32 always; forward and backward passes are bfloat16 where the hardware computes in it. Adapters
     learn at ten times the rate of weights (Schulman et al., "LoRA Without Regret", 2025).
+
+    Raises:
+        UsageError: A value that cannot be.
     """
     from patchrec.model.backbone import fast_dtype
 
@@ -54,7 +60,11 @@ def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], re
     if "lora_rank" in chosen:
         base = base | {"learning_rate": LORA_RATE * base["learning_rate"]}
         why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
-    config = TrainingConfig(**({"dtype": str(fast_dtype()).removeprefix("torch.")} | base | chosen))
+    values = {"dtype": str(fast_dtype()).removeprefix("torch.")} | base | chosen
+    try:
+        config = TrainingConfig(**values)
+    except ValidationError as error:
+        raise UsageError(f"{wrong_values(error)}; see `patchrec pretrain --help`") from error
     if not base.keys() <= chosen.keys():
         size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"
         report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)

@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack
 
 from patchrec.config import TrainingConfig
 from patchrec.model.backbone import Backbone
+from patchrec.model.loss import nodes_of_a_chunk
 from patchrec.model.memory import free_memory
 from patchrec.operations.new_run import NewRun, RunSettings, new_finetuning, new_pretraining, validation_sample
 from patchrec.operations.train import refuse_unknown
@@ -76,7 +77,7 @@ def dry_run(
     Args:
         stage: Which of the two.
         strategy: Of a fine-tuning.
-        options: Of the strategy.
+        options: Of the strategy; of a pre-training's own, `patch-pretraining`.
         start: Run to start from, as `finetune` has it.
         home: Folder of the store.
         report: Where picks are told.
@@ -89,7 +90,7 @@ def dry_run(
     refuse_unknown(settings)
     with Store.open(home) as store:
         if stage == "pretrain":
-            new = new_pretraining(store, settings, report)
+            new = new_pretraining(store, options, settings, report)
         else:
             new = new_finetuning(store, strategy, options, start, settings, report)
     return _estimate(new, report)
@@ -114,6 +115,10 @@ def _estimate(new: NewRun, report: Reporter) -> DryRun:
     held = sum(parameter.nbytes for parameter in backbone.parameters())
     tokens = counted.tokens_of(batches.num_targets)
     seconds = None
+    if training.shard:
+        report.note(
+            "memory is what one process alone would take; --shard splits weights, gradient and moments over all"
+        )
     if memory.total <= free + held:
         # a forward pass alone is about a third of forward and backward
         work = tokens + validations * validation_tokens / 3
@@ -121,7 +126,8 @@ def _estimate(new: NewRun, report: Reporter) -> DryRun:
         seconds = work * seconds_per_token(learner, counted.forests) + planning
     else:
         report.note(
-            "this needs more memory than is free; take --gradient-checkpointing, --lora-rank or a smaller backbone"
+            "this needs more memory than is free; take a lower --max-nodes, --gradient-checkpointing, "
+            "--lora-rank or a smaller backbone"
         )
     return DryRun(
         stage=config.stage,
@@ -154,5 +160,8 @@ def _memory(
         parameters=parameters,
         trained=trained,
         nodes=max(len(labelled.forest) for _, labelled in counted.forests),
-        labelled=max(len(labelled.nodes) for _, labelled in counted.forests),
+        labelled=min(
+            max(len(labelled.labels.nodes) for _, labelled in counted.forests),
+            nodes_of_a_chunk(backbone.vocab_size, backbone.device.type),
+        ),
     )

@@ -22,7 +22,7 @@ from patchrec.store import Store
 from patchrec.store.runs import Run
 
 # Patch pre-training sees every example twice: raw, and with each item compressed with probability p (paper, section 3).
-PRETRAINING = (StrategyConfig(name="vanilla"), StrategyConfig(name="patch-pretraining"))
+RAW, COMPRESSED = "vanilla", "patch-pretraining"
 
 
 class RunSettings(TypedDict, total=False):
@@ -47,7 +47,11 @@ class RunSettings(TypedDict, total=False):
     batch_size: int | None
     learning_rate: float | None
     lora_rank: int | None
+    dtype: str | None
+    max_nodes: int | None
     gradient_checkpointing: bool | None
+    shard: bool | None
+    checkpoint_every: int | None
     validate_every: int | None
     validation_targets: int | None
 
@@ -74,13 +78,18 @@ class NewRun:
         return plan_for(self.config.strategies[-1]).label
 
 
-def new_pretraining(store: Store, settings: RunSettings, report: Reporter) -> NewRun:
+def new_pretraining(store: Store, options: dict[str, Any] | None, settings: RunSettings, report: Reporter) -> NewRun:
     """Settle a pre-training run.
+
+    Args:
+        options: Of the strategy that compresses.
 
     Raises:
         NotFoundError: No such data set or backbone. UsageError: Settings that do not fit.
     """
-    return _settle(store, "pretrain", PRETRAINING, None, settings, report)
+    compressed = StrategyConfig(name=COMPRESSED, options=plain_options(options))
+    plan_for(compressed)  # so that a slip is told before anything is made
+    return _settle(store, "pretrain", (StrategyConfig(name=RAW), compressed), None, settings, report)
 
 
 def new_finetuning(
@@ -155,6 +164,8 @@ def _settle(
     if settings.get("validation_targets") is not None and settings.get("validate_every") is None:
         raise UsageError("--validation-targets says how many --validate-every measures; add --validate-every N")
     if settings.get("lora_rank") is not None:
+        if settings.get("shard"):
+            raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
     name = (parent.config.backbone if parent else None) or settings.get("backbone")

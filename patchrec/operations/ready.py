@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from patchrec import __version__
 from patchrec.config import RunConfig, ScoreName
 from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset
+from patchrec.data.histories import Dataset, Example
 from patchrec.errors import NotFoundError, UsageError
+from patchrec.history import IntArray
 from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import Prompt, build_prompt
@@ -18,7 +21,7 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
 from patchrec.ranking.items import precedence
 from patchrec.ranking.kept import FILE_NAME, recall_or_build
-from patchrec.ranking.ranker import Ranker
+from patchrec.ranking.ranker import Query, Ranker
 from patchrec.ranking.scorer import TitleScorer
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -26,6 +29,8 @@ from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
 from patchrec.strategy import Planner
 from patchrec.training.checkpoint import read_manifest
+
+NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,15 @@ class Ready:
         """Ranks the data set's items."""
         return Ranker(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles)
 
+    def query(self, example: Example, *, keep_seen: bool = False) -> Query:
+        """What is asked after the history of an example.
+
+        Args:
+            keep_seen: Rank what the user has had, too.
+        """
+        history = self.dataset.history(example)
+        return Query(history, self.planner.plan(history), NOTHING if keep_seen else self.dataset.seen(example))
+
 
 def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: Reporter = SILENT) -> Ready:
     """Load a run's weights, in float32 whatever they were trained in, and everything around them.
@@ -54,9 +68,8 @@ def make_ready(store: Store, run: Run, score: ScoreName | None = None, report: R
         CorruptError: The checkpoint's bytes are not those written.
     """
     if run.status not in ("done", "running") or run.stage == "popularity":
-        raise UsageError(
-            f"run {run.name} is {run.status} and cannot rank; choose a finished one from `patchrec runs ls`"
-        )
+        state = "has no model, only counts" if run.stage == "popularity" else f"is {run.status}"
+        raise UsageError(f"run {run.name} {state} and cannot rank; choose a trained one from `patchrec runs ls`")
     dataset = store.datasets.load(run.dataset)
     folder = model_folder(store, run, report)
     backbone = Backbone.load(folder, name=run.config.backbone or run.name)
@@ -149,7 +162,7 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
     """The named run, else the newest fine-tuned one, told as picked.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is none, or no such data set.
     """
     if name is not None:
         named = store.runs.get(name)
@@ -158,6 +171,8 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
                 f"run {named.name} is on data set {named.dataset!r}, not {data!r}; drop --data or name another"
             )
         return named
+    if data is not None:
+        store.datasets.resolve(data)
     run = store.runs.newest(stage="finetune", dataset=data)
     if run is None:
         raise NotFoundError(

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 
 from patchrec.config import ScoreName
-from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Example, window_start
-from patchrec.errors import NotFoundError, UsageError, unknown
+from patchrec.errors import UsageError
 from patchrec.history import History, IntArray
-from patchrec.operations.candidates import NO_FILTERS, Filtered, Filters
-from patchrec.operations.ready import Ready, make_ready, pick_run
+from patchrec.operations.candidates import NO_FILTERS, Filtered, Filters, find_items
+from patchrec.operations.ready import NOTHING, Ready, make_ready, pick_run
 from patchrec.ranking.ranker import Query, Ranker, Search
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
-
-NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def recommend(
 
     Raises:
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
-            leave nothing.
+            leave nothing, or a title of several items.
     """
     if (user is None) == (history is None):
         raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
@@ -130,10 +127,9 @@ def user_query(ready: Ready, user: int, *, keep_seen: bool = False) -> Query:
         user: Index of the user.
         keep_seen: Rank what the user has had, too.
     """
-    prompt, dataset = ready.run.config.prompt, ready.dataset
-    example = Example.at(user, len(dataset.sequences.items_of(user)), prompt.K, prompt.windows)
-    past = dataset.history(example)
-    return Query(past, ready.planner.plan(past), NOTHING if keep_seen else dataset.seen(example))
+    prompt = ready.run.config.prompt
+    position = len(ready.dataset.sequences.items_of(user))
+    return ready.query(Example.at(user, position, prompt.K, prompt.windows), keep_seen=keep_seen)
 
 
 def history_query(ready: Ready, items: IntArray, *, keep_seen: bool = False) -> Query:
@@ -142,19 +138,3 @@ def history_query(ready: Ready, items: IntArray, *, keep_seen: bool = False) -> 
     start = window_start(len(items), prompt.K, prompt.windows)
     past = History(items[start:], None, start, prompt.windows == "anchored")
     return Query(past, ready.planner.plan(past), NOTHING if keep_seen else np.unique(items))
-
-
-def find_items(catalog: Catalog, names: Sequence[str]) -> IntArray:
-    """Catalog indices of items given by title (first of its name; case and blanks may differ) or by id.
-
-    Raises:
-        NotFoundError: No such title or id.
-    """
-    folded = {title.casefold().strip(): items[0] for title, items in reversed(catalog.by_title.items())}
-    found = []
-    for name in names:
-        item = folded.get(name.casefold().strip(), catalog.index.get(name))
-        if item is None:
-            raise NotFoundError(unknown("item titled", name, catalog.titles, "or give an item id."))
-        found.append(item)
-    return np.array(found, dtype=np.int64)

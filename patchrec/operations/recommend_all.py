@@ -4,6 +4,7 @@ Users are put into parts of like prompt length. Each part's rankings are written
 there they become the output, whole and in the users' order. Several processes take turns at the parts.
 """
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.bulk_job import Job, Request, make_job, part_size
 from patchrec.operations.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
-from patchrec.operations.processes import Process, stoppable
 from patchrec.reporting import SILENT, Reporter
+from patchrec.training.interrupts import stoppable
+from patchrec.training.processes import Process
 from patchrec.training.state import differences
 
 STDOUT = "-"
@@ -93,15 +95,15 @@ def recommend_all(
         raise UsageError("several processes cannot share stdin: give the users with --users FILE")
     output = Path(request.output).expanduser().resolve()
 
-    def prepare() -> tuple[_State, list[int]]:
+    def prepare() -> tuple[_State, bytes]:
         state = _prepare(request, output, process, home, report)
-        return state, sorted(state.missing)
+        return state, json.dumps(sorted(state.missing)).encode()
 
-    prepared, numbers = process.start(prepare)
+    prepared, told = process.start(prepare)
     if prepared is not None:
         state = prepared
     else:
-        mine = [number for number in numbers if number % process.count == process.rank]
+        mine = [number for number in json.loads(told) if number % process.count == process.rank]
         if not mine:  # without a part of its own it must not touch the folder, which may go at any time
             return None
         state = _follow(request, output, process, home, mine)

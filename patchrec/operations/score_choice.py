@@ -17,7 +17,7 @@ from patchrec.evaluation.metrics import rank_metrics
 from patchrec.evaluation.significance import PairedDifference, bootstrap, few_users_note, paired
 from patchrec.history import FloatArray
 from patchrec.operations.ready import Ready, make_ready, pick_run
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.ranker import Ranker
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -121,10 +121,7 @@ class _Ranked:
 def _rank(ready: Ready, examples: Sequence[Example], score: ScoreName, report: Reporter) -> _Ranked:
     own = ready.ranker
     ranker = Ranker(replace(own.scorer, score=score), own.place, own.titles, report=report)
-    queries = []
-    for example in examples:
-        history = ready.dataset.history(example)
-        queries.append(Query(history, ready.planner.plan(history), ready.dataset.seen(example)))
+    queries = [ready.query(example) for example in examples]
     ranks, tokens, started = np.full(len(examples), nan), 0, perf_counter()
     with report.task(f"rank by {score}", len(examples), "targets") as task:
         for number, ranking in ranker.rank_each(queries, K):

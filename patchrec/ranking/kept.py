@@ -6,8 +6,6 @@ written nothing is lost but time.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchrec.data.whole_files import write_whole
 from patchrec.model.forest import Forest
 from patchrec.model.titles import TitleTokens
 from patchrec.ranking.trie import TitleTrie
@@ -59,7 +58,8 @@ def keep(path: Path, titles: TitleTokens, trie: TitleTrie, key: Mapping[str, str
     arrays = {name: np.ascontiguousarray(array, dtype="<i4") for name, array in zip(_NAMES, values, strict=True)}
     content = save(arrays, metadata={**_stamp(key), _DIGEST: _digest(arrays)})
     try:
-        _write(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
     except OSError:  # disk full, read-only folder: the next call builds again
         return False
     return True
@@ -104,21 +104,3 @@ def _digest(arrays: _Arrays) -> str:
         found.update(repr((name, values.dtype.str, values.shape)).encode())
         found.update(values.data)
     return found.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, flush it to the disk and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}-*"):  # of a killed process; one at work just builds again
-        leftover.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

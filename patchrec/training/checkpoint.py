@@ -9,13 +9,13 @@ bytes: no tensors, no training.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from patchrec.data.whole_files import flush, sha256
 from patchrec.errors import CorruptError
 from patchrec.model.disk import disk_errors
 from patchrec.store.runs import Checkpoint
@@ -43,9 +43,9 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
             manifest = _sealed(_describe(temporary, step))
             (temporary / MANIFEST).write_bytes(_dump(manifest))
             for path in [*_files(temporary), *(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
-                _flush(path)
+                flush(path)
             temporary.rename(final)
-            _flush(folder)
+            flush(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -99,12 +99,6 @@ def prune(folder: Path, keep: int, best: int | None = None) -> None:
             _remove(leftover)
 
 
-def sha256(path: Path) -> str:
-    """sha256 of a file (hex)."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _describe(folder: Path, step: int) -> dict[str, Any]:
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
@@ -126,15 +120,6 @@ def _dump(manifest: dict[str, Any]) -> bytes:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if not path.is_dir())
-
-
-def _flush(path: Path) -> None:
-    """Force a file or a folder's entries to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _retire(checkpoint: Path) -> None:

@@ -1,6 +1,6 @@
 """What a run costs, before it begins: tokens counted on some of its steps, memory by formula, time measured briefly.
 
-Shapes: N nodes of a forest, n supervised nodes, V vocabulary.
+Shapes: N nodes of a forest, n nodes with logits, V vocabulary.
 """
 
 import time
@@ -147,7 +147,7 @@ def estimate_memory(
         parameters: Weights in all.
         trained: Those that training updates; they alone have a gradient and AdamW's two moments.
         nodes: N of the largest forest.
-        labelled: n of the forest that has most.
+        labelled: n, of how many nodes there are logits at once.
     """
     cast = _BFLOAT16 if training.dtype == "bfloat16" else 0  # the backward pass needs the weights as they were used
     return Memory(
@@ -155,7 +155,8 @@ def estimate_memory(
         gradients=trained * _FLOAT32,
         moments=trained * 2 * _FLOAT32,
         activations=nodes * bytes_per_node(shape, training),
-        logits=labelled * shape.vocabulary * 3 * _FLOAT32,  # logits, their exponentials, their gradient
+        # logits and their log-probabilities; the head's gradient, before it joins that of the embeddings
+        logits=(2 * labelled + (shape.hidden if trained == parameters else 0)) * shape.vocabulary * _FLOAT32,
     )
 
 
@@ -177,7 +178,7 @@ def _measure(learner: Learner, encoder: PathEncoder, labelled: LabelledForest) -
     batch = learner.batch(encoder, labelled)
     begun = time.perf_counter()
     loss = learner.summed_loss(batch, labelled.labels) / labelled.labels.total
-    learner.accelerator.backward(loss)
+    loss.backward()  # type: ignore[no-untyped-call]
     float(loss.detach())  # waits for a GPU
     learner.optimizer.zero_grad(set_to_none=True)
     return (time.perf_counter() - begun) / len(labelled.forest)

@@ -1,11 +1,13 @@
-"""Ctrl-C and SIGTERM as a wish to stop, granted between two steps."""
+"""Ctrl-C and SIGTERM: a wish to stop, granted between two steps, or the end of work that may stop anywhere."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from patchrec.errors import InterruptedRunError
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
@@ -56,3 +58,25 @@ def stop_on_signals() -> Iterator[StopWish]:
         yield wish
     finally:
         restore()
+
+
+@contextmanager
+def stoppable(kept: Callable[[], str]) -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM an error that says what is kept: for work that may stop anywhere.
+
+    Raises:
+        InterruptedRunError: One of them came.
+    """
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise InterruptedRunError(f"stopped by SIGTERM; {kept()}", 128 + signal.SIGTERM)
+
+    watch = threading.current_thread() is threading.main_thread()  # nowhere else may signals be set
+    before = signal.signal(signal.SIGTERM, terminate) if watch else None
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError(f"stopped by Ctrl-C; {kept()}") from error
+    finally:
+        if watch:
+            signal.signal(signal.SIGTERM, before)

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset
@@ -23,7 +23,9 @@ from patchrec.strategy import Planner
 from patchrec.training.ahead import one_ahead
 from patchrec.training.batches import Step, pass_seed
 from patchrec.training.objective import LabelledForest, label_step
+from patchrec.training.processes import Process
 from patchrec.training.schedule import learning_rate_factor
+from patchrec.training.sharding import is_sharded, release, shard, whole
 from patchrec.training.state import trained_parameters
 
 
@@ -68,12 +70,14 @@ class Learner:
         self.seed = config.seed
         self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
         self.num_steps = num_steps
-        self.accelerator = Accelerator(cpu=backbone.device.type == "cpu", mixed_precision="no")
-        backbone.to(self.accelerator.device, torch.float32)
+        self.process = Process.among_peers()
+        backbone.to(backbone.device.type, torch.float32)  # the current GPU is this process's
         if self.training.lora_rank is not None:
             add_adapters(backbone, self.training.lora_rank, self.seed)
         if self.training.gradient_checkpointing:
             _checkpoint_layers(backbone)
+        if self.training.shard and self.process.count > 1:
+            shard(backbone, getattr(torch, self.training.dtype))
         self.parameters = trained_parameters(backbone)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=self.training.learning_rate, weight_decay=self.training.weight_decay, fused=True
@@ -93,7 +97,7 @@ class Learner:
             torch.manual_seed(pass_seed(self.seed, one.step.number, one.number))  # for backbones with dropout
             with self._memory_errors(len(one.batch)):
                 loss = self.summed_loss(one.batch, one.labels) * one.weight
-                self.accelerator.backward(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             if one.last:
                 yield self._update(one, total, begun)
@@ -111,7 +115,8 @@ class Learner:
             tokens = sum(len(labelled.forest) for labelled in forests)
             share = self._share(forests)
             for number, labelled, counts in share:
-                batch = self.batch(encoder, labelled)
+                with self._memory_errors(len(labelled.forest)):
+                    batch = self.batch(encoder, labelled)
                 last = number == share[-1][0]
                 yield Pass(step, number, batch, labelled.labels, weight * counts, tokens, last)
 
@@ -124,13 +129,10 @@ class Learner:
     def _update(self, one: Pass, total: Tensor, begun: float) -> LossRow:
         """Move the weights by the gradients of all processes."""
         step = one.step
-        if self.accelerator.num_processes > 1:
-            for parameter in self.parameters:
-                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = self.accelerator.reduce(own, reduction="sum")
-            total = self.accelerator.reduce(total, reduction="sum")
+        self._add_gradients()
+        self.process.add(total)
         loss = float(total)
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.training.clip_norm))
+        norm = float(whole(clip_grad_norm_(self.parameters, self.training.clip_norm)))
         self._refuse_nonfinite(step, loss, norm)
         rate = self.training.learning_rate * learning_rate_factor(step.number, self.num_steps, self.training.warmup)
         for group in self.optimizer.param_groups:
@@ -139,12 +141,22 @@ class Learner:
             self.optimizer.step()
         return LossRow(step.number + 1, loss, one.tokens, step.num_targets, time.perf_counter() - begun, rate)
 
+    def _add_gradients(self) -> None:
+        """Make gradients those of all processes; where weights are split, the backward passes did."""
+        if self.process.count == 1 or is_sharded(self.backbone):
+            return
+        self.process.wait()  # whoever is gone shows here, and not where a GPU waits and the process is killed for it
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            self.process.add(parameter.grad)
+
     def _share(self, forests: Sequence[LabelledForest]) -> list[tuple[int, LabelledForest, int]]:
         """What this process runs: number, forest and how often it counts; as many forests as any other process runs.
 
         Where there is none left for it, it runs the smallest again for nothing: nobody waits longer for that.
         """
-        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        rank, processes = self.process.rank, self.process.count
         rounds = -(-len(forests) // processes)
         numbers = range(rank, rounds * processes, processes)
         return [(number, forests[min(number, len(forests) - 1)], int(number < len(forests))) for number in numbers]
@@ -161,17 +173,9 @@ class Learner:
         for _, labelled, counts in self._share(forests):
             with self._memory_errors(len(labelled.forest)):
                 total += self.summed_loss(self.batch(encoder, labelled), labelled.labels) * counts
-        if self.accelerator.num_processes > 1:
-            total = self.accelerator.reduce(total, reduction="sum")
+        self.process.add(total)
+        release(self.backbone)
         return float(total) / sum(labelled.labels.total for labelled in forests)
-
-    def any_process(self, *values: int) -> list[int]:
-        """The largest of each value over all processes."""
-        if self.accelerator.num_processes == 1:
-            return list(values)
-        own = torch.tensor([values], device=self.accelerator.device)
-        gathered: Tensor = self.accelerator.gather(own)
-        return [int(value) for value in gathered.amax(0)]
 
     def summed_loss(self, batch: ForestBatch, labels: Labels) -> Tensor:
         """Loss of a forest, nats summed over its labels; differentiable."""
@@ -186,8 +190,9 @@ class Learner:
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise OutOfResourcesError(
-                    f"out of memory on a forest of {nodes} nodes; lower training.max_nodes "
-                    f"(now {self.training.max_nodes}), or the history length K where single prompts are that long"
+                    f"out of memory on a forest of {nodes} nodes; begin again with a lower --max-nodes "
+                    f"(now {self.training.max_nodes}), with --gradient-checkpointing, or with a lower --K where single "
+                    "prompts are that long"
                 ) from error
             raise
 

@@ -3,6 +3,8 @@
 It knows no strategy and no stage: what a run learns is its examples under its planners.
 """
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +30,12 @@ from patchrec.training.checkpoint import (
 )
 from patchrec.training.interrupts import StopWish, stop_on_signals
 from patchrec.training.learner import Learner
+from patchrec.training.processes import Process
+from patchrec.training.sharding import is_sharded
 from patchrec.training.state import (
     MODEL,
     Progress,
+    Tensors,
     identity,
     load_optimizer,
     load_weights,
@@ -102,28 +107,31 @@ def train(
         OutOfResourcesError: Disk or memory ran out.
         PatchrecError: The loss is not finite.
     """
-    encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
-    known = identity(config, dataset, encoder, planners)
-    newest = _newest(folder, resume, report)
-    batches = all_batches(config, dataset)
-    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
-    run = _Run(config, learner, folder, known, saved, _validation(config, learner, validation))
-    if newest is not None:
-        found = read_run(newest.path)
-        if not force:
-            refuse_differences(found.identity, known)
-        load_weights(newest.path, backbone)
-        if found.complete:  # its last sitting ended between the last checkpoint and telling so
-            if learner.accelerator.is_main_process:
-                prune(folder, keep=1)
-            backbone.eval()
-            return TrainingResult(found.progress, newest)
-        load_optimizer(newest.path, backbone, learner.optimizer)
-        run.progress = _known_best(found.progress, folder)
-        report.note(f"resuming after step {found.progress.step} of {batches.num_steps}")
-    if learner.accelerator.is_main_process:
-        begun(batches.num_steps, run.progress.step)
-    checkpoint = run.finish(batches, log, validated, report)
+    process = Process.this_one()
+    with process.together(), process.with_peers(process.command(f"{config.stage} --resume {folder.name}")):
+        encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
+        known = identity(config, dataset, encoder, planners)
+        newest = _newest(folder, resume, report)
+        _refuse_disagreement(process, known, newest)
+        batches = all_batches(config, dataset)
+        learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
+        run = _Run(config, learner, folder, known, saved, _validation(config, learner, validation))
+        if newest is not None:
+            found = read_run(newest.path)
+            if not force:
+                refuse_differences(found.identity, known)
+            load_weights(newest.path, backbone)
+            if found.complete:  # its last sitting ended between the last checkpoint and telling so
+                if process.is_main:
+                    prune(folder, keep=1)
+                backbone.eval()
+                return TrainingResult(found.progress, newest)
+            load_optimizer(newest.path, backbone, learner.optimizer)
+            run.progress = _known_best(found.progress, folder)
+            report.note(f"resuming after step {found.progress.step} of {batches.num_steps}")
+        if process.is_main:
+            begun(batches.num_steps, run.progress.step)
+        checkpoint = run.finish(batches, log, validated, report)
     backbone.eval()
     return TrainingResult(run.progress, checkpoint)
 
@@ -142,6 +150,7 @@ class _Run:
     ) -> None:
         self.stage = config.stage
         self.learner = learner
+        self.process = learner.process
         self.folder = folder
         self.known = known
         self.saved = saved
@@ -157,7 +166,7 @@ class _Run:
         report: Reporter,
     ) -> Checkpoint:
         """Take all remaining steps; validate and save along the way and at the end."""
-        main = self.learner.accelerator.is_main_process
+        main = self.process.is_main
         with stop_on_signals() as wish, report.task(self.stage, batches.num_targets, "targets") as task:
             _advance(task, self.progress)
             for row in self.learner.learn(batches.steps(self.progress.step)):
@@ -176,7 +185,7 @@ class _Run:
         if self.validation is None or every is None or (step % every and step < num_steps):
             return False
         row = self.validation.measure(step)
-        if self.learner.accelerator.is_main_process:
+        if self.process.is_main:
             validated(row)
         best = inf if self.progress.best_loss is None else self.progress.best_loss
         self.progress = replace(self.progress, validations=self.progress.validations + 1)
@@ -189,7 +198,7 @@ class _Run:
         best = self.progress.best_step
         if best is not None and best != self.progress.step:
             load_weights(read_manifest(checkpoint_folder(self.folder, best)).path, self.learner.backbone)
-            self.learner.accelerator.wait_for_everyone()  # it is removed below
+            self.process.wait()  # it is removed below
         if self.progress.validations:
             kept = f"step {self.progress.step}, the last (none was a number)" if best is None else f"step {best}"
             report.note(f"best of {self.progress.validations} by validation loss: {kept}")
@@ -202,24 +211,25 @@ class _Run:
         else:
             due = self.progress.step % every == 0
         # Every process must choose alike: one signalled or due process decides for all.
-        stop, due_anywhere = self.learner.any_process(wish.signal, int(due or better))
+        stop, due_anywhere = self.process.largest(wish.signal, int(due or better))
         if stop or due_anywhere:
             checkpoint = self._save(complete=False)
         if stop:
             wish.signal = stop
             raise InterruptedRunError(
                 f"stopped by {wish.name} after step {self.progress.step} of {num_steps}; the state is saved in "
-                f"{checkpoint.path}; go on with `patchrec {self.stage} --resume {self.folder.name}`",
+                f"{checkpoint.path}; go on with `{self.process.command(f'{self.stage} --resume {self.folder.name}')}`",
                 wish.exit_code,
             )
 
     def _save(self, *, complete: bool) -> Checkpoint:
-        learner = self.learner
-        if learner.accelerator.is_main_process:
-            optimizer = None if complete else learner.optimizer
+        learner, main = self.learner, self.process.is_main
+        if main or is_sharded(learner.backbone):
+            tensors = Tensors.of(learner.backbone, None if complete else learner.optimizer)
+        if main:
 
             def write(place: Path) -> None:
-                write_run(place, learner.backbone, optimizer, self.progress, self.known)
+                write_run(place, learner.backbone, tensors, self.progress, self.known)
 
             checkpoint = write_checkpoint(self.folder, self.progress.step, write)
             self.saved(checkpoint)
@@ -227,9 +237,23 @@ class _Run:
                 prune(self.folder, keep=1)
             else:
                 prune(self.folder, _KEPT, self.progress.best_step)
-        learner.accelerator.wait_for_everyone()
+        self.process.wait()
         self.saved_at = time.monotonic()
-        return checkpoint if learner.accelerator.is_main_process else read_manifest(list_checkpoints(self.folder)[-1])
+        return checkpoint if main else read_manifest(list_checkpoints(self.folder)[-1])
+
+
+def _refuse_disagreement(process: Process, known: dict[str, Any], newest: Checkpoint | None) -> None:
+    """Refuse to train together what is not the same run from the same checkpoint.
+
+    Raises:
+        UsageError: A process sees another than the others.
+    """
+    seen = json.dumps([known, None if newest is None else newest.manifest["sha256"]], sort_keys=True)
+    if not process.agree(int.from_bytes(hashlib.sha256(seen.encode()).digest()[:7])):
+        raise UsageError(
+            f"process {process.rank} of {process.count}: the processes do not see the same configuration, data, "
+            "versions and checkpoints; start all alike, with the store on a disk that all of them share"
+        )
 
 
 def _newest(folder: Path, resume: bool, report: Reporter) -> Checkpoint | None:
@@ -267,7 +291,7 @@ def _validation(config: RunConfig, learner: Learner, examples: Sequence[Example]
     if learner.training.validate_every is None:
         return None
     if not examples:
-        raise UsageError(f"data set {config.dataset!r} has no validation target; drop validate_every")
+        raise UsageError(f"data set {config.dataset!r} has no validation target; drop --validate-every")
     return Validation(learner, examples)
 
 

@@ -22,6 +22,7 @@ from patchrec.model.backbone import Backbone
 from patchrec.model.lora import adapter_weights, is_adapted, merged_weights, peft_version
 from patchrec.model.patching import PathEncoder
 from patchrec.strategy import Planner
+from patchrec.training.sharding import is_sharded, split_like, whole_in_first
 
 MODEL = "model"
 _PROGRESS = "training.json"
@@ -108,23 +109,39 @@ def refuse_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None
         raise UsageError(f"cannot resume: {'; '.join(found)}; start a new run, or use --force to go on all the same")
 
 
-def write_run(
-    folder: Path, backbone: Backbone, optimizer: torch.optim.Optimizer | None, progress: Progress, known: dict[str, Any]
-) -> None:
-    """Fill a checkpoint folder; without an optimizer the run is complete.
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensors:
+    """The tensors of a checkpoint, in one piece each.
 
-    The model is a plain one always, adapters merged, for ranking and for other programs; the adapters stand beside it.
+    Attributes:
+        model: Weights of the plain model, adapters merged, for ranking and for other programs; None: as they are.
+        adapters: They alone, where there are any.
+        optimizer: Its memory; None where the run is complete.
     """
+
+    model: dict[str, Tensor] | None
+    adapters: dict[str, Tensor] | None
+    optimizer: dict[str, Tensor] | None
+
+    @classmethod
+    def of(cls, backbone: Backbone, optimizer: torch.optim.Optimizer | None) -> "Tensors":
+        """Gather them in process 0; all call this where the backbone is split over them."""
+        memory = None if optimizer is None else _optimizer_tensors(backbone.model, optimizer)
+        if is_adapted(backbone):
+            return cls(merged_weights(backbone), adapter_weights(backbone), memory)
+        return cls(_whole_weights(backbone.model) if is_sharded(backbone) else None, None, memory)
+
+
+def write_run(folder: Path, backbone: Backbone, tensors: Tensors, progress: Progress, known: dict[str, Any]) -> None:
+    """Fill a checkpoint folder; without an optimizer's memory the run is complete."""
     from safetensors.torch import save_file
 
-    if is_adapted(backbone):
-        backbone.save(folder / MODEL, merged_weights(backbone))
-        save_file(adapter_weights(backbone), folder / _ADAPTERS)
-    else:
-        backbone.save(folder / MODEL)
-    if optimizer is not None:
-        save_file(_optimizer_tensors(backbone.model, optimizer), folder / _OPTIMIZER)
-    record = {"schema": 1, "progress": asdict(progress), "complete": optimizer is None, "identity": known}
+    backbone.save(folder / MODEL, tensors.model)
+    if tensors.adapters is not None:
+        save_file(tensors.adapters, folder / _ADAPTERS)
+    if tensors.optimizer is not None:
+        save_file(tensors.optimizer, folder / _OPTIMIZER)
+    record = {"schema": 1, "progress": asdict(progress), "complete": tensors.optimizer is None, "identity": known}
     (folder / _PROGRESS).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
@@ -152,7 +169,8 @@ def load_weights(folder: Path, backbone: Backbone) -> None:
     dtype = backbone.embedding.dtype
     saved = Backbone.load(folder / MODEL, name=backbone.name, dtype=dtype, device="cpu").model.state_dict()
     if not is_adapted(backbone):
-        backbone.model.load_state_dict(saved)
+        held = backbone.model.state_dict()
+        backbone.model.load_state_dict({name: split_like(tensor, held[name]) for name, tensor in saved.items()})
         return
     from safetensors.torch import load_file
 
@@ -171,10 +189,11 @@ def load_optimizer(folder: Path, backbone: Backbone, optimizer: torch.optim.Opti
     from safetensors.torch import load_file
 
     state: dict[int, dict[str, Tensor]] = {}
-    index = {name: place for place, (name, _) in enumerate(_trained(backbone.model))}
+    places = {name: (place, held) for place, (name, held) in enumerate(_trained(backbone.model))}
     for name, tensor in load_file(folder / _OPTIMIZER).items():
         parameter, _, key = name.rpartition("/")
-        state.setdefault(index[parameter], {})[key] = tensor
+        place, held = places[parameter]
+        state.setdefault(place, {})[key] = split_like(tensor, held) if tensor.shape == held.shape else tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -189,10 +208,20 @@ def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": value.detach().contiguous()
+        f"{name}/{key}": whole_in_first(value.detach()).contiguous()
         for name, parameter in _trained(model)
         for key, value in optimizer.state.get(parameter, {}).items()
     }
+
+
+def _whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Weights of a model that is split over processes; those that go by two names are one tensor here, too."""
+    found: dict[Tensor, Tensor] = {}
+    state = model.state_dict(keep_vars=True)
+    for tensor in state.values():
+        if tensor not in found:
+            found[tensor] = whole_in_first(tensor.detach())
+    return {name: found[tensor] for name, tensor in state.items()}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

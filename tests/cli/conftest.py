@@ -32,7 +32,8 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture
 def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run `patchrec --home <a folder of this test> ARGUMENTS`."""
+    """Run `patchrec ARGUMENTS` on a store in a folder of this test."""
+    monkeypatch.setenv("PATCHREC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("PATCHREC_DEBUG", raising=False)
     monkeypatch.setenv("PATCHREC_PLUGINS", "")
@@ -40,7 +41,7 @@ def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
     def run(*arguments: object) -> Ran:
         capfd.readouterr()
-        code = main(["--home", str(tmp_path / "home"), *map(str, arguments)])
+        code = main([*map(str, arguments)])
         captured = capfd.readouterr()
         return Ran(code, captured.out, captured.err)
 

@@ -168,19 +168,19 @@ def test_another_process_than_the_first_is_silent_when_stopped(say, monkeypatch)
     def interrupted(self, *arguments, **options):
         raise KeyboardInterrupt
 
-    from patchrec.operations.processes import Process
+    from patchrec.training.processes import Process
 
     say("--all", "--output", "recs.csv", "--k", "1")
     monkeypatch.setattr(Ranker, "rank", interrupted)
     assert say("--all", "--output", "r.csv")[0] == 130
-    monkeypatch.setattr(Process, "start", lambda self, prepare: (None, [0, 1, 2]))
+    monkeypatch.setattr(Process, "start", lambda self, prepare: (None, b"[0, 1, 2]"))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert say("--all", "--output", "r.csv") == (130, "", "")
 
 
 def test_the_command_to_go_on_with_starts_as_many_processes(say, monkeypatch):
-    from patchrec.operations.processes import Process
+    from patchrec.training.processes import Process
 
     def interrupted(self, *arguments, **options):
         raise KeyboardInterrupt

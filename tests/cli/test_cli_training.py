@@ -57,11 +57,61 @@ def test_a_dry_run_resumes_nothing(toy_cli, extra):
     assert "--dry-run is for a new run" in ran.err
 
 
-@pytest.mark.parametrize("extra", [["--seed", "0"], ["--gradient-checkpointing"], ["--validate-every", "3"]])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--seed", "0"],
+        ["--gradient-checkpointing"],
+        ["--validate-every", "3"],
+        ["--max-nodes", "99"],
+        ["--dtype", "float32"],
+        ["--checkpoint-every", "3"],
+        ["--schedule", "none"],
+    ],
+)
 def test_every_setting_beside_a_resumed_run_is_refused(toy_cli, extra):
     ran = toy_cli("pretrain", "--resume", "pretrain-1", *extra)
     assert ran.code == 2
     assert f"drop {extra[0]}" in ran.err
+
+
+def test_settings_of_the_command_are_those_of_the_run(toy_cli):
+    given = ["--max-nodes", "64", "--dtype", "bfloat16", "--checkpoint-every", "2", "--schedule", "none"]
+    said = toy_cli("pretrain", *TINY, *given, "--dry-run", "--json").json
+    assert said["label"] == "patch-pretraining schedule=none"
+    ran = toy_cli("pretrain", *TINY, *given, "--json")
+    assert ran.code == 0, ran.err
+    config = toy_cli("runs", "show", "pretrain-1", "--json").json["run"]["config"]
+    assert said["config"] == config
+    training = config["training"]
+    assert (training["max_nodes"], training["dtype"], training["checkpoint_every"]) == (64, "bfloat16", 2)
+    assert [strategy["options"] for strategy in config["strategies"]] == [{}, {"schedule": "none"}]
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--learning-rate", "0"], ["--learning-rate=0.0", "greater than 0"]),
+        (["--learning-rate", "inf"], ["--learning-rate=inf", "finite"]),
+        (["--max-nodes", "15"], ["--max-nodes", "'15'"]),
+        (["--dtype", "float16"], ["'float16'", "'bfloat16'"]),
+        (["--checkpoint-every", "0"], ["--checkpoint-every", "'0'"]),
+        (["--schedule", "cosine"], ["'cosine'", "'linear'"]),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_its_option(toy_cli, extra, words):
+    ran = toy_cli("pretrain", *TINY, *extra)
+    assert ran.code == 2
+    for word in [*words, "patchrec pretrain --help"]:
+        assert word in ran.err.splitlines()[-1]
+
+
+def test_commands_that_are_printed_name_the_store_they_are_of(toy_cli, tmp_path):
+    folder = tmp_path / "my home"
+    said = toy_cli("--home", folder, "data", "show", "tyo").err
+    assert f"`patchrec --home '{folder}' data ls`" in said
+    assert f"next: patchrec --home '{folder}' data add ml-100k" in toy_cli("--home", folder, "data", "ls").err
+    assert "--home" not in toy_cli("data", "show", "tyo").err
 
 
 def test_training_that_validates_says_which_step_was_best(toy_cli):

@@ -25,6 +25,8 @@ from patchrec_cli import app
         (["data", "export", "toy", "--split", "tst"], 2, ["'tst'", "'test'"]),
         (["recommend", "--user", "ann", "--k", "0"], 2, ["--k"]),
         (["recommend", "--user", "ann", "--k", "many"], 2, ["--k", "many"]),
+        (["recommend", "--user", "ann", "--data", "tyo"], 4, ["data set 'tyo'", "'toy'"]),
+        (["data", "items", "add", "toy", "--item-id", "9", "--title", "x", "--set", "title=y"], 2, ["--title"]),
         (["eval", "--k", "10,x"], 2, ["'10,x'"]),
         (["data", "show", "tyo"], 4, ["data set 'tyo'", "'toy'", "patchrec data ls"]),
         (["data", "use", "tyo"], 4, ["'toy'"]),
@@ -69,7 +71,6 @@ def test_an_error_is_one_line_with_the_right_code(toy_cli, arguments, code, word
         (errors.OutOfResourcesError("x"), 7),
         (errors.PluginError("x"), 8),
         (MemoryError(), 7),
-        (type("OutOfMemoryError", (RuntimeError,), {})(), 7),
         (OSError(errno.ENOSPC, "No space left on device"), 7),
         (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 3),
         (ZeroDivisionError("division by zero"), 1),
@@ -103,6 +104,21 @@ def test_an_error_stays_one_line_whatever_its_message_holds(capfd, monkeypatch):
     monkeypatch.setattr("patchrec.operations.datasets.list_datasets", fail)
     assert app.main(["data", "ls"]) == 3
     assert capfd.readouterr().err == "error: line break [31mred[0m 1m back\n"
+
+
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "RuntimeError"])
+def test_memory_of_torch_that_runs_out_is_no_bug(cli, monkeypatch, kind):
+    import torch
+
+    error = {"OutOfMemoryError": torch.OutOfMemoryError, "RuntimeError": RuntimeError}[kind]
+
+    def fail(**_):
+        raise error("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr("patchrec.operations.datasets.list_datasets", fail)
+    ran = cli("data", "ls")
+    assert ran.code == 7
+    assert ran.err.startswith("error: out of memory; ")
 
 
 def test_a_damaged_store_is_told_and_left_alone(cli, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchrec.data.parquet import open_parquet
-from patchrec.data.writers import COLUMNS, format_for, print_rows, write_rows, write_whole
+from patchrec.data.writers import COLUMNS, format_for, print_rows, write_rows
 from patchrec.errors import UsageError
 
 ROWS = [
@@ -120,20 +120,6 @@ def test_the_format_is_the_named_one_or_that_of_the_ending(output, named, expect
 def test_a_format_that_cannot_be_is_refused(output, named, word) -> None:
     with pytest.raises(UsageError, match=word):
         format_for(output, named)
-
-
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "recs.csv"
-    path.write_text("old")
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert [found.name for found in tmp_path.iterdir()] == ["recs.csv"]
 
 
 def test_parquet_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_frozen_head_gets_no_gradient():
 
 
 def test_nothing_is_differentiated_without_gradients(monkeypatch):
-    monkeypatch.setattr(loss, "_differentiate", lambda *_: pytest.fail("a gradient was made"))
+    monkeypatch.setattr(loss, "_differentiated", lambda *_: pytest.fail("a gradient was made"))
     with torch.no_grad():
         assert not summed_cross_entropy(*inputs(1, bias=True), one_label()).requires_grad
 

@@ -6,7 +6,7 @@ import pytest
 
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.operations import dry_run as module
-from patchrec.operations.dry_run import dry_run
+from patchrec.operations.dry_run import DryRun, dry_run
 from patchrec.operations.train import finetune, pretrain
 from patchrec.store import Store
 
@@ -56,6 +56,33 @@ def test_memory_and_time_are_told(home: Path) -> None:
     assert said.memory["weights"] == width * said.parameters
     frugal = dry_run("finetune", strategy="vanilla", **TINY, gradient_checkpointing=True, home=home)
     assert frugal.memory["activations"] < said.memory["activations"]
+
+
+def test_adapters_and_gradient_checkpointing_add_up(home: Path) -> None:
+    def said(**settings: object) -> DryRun:
+        return dry_run("finetune", strategy="vanilla", **TINY, dtype="float32", home=home, **settings)
+
+    both, adapters, frugal = (
+        said(lora_rank=2, gradient_checkpointing=True), said(lora_rank=2), said(gradient_checkpointing=True),
+    )  # fmt: skip
+    assert both.seconds is not None
+    assert both.trained_parameters == adapters.trained_parameters < both.parameters == adapters.parameters
+    assert both.memory["activations"] == frugal.memory["activations"] < adapters.memory["activations"]
+    assert both.memory["moments"] == adapters.memory["moments"] == 8 * both.trained_parameters
+    assert both.tokens == frugal.tokens
+
+
+def test_fewer_nodes_of_a_pass_take_less_memory(home: Path) -> None:
+    few, many = (dry_run("pretrain", **TINY, max_nodes=nodes, home=home) for nodes in (16, 10_000))
+    assert few.memory["activations"] < many.memory["activations"]
+    assert few.config["training"]["max_nodes"] == 16
+
+
+def test_a_pre_training_has_options_too(home: Path) -> None:
+    said = [dry_run("pretrain", options=options, **TINY, home=home) for options in ({"schedule": "none"}, None)]
+    assert [each.label for each in said] == ["patch-pretraining schedule=none", "patch-pretraining"]
+    with pytest.raises(UsageError, match="--schedule"):
+        dry_run("pretrain", options={"schedule": "sometimes"}, **TINY, home=home)
 
 
 def test_what_does_not_fit_is_not_tried(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import InputError, NotFoundError, UsageError
-from patchrec.operations.candidates import Filtered, Filters, find_named
+from patchrec.operations.candidates import Filtered, Filters, find_items, find_named
 from patchrec.operations.ready import Ready, make_ready
 from patchrec.operations.recommend import history_query, recommend, user_query
 from patchrec.operations.train import finetune
@@ -180,6 +180,16 @@ def test_probabilities_of_the_joint_score_need_the_whole_catalog(home: Path) -> 
     assert [line.probability for line in whole.ranking] == pytest.approx(
         [of_titles[line.title] for line in whole.ranking]
     )
+
+
+def test_an_item_of_a_history_is_one_item() -> None:
+    catalog = Catalog(("10", "11", "12", "13"), ("Heat", "heat ", "Alien", "Big"))
+    assert find_items(catalog, ["alien", "13", "id:10"]).tolist() == [2, 3, 0]
+    assert find_items(catalog, []).tolist() == []
+    with pytest.raises(UsageError, match=r"'Heat' is the title of 2 items; give the id of one of them: 10, 11"):
+        find_items(catalog, ["13", "Heat"])
+    with pytest.raises(NotFoundError, match="did you mean 'Alien'"):
+        find_items(catalog, ["Aliem"])
 
 
 def test_a_made_up_history_is_filtered_too(ready: Ready, home: Path) -> None:

@@ -20,12 +20,12 @@ from patchrec.errors import InterruptedRunError, NotFoundError, OutOfResourcesEr
 from patchrec.operations import bulk_job, bulk_parts
 from patchrec.operations.bulk_job import Request
 from patchrec.operations.candidates import Filters
-from patchrec.operations.processes import Process
 from patchrec.operations.recommend import recommend
 from patchrec.operations.recommend_all import BulkRecommendations, recommend_all
 from patchrec.operations.train import finetune
 from patchrec.ranking.ranker import Ranker
 from patchrec.store import Store
+from patchrec.training.processes import Process
 
 HERE = Path(__file__).resolve().parent
 NUM_USERS, NUM_ITEMS = 60, 24
@@ -273,7 +273,7 @@ def test_a_full_disk_keeps_what_is_done(home: Path, tmp_path: Path, monkeypatch:
 
 def start_alone(self: Process, prepare):
     """What `Process.start` does, without the others; process 1 is told of all four parts."""
-    return prepare() if self.is_main else (None, [0, 1, 2, 3])
+    return prepare() if self.is_main else (None, b"[0, 1, 2, 3]")
 
 
 def test_processes_share_the_parts_and_any_number_of_them_goes_on(

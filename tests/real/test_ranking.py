@@ -10,7 +10,6 @@ from patchrec.operations.candidates import Filters
 from patchrec.operations.demo import Demo
 from patchrec.operations.ready import Ready, make_ready
 from patchrec.operations.recommend import recommend
-from patchrec.ranking.ranker import Query
 from patchrec.store import Store
 
 pytestmark = pytest.mark.real
@@ -25,10 +24,8 @@ def ready(request: pytest.FixtureRequest, home: Path, shown: Demo) -> Ready:
 
 def test_best_first_equals_the_scores_of_every_title(ready: Ready):
     dataset, prompt = ready.dataset, ready.run.config.prompt
-    queries = []
-    for example in sample_examples(dataset.examples("test", prompt.K, prompt.windows), 3):
-        history = dataset.history(example)
-        queries.append(Query(history, ready.planner.plan(history), dataset.seen(example)))
+    examples = sample_examples(dataset.examples("test", prompt.K, prompt.windows), 3)
+    queries = [ready.query(example) for example in examples]
     ranker = ready.ranker
     bounded, whole = ranker.rank(queries, K), ranker.rank(queries, K, search="whole")
     for found, everything in zip(bounded, whole, strict=True):

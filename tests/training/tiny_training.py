@@ -79,12 +79,14 @@ def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, 
         with losses.open("a") as stream:
             stream.write(json.dumps({key: value for key, value in asdict(row).items() if key != "seconds"}) + "\n")
 
+    dataset = make_dataset()
     return train(
         config,
-        make_dataset(),
+        dataset,
         Backbone.load(backbone, name="tiny-random", device="cpu"),
         make_planners(config),
         folder=folder,
+        validation=dataset.examples("validation", config.prompt.K, config.prompt.windows),
         log=log,
         resume=resume,
     )
