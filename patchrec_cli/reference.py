@@ -46,6 +46,7 @@ Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal
 | `PATCHREC_HOME` | folder of the store; a `./.patchrec` folder is taken where the variable is not set |
 | `PATCHREC_PLUGINS` | names of the plugins to load, with commas; empty: the built-in strategies only |
 | `PATCHREC_DEBUG` | set to show the traceback of an error |
+| `PATCHREC_PEER_TIMEOUT` | seconds that one of several training processes waits for another; default: 600 |
 | `NO_COLOR` | set to have no colours |
 
 An error is one line on stderr that begins with `error:` and names the thing, the choices and the next step.

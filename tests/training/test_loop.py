@@ -438,7 +438,7 @@ def test_too_little_memory_names_the_knob(sitting, monkeypatch, error):
 
     run = sitting()
     monkeypatch.setattr(Backbone, "forward", forward)
-    with pytest.raises(OutOfResourcesError, match=r"forest of \d+ nodes; lower training\.max_nodes \(now 1024\)"):
+    with pytest.raises(OutOfResourcesError, match=r"forest of \d+ nodes; .* lower --max-nodes \(now \d+\)"):
         run.run()
 
 

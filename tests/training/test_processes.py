@@ -56,15 +56,12 @@ def same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 @pytest.fixture(scope="module")
 def trials(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
-    shard = {"shard": True}
     jobs = [
         {"folder": "alone"},
         {"folder": "two", "processes": 2},
-        {"folder": "split", "processes": 2, "training": shard},
+        {"folder": "split", "processes": 2, "training": {"shard": True}},
         {"folder": "killed", "processes": 2, "stop": [1, 3, int(signal.SIGKILL)]},
         {"folder": "killed", "processes": 2},
-        {"folder": "split, killed", "processes": 2, "training": shard, "stop": [0, 5, int(signal.SIGKILL)]},
-        {"folder": "split, killed", "processes": 2, "training": shard},
     ]
     return Trials(tiny_folder, tmp_path_factory.mktemp("shared"), jobs)
 
@@ -88,11 +85,7 @@ def test_each_process_holds_its_share_of_a_split_model(trials: Trials) -> None:
     assert max(first["held"], second["held"]) <= 0.51 * alone["held"]
 
 
-@needs_fork
-@pytest.mark.parametrize(("folder", "undisturbed", "rank"), [("killed", "two", 0), ("split, killed", "split", 1)])
-def test_a_killed_process_is_reported_and_the_run_resumes_bitwise_equal(
-    trials: Trials, folder: str, undisturbed: str, rank: int
-) -> None:
+def check_reported_and_resumed(trials: Trials, folder: str, undisturbed: str, rank: int) -> None:
     (survivor,), _ = trials.of(folder)
     assert survivor["code"] == 1
     assert survivor["waited"] < 60 + 5
@@ -101,6 +94,11 @@ def test_a_killed_process_is_reported_and_the_run_resumes_bitwise_equal(
     assert "\n" not in survivor["error"]
     assert trials.losses(folder) == trials.losses(undisturbed)
     assert same_bits(trials.weights(folder), trials.weights(undisturbed))
+
+
+@needs_fork
+def test_a_killed_process_is_reported_and_the_run_resumes_bitwise_equal(trials: Trials) -> None:
+    check_reported_and_resumed(trials, "killed", "two", 0)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +112,9 @@ def slow_trials(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         {"folder": "alone"},
         {"folder": "silent", "processes": 2, "stop": stop, "patience": PATIENCE},
         {"folder": "split, silent", "processes": 2, "training": split, "stop": stop, "patience": PATIENCE},
+        {"folder": "split", "processes": 2, "training": split},
+        {"folder": "split, killed", "processes": 2, "training": split, "stop": [0, 5, int(signal.SIGKILL)]},
+        {"folder": "split, killed", "processes": 2, "training": split},
         {"folder": "other seed", "processes": 2, "seeds": [0, 1]},
         {"folder": "recomputed", "processes": 2, "training": {**split, **recomputed}},
         {"folder": "three", "processes": 3, "training": split},
@@ -140,6 +141,12 @@ def test_a_process_that_does_not_answer_is_reported_within_the_timeout_and_five_
     assert survivor["code"] == 1
     assert "process 0 of 2: another process is gone or does not answer" in survivor["error"]
     assert PATIENCE - 1 < survivor["waited"] < PATIENCE + 5
+
+
+@needs_fork
+@pytest.mark.slow
+def test_a_split_run_with_a_killed_process_resumes_bitwise_equal(slow_trials: Trials) -> None:
+    check_reported_and_resumed(slow_trials, "split, killed", "split", 1)
 
 
 @needs_fork

@@ -2,10 +2,9 @@
 
     python trials.py kill BACKBONE WORK NUM_KILLS     kills at random moments
     python trials.py fill BACKBONE WORK NUM_LEVELS    no file may grow beyond a level, as on a disk that is full
-    python trials.py plain BACKBONE WORK MAX_NODES    just train; RANK and WORLD_SIZE make it one of several
 
 It imports everything once and forks each training, so that a trial costs no imports. It never trains itself: autograd's
-threads do not survive a fork (`plain` forks nothing). Prints one line of JSON.
+threads do not survive a fork. Prints one line of JSON.
 """
 
 import hashlib
@@ -126,15 +125,8 @@ def fill(backbone: Path, folder: Path, levels: int) -> dict[str, object]:
     return {"codes": codes, "mismatches": mismatches}
 
 
-def plain(backbone: Path, folder: Path, max_nodes: int) -> dict[str, object]:
-    training = TRAINING.model_copy(update={"max_nodes": max_nodes})
-    config = CONFIGS[0].model_copy(update={"training": training})
-    result = run_training(config, backbone, folder / "checkpoints", folder / "losses.jsonl", resume=False)
-    return {"step": result.progress.step, "loss": result.progress.loss, "model": str(result.model)}
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, backbone, folder, number = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     Backbone.load(backbone, name="tiny-random", device="cpu").tokenizer()  # so that no child imports anything
-    print(json.dumps({"kill": kill, "fill": fill, "plain": plain}[what](backbone, folder, number)))
+    print(json.dumps({"kill": kill, "fill": fill}[what](backbone, folder, number)))
