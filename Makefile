@@ -11,7 +11,7 @@ check: ## style, types, import directions, generated docs
 	$(PYTHON) -m patchrec_cli.reference --check
 
 test: ## the quick suite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto
 
 test-all: ## every test, the slow ones and those on real data and a real model too
 	$(PYTHON) -m pytest -m ""
