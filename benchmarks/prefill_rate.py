@@ -19,6 +19,7 @@ from benchmarks.tables import Column, Section, Target
 from patchrec.model.attention import Extension, Visibility
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
+from patchrec.model.shape import head_size
 from patchrec.ranking.ranker import Query
 
 SHARE = 0.8
@@ -103,5 +104,4 @@ def linear_flops(backbone: Backbone, positions: int) -> int:
 def attention_flops(backbone: Backbone, visibility: Visibility) -> int:
     """Operations of attention: for each pair, head and layer d products for the score and d for the value."""
     config = backbone.model.config.get_text_config()
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(4 * visibility.num_pairs * config.num_attention_heads * head_size * config.num_hidden_layers)
+    return int(4 * visibility.num_pairs * config.num_attention_heads * head_size(config) * config.num_hidden_layers)

@@ -25,6 +25,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from patchrec.history import BoolArray, IntArray
 from patchrec.model.forest import Forest
+from patchrec.model.shape import head_size
 from patchrec.model.transfer import on_device
 
 BLOCK = 128  # rows and columns of a square, the kernel's own default
@@ -61,9 +62,8 @@ def serves(config: Any, device: torch.device, num_nodes: int, *, context: bool) 
     if _forced:
         return _forced[-1] == "flex"
     text = config.get_text_config()
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     dropout = any(getattr(text, name, None) for name in _DROPOUTS)
-    fits = num_nodes > _SHORTEST and head_size >= _SMALLEST_HEAD and not dropout
+    fits = num_nodes > _SHORTEST and head_size(text) >= _SMALLEST_HEAD and not dropout
     return device.type == "cuda" and fits and _can_compile()
 
 

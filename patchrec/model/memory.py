@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from patchrec.model.backbone import Backbone
+from patchrec.model.shape import head_size
 
 SHARE = 0.5  # of what is free, that a pass may take
 _MOST = {"cpu": 4096, "cuda": 65536}  # positions after which a larger pass is no faster (measured on CPU only)
@@ -23,10 +24,9 @@ def tokens_that_fit(backbone: Backbone) -> int:
     config = backbone.model.config.get_text_config()
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     width = backbone.embedding.element_size()
-    kept = 2 * config.num_hidden_layers * kv_heads * head_size
+    kept = 2 * config.num_hidden_layers * kv_heads * head_size(config)
     passing = _WIDTHS * config.hidden_size + 3 * inner
     fitting = int(SHARE * free_memory(backbone.device) / (width * (kept + passing)))
     return max(1, min(fitting, _MOST.get(backbone.device.type, _MOST["cpu"])))

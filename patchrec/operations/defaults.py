@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from patchrec.config import PromptConfig, TrainingConfig
+from patchrec.config import PromptConfig, Stage, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError, wrong_values
 from patchrec.reporting import Reporter
@@ -39,7 +39,9 @@ def prompt_defaults(
     return config
 
 
-def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], report: Reporter) -> TrainingConfig:
+def training_defaults(
+    stage: Stage, dataset: Dataset, backbone: str, given: dict[str, Any], report: Reporter
+) -> TrainingConfig:
     """Training settings of a new run: what was given, else the defaults for backbone and data set, which are told.
 
     Weights are float32 always; forward and backward passes are bfloat16 where the hardware computes in it. Adapters
@@ -64,7 +66,7 @@ def training_defaults(dataset: Dataset, backbone: str, given: dict[str, Any], re
     try:
         config = TrainingConfig(**values)
     except ValidationError as error:
-        raise UsageError(f"{wrong_values(error)}; see `patchrec pretrain --help`") from error
+        raise UsageError(f"{wrong_values(error)}; see `patchrec {stage} --help`") from error
     if not base.keys() <= chosen.keys():
         size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"
         report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)

@@ -186,7 +186,7 @@ def _settle(
         parent=parent.name if parent else None,
         strategies=strategies,
         prompt=prompt_defaults(dataset, name, parent.config.prompt if parent else None, shape, report),
-        training=training_defaults(dataset, name, training, report),
+        training=training_defaults(stage, dataset, name, training, report),
         seed=settings.get("seed") or 0,
     )
     validation_sample(config, dataset)  # so that its absence is told before anything is made

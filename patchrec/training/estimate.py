@@ -13,6 +13,7 @@ from patchrec.config import TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
+from patchrec.model.shape import head_size
 from patchrec.strategy import Planner
 from patchrec.training.batches import Batches
 from patchrec.training.learner import Learner
@@ -68,13 +69,12 @@ class ModelShape:
         """Read them from a model's configuration."""
         config = backbone.model.config.get_text_config()
         heads = config.num_attention_heads
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
             inner=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-            queries=heads * head_size,
-            keys=(getattr(config, "num_key_value_heads", None) or heads) * head_size,
+            queries=heads * head_size(config),
+            keys=(getattr(config, "num_key_value_heads", None) or heads) * head_size(config),
             vocabulary=backbone.vocab_size,
         )
 

@@ -208,7 +208,7 @@ class Learner:
         shown = ", ".join(repr(user_id) for user_id in ids[:10]) + more
         raise PatchrecError(
             f"training stopped: loss {loss}, gradient norm {norm} at step {step.number + 1} of {self.num_steps} "
-            f"(users {shown}); lower training.learning_rate or training.clip_norm; the newest checkpoint is kept"
+            f"(users {shown}); start a new run with a lower --learning-rate; the newest checkpoint is kept"
         )
 
 
