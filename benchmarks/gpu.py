@@ -27,7 +27,7 @@ from benchmarks.gpu_report import markdown
 from benchmarks.gpu_shapes import SHAPES, make_shape
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError
 from patchrec.model.backbone import fast_dtype
-from patchrec.model.backbones import DEFAULT_BACKBONE
+from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import add_dataset
 from patchrec.operations.environment import environment

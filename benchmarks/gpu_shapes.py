@@ -11,7 +11,7 @@ import torch
 from benchmarks.machine import in_turn, seconds
 from benchmarks.prefill_rate import linear_layers
 from patchrec.model.backbone import Backbone
-from patchrec.model.backbones import make_tiny
+from patchrec.model.pull import make_tiny
 from patchrec.model.shape import head_size
 from patchrec.training.objective import LabelledForest
 
@@ -75,7 +75,7 @@ def training_flops(backbone: Backbone, forests: Sequence[LabelledForest]) -> int
     config = backbone.model.config.get_text_config()
     weights = sum(layer.weight.numel() for layer in linear_layers(backbone))
     nodes = sum(len(one.forest) for one in forests)
-    labelled = sum(len(one.labels.nodes) for one in forests)
+    labelled = sum(len(one.titles.nodes) for one in forests)
     pairs = sum(int((one.forest.depth + 1).sum()) for one in forests)
     attention = 12 * pairs * config.num_attention_heads * head_size(config) * config.num_hidden_layers
     return 6 * (weights * nodes + backbone.embedding.numel() * labelled) + int(attention)

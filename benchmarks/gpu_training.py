@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.operations.evaluate import EvaluationResult, evaluate
-from patchrec.operations.train import finetune, pretrain
+from patchrec.operations.training.train import finetune, pretrain
 from patchrec.reporting import Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -44,7 +44,7 @@ class Job:
 
     Attributes:
         limit: A sample of so many test targets; None: all.
-        settings: Of every run, as `patchrec.operations.train` takes them.
+        settings: Of every run, as `patchrec.operations.training.train` takes them.
     """
 
     home: Path

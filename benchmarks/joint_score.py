@@ -8,7 +8,7 @@ from benchmarks.cost import BEST_FIRST, JOINT, PREFILL, Costs, ratio
 from benchmarks.prompts import NO_LIMIT, Bench, Telling, length, tell, with_score
 from benchmarks.tables import Section, Target
 from patchrec.errors import PatchrecError
-from patchrec.operations.ready import make_ready, pick_run
+from patchrec.operations.load import make_ready, pick_run
 
 BEYOND_PREFILL = 3.0
 TARGET = "joint, best-first / prefill"

@@ -199,7 +199,7 @@ def forest_passes(bench: Bench, encoder: PathEncoder, kind: StrategyConfig) -> l
     forests = label_trees(
         trees, bench.dataset, encoder, [plan_for(kind)], max_nodes=bench.settings.max_nodes
     )  # fmt: skip
-    return [Pass([Extension(labelled.forest)], labelled.labels) for labelled in forests]
+    return [Pass([Extension(labelled.forest)], labelled.titles) for labelled in forests]
 
 
 def row_passes(bench: Bench, encoder: PathEncoder, kind: StrategyConfig) -> list[Pass]:
@@ -213,17 +213,17 @@ def row_passes(bench: Bench, encoder: PathEncoder, kind: StrategyConfig) -> list
 def behind_one_another(rows: Sequence[LabelledForest]) -> Pass:
     """Forests as blocks of one pass."""
     sizes = np.array([len(row.forest) for row in rows])
-    nodes = np.array([len(row.labels.nodes) for row in rows])
+    nodes = np.array([len(row.titles.nodes) for row in rows])
 
     def joined(pieces: list[IntArray], lengths: IntArray) -> IntArray:
         starts = np.cumsum(lengths) - lengths
         return np.concatenate([piece + start for piece, start in zip(pieces, starts, strict=True)])
 
     labels = Labels(
-        joined([row.labels.nodes for row in rows], sizes),
-        joined([row.labels.rows for row in rows], nodes),
-        np.concatenate([row.labels.tokens for row in rows]),
-        np.concatenate([row.labels.counts for row in rows]),
+        joined([row.titles.nodes for row in rows], sizes),
+        joined([row.titles.rows for row in rows], nodes),
+        np.concatenate([row.titles.classes for row in rows]),
+        np.concatenate([row.titles.counts for row in rows]),
     )
     return Pass([Extension(row.forest) for row in rows], labels)
 

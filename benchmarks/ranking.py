@@ -26,7 +26,7 @@ from benchmarks.sections import run
 from benchmarks.shared_work import share
 from benchmarks.tables import Section
 from patchrec.errors import PatchrecError
-from patchrec.model.backbones import DEFAULT_BACKBONE
+from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.store import Store
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Section]]] = {

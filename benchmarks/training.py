@@ -27,7 +27,7 @@ from benchmarks.training_rate import utilisation
 from benchmarks.training_speed import faithful, speed
 from benchmarks.two_processes import processes
 from patchrec.errors import PatchrecError
-from patchrec.model.backbones import DEFAULT_BACKBONE
+from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.store import Store
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Section]]] = {

@@ -2,13 +2,15 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "finetune", "untrained", "popularity"]
-STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "untrained", "popularity")
+Stage = Literal["pretrain", "finetune", "baseline"]
+STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
-Windows = Literal["sliding", "anchored"]
-ScoreName = Literal["catalog", "joint"]
+Windows = Literal["sliding", "anchored", "blocks"]
+ScoreName = Literal["catalog", "joint", "item", "mixture"]
+NORMALISED: frozenset[ScoreName] = frozenset({"catalog", "item", "mixture"})  # over titles: their log-probabilities compare
+ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -26,6 +28,27 @@ class StrategyConfig(Closed):
     options: dict[str, Any] = {}
 
 
+class KindConfig(Closed):
+    """A kind of recommender by name with its option values."""
+
+    name: str = "title"
+    options: dict[str, Any] = {}
+
+
+class HistoryConfig(Closed):
+    """How histories are cut.
+
+    Attributes:
+        K: History length: the newest K items are kept.
+        windows: `sliding` keeps exactly the newest K; `anchored` starts windows on multiples of K/2, so that the
+            targets of a user share prefixes (K/2 to K - 1 items of history); `blocks` trains on consecutive blocks of
+            K items, each item in one window alone (0 to K - 1 items of history), and asks after anchored windows.
+    """
+
+    K: int = Field(100, ge=1)
+    windows: Windows = "sliding"
+
+
 class PromptConfig(Closed):
     """Everything of a prompt that is not the history itself.
 
@@ -34,16 +57,11 @@ class PromptConfig(Closed):
             `continuation` (one title a line; the list goes on into the answer).
         noun: What an item is called, such as "movie".
         verb: What a user did with it, such as "watched".
-        K: History length: the newest K items are kept.
-        windows: `sliding` keeps exactly the newest K; `anchored` starts windows on multiples of K/2, so that the
-            targets of a user share prefixes (K/2 to K - 1 items of history).
     """
 
     form: PromptForm = "paper"
     noun: str = "item"
     verb: str = "chosen"
-    K: int = Field(100, ge=1)
-    windows: Windows = "sliding"
 
 
 class TrainingConfig(Closed):
@@ -56,9 +74,12 @@ class TrainingConfig(Closed):
             twice the longest prompt, where that is more).
         gradient_checkpointing: Keep only each layer's input for the backward pass and compute the rest again: less
             memory, more time, the same numbers.
-        validate_every: Measure the loss on validation targets after so many steps, and end with the weights that were
-            best; None never does.
+        validate_every: Measure validation targets after so many steps, and end with the weights that were best; None
+            never does.
+        validate_metric: What is measured: the loss, or a ranking metric over items, seen ones dropped.
+        patience: Stop after so many measurements without a better one; None goes on to the end.
         validation_targets: How many of them, a sample.
+        head_learning_rate: Peak for the parts of an item head and item vectors, which begin from nothing.
         lora_rank: R of adapters that are trained in place of the weights; None trains all weights.
         shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
@@ -75,25 +96,62 @@ class TrainingConfig(Closed):
     checkpoint_every: int | None = Field(None, ge=1)
     gradient_checkpointing: bool = False
     validate_every: int | None = Field(None, ge=1)
+    validate_metric: ValidateMetric = "loss"
+    patience: int | None = Field(None, ge=1)
+    head_learning_rate: float | None = Field(None, gt=0)
     validation_targets: int = Field(200, ge=1)
     lora_rank: int | None = Field(None, ge=1)
     shard: bool = False
 
 
 class RunConfig(Closed):
-    """One run: a stage on a data set with a backbone.
+    """One run: a stage that fits a kind of recommender on a data set.
 
     Attributes:
-        strategies: Every example is planned once by each (pre-training: raw and compressed).
+        stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all.
+        kind: What ranks.
+        backbone: The language model; None for kinds without one.
+        layers: The first so many layers of the backbone are kept; None keeps all.
+        strategies: Every example is planned once by each (pre-training: raw and compressed); none without a prompt.
         parent: The run whose weights are the start; None starts from the backbone.
+        history: How histories are cut.
+        prompt: What stands around them; None for kinds without a prompt.
+        training: How weights are updated; None where nothing is learned by gradient.
+        score: What the run ranks by, unless another is chosen on validation.
     """
 
     stage: Stage
     dataset: str
+    kind: KindConfig = KindConfig()
     backbone: str | None
+    layers: int | None = Field(None, ge=1)
     parent: str | None = None
     strategies: tuple[StrategyConfig, ...] = ()
-    prompt: PromptConfig = PromptConfig()
+    history: HistoryConfig = HistoryConfig()
+    prompt: PromptConfig | None = PromptConfig()
     training: TrainingConfig | None = None
     score: ScoreName = "catalog"
     seed: int = 0
+
+    @property
+    def command(self) -> str:
+        """The command that makes such a run."""
+        return f"baseline {self.kind.name}" if self.stage == "baseline" else self.stage
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift(cls, values: Any) -> Any:
+        """Read configurations of earlier versions: K and windows stood in the prompt, two stages were kinds."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        prompt = values.get("prompt")
+        if isinstance(prompt, dict) and {"K", "windows"} & prompt.keys():
+            values["prompt"] = {key: value for key, value in prompt.items() if key not in ("K", "windows")}
+            history = {key: prompt[key] for key in ("K", "windows") if key in prompt}
+            values["history"] = {**history, **(values.get("history") or {})}
+        if values.get("stage") in ("untrained", "popularity"):
+            if values["stage"] == "popularity":
+                values |= {"kind": {"name": "popularity"}, "prompt": None, "score": "item"}
+            values["stage"] = "baseline"
+        return values

@@ -1,6 +1,7 @@
 """Which plugins this process has, loaded on demand through entry points; a broken one is reported, never fatal.
 
-The built-in strategies come through the same door, first, under the plugin name `builtin`.
+The built-in strategies and kinds of recommender come through the same door, first, as plugins `builtin` and
+`recommenders`.
 """
 
 import contextlib
@@ -10,17 +11,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import TypeVar
 
 import pluggy
 
 from patchrec import hookspecs
-from patchrec.config import StrategyConfig
+from patchrec.config import KindConfig, StrategyConfig
 from patchrec.errors import PatchrecError, PluginError, not_found, unknown
+from patchrec.recommender import BoundKind, Kind
 from patchrec.strategy import Planner, Strategy
 
 GROUP = "patchrec"
 BUILTIN = "builtin"
-BUILTIN_MODULE = "patchrec_strategies"
+BUILTINS = {BUILTIN: "patchrec_strategies", "recommenders": "patchrec.recommenders"}  # name -> module
 ENVIRONMENT = "PATCHREC_PLUGINS"
 SLOW_SECONDS = 2.0
 
@@ -33,12 +36,14 @@ class Plugin:
         name: Its entry point, such as "recency".
         package, version: Its distribution; None when the built-ins run from a source tree.
         strategies: Names of the strategies it brought.
+        recommenders: Names of the kinds of recommender it brought.
     """
 
     name: str
     package: str | None
     version: str | None
     strategies: tuple[str, ...]
+    recommenders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,9 @@ class PluginProblem:
         return f"plugin {self.plugin!r}: {self.message}"
 
 
+Named = TypeVar("Named", Strategy, Kind)
+
+
 @dataclass(slots=True)
 class _Registry:
     """Everything one loading found."""
@@ -59,6 +67,7 @@ class _Registry:
     manager: pluggy.PluginManager
     plugins: list[Plugin] = field(default_factory=list)
     strategies: dict[str, Strategy] = field(default_factory=dict)
+    recommenders: dict[str, Kind] = field(default_factory=dict)
     problems: list[PluginProblem] = field(default_factory=list)
 
 
@@ -85,7 +94,7 @@ def load(*, third_party: bool = True) -> None:
             for name in sorted(wanted - installed)
         ]
     for entry_point in entry_points:
-        if wanted is None or entry_point.value == BUILTIN_MODULE or entry_point.name in wanted:
+        if wanted is None or (entry_point.name, entry_point.value) in BUILTINS.items() or entry_point.name in wanted:
             _add(registry, entry_point)
     _loaded[:] = [registry]
 
@@ -93,6 +102,11 @@ def load(*, third_party: bool = True) -> None:
 def strategies() -> dict[str, Strategy]:
     """Every strategy by name, the built-ins first."""
     return dict(_registry().strategies)
+
+
+def recommenders() -> dict[str, Kind]:
+    """Every kind of recommender by name, the built-ins first."""
+    return dict(_registry().recommenders)
 
 
 def plugins() -> list[Plugin]:
@@ -111,13 +125,25 @@ def find_strategy(name: str) -> Strategy:
     Raises:
         NotFoundError: No plugin brings it; the message guesses and lists.
     """
-    registry = _registry()
-    if name in registry.strategies:
-        return registry.strategies[name]
-    step = "See `patchrec strategies ls`."
-    if registry.problems:
-        step = f"Some plugins did not load ({registry.problems[0]}); see `patchrec doctor`."
-    raise not_found("strategy", name, registry.strategies, step)
+    return _find("strategy", _registry().strategies, name, "See `patchrec strategies ls`.")
+
+
+def find_kind(name: str) -> Kind:
+    """Return the kind of recommender of a name.
+
+    Raises:
+        NotFoundError: No plugin brings it; the message guesses and lists.
+    """
+    return _find("recommender", _registry().recommenders, name, "See `patchrec baseline --help`.")
+
+
+def _find(what: str, known: dict[str, Named], name: str, step: str) -> Named:
+    if name in known:
+        return known[name]
+    problems = _registry().problems
+    if problems:
+        step = f"Some plugins did not load ({problems[0]}); see `patchrec doctor`."
+    raise not_found(what, name, known, step)
 
 
 def plan_for(config: StrategyConfig) -> Planner:
@@ -128,6 +154,16 @@ def plan_for(config: StrategyConfig) -> Planner:
         UsageError: An option it does not have, or a value out of range.
     """
     return find_strategy(config.name).bind(config.options)
+
+
+def bind_kind(config: KindConfig) -> BoundKind:
+    """Return a configured kind of recommender, ready to fit or load.
+
+    Raises:
+        NotFoundError: No such kind.
+        UsageError: An option it does not have, or a value out of range.
+    """
+    return find_kind(config.name).bind(config.options)
 
 
 def _registry() -> _Registry:
@@ -155,8 +191,8 @@ def _entry_points(registry: _Registry) -> Iterator[metadata.EntryPoint]:
         except Exception as error:
             package, _ = _package(distribution)
             registry.problems.append(PluginProblem(package or "unknown", f"unreadable entry points: {_why(error)}"))
-    builtin = found.pop((BUILTIN, BUILTIN_MODULE), metadata.EntryPoint(BUILTIN, BUILTIN_MODULE, GROUP))
-    yield builtin
+    for builtin in BUILTINS.items():
+        yield found.pop(builtin, metadata.EntryPoint(*builtin, GROUP))
     yield from (found[key] for key in sorted(found))
 
 
@@ -172,23 +208,17 @@ def _add(registry: _Registry, entry_point: metadata.EntryPoint) -> None:
         registry.problems.append(PluginProblem(name, _why(error)))
         return
     seconds = time.perf_counter() - started
-    kept = []
-    for strategy in brought:
-        message = _refusal(registry, strategy)
-        if message:
-            registry.problems.append(PluginProblem(name, message))
-        else:
-            registry.strategies[strategy.name] = strategy
-            kept.append(strategy.name)
+    strategies = _keep(registry, name, registry.strategies, Strategy, brought["patchrec_strategies"])
+    kinds = _keep(registry, name, registry.recommenders, Kind, brought["patchrec_recommenders"])
     if printed.getvalue():
         registry.problems.append(PluginProblem(name, f"printed {_line(printed.getvalue())!r} while loading"))
-    if seconds > SLOW_SECONDS and name != BUILTIN:
+    if seconds > SLOW_SECONDS and name not in BUILTINS:
         registry.problems.append(PluginProblem(name, f"took {seconds:.1f} s to load; import what is heavy later"))
-    registry.plugins.append(Plugin(name, *_package(entry_point.dist), tuple(kept)))
+    registry.plugins.append(Plugin(name, *_package(entry_point.dist), strategies, kinds))
 
 
-def _ask(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint) -> list[Strategy]:
-    """Import a plugin, register it and call its hooks.
+def _ask(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint) -> dict[str, list[object]]:
+    """Import a plugin, register it and call its hooks: what each gave.
 
     Raises:
         Exception: Whatever the plugin raises; it is then not registered.
@@ -208,24 +238,43 @@ def _ask(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint) -> lis
             if not hook.has_spec():
                 raise PluginError(unknown("hook", hook.name, specified))
         others = manager.get_plugins() - {module}
-        answers = manager.subset_hook_caller("patchrec_strategies", others)()
-        return [strategy for answer in answers for strategy in answer]
+        answers = {hook: manager.subset_hook_caller(hook, others)() for hook in specified}
+        return {hook: [one for answer in found for one in answer] for hook, found in answers.items()}
     except BaseException:
         if manager.get_plugin(entry_point.name) is module:
             manager.unregister(name=entry_point.name)
         raise
 
 
-def _refusal(registry: _Registry, strategy: object) -> str | None:
-    """Why a strategy cannot be taken, or None."""
-    if not isinstance(strategy, Strategy):
-        return f"patchrec_strategies returned {_line(repr(strategy))}, not a Strategy"
+def _keep(
+    registry: _Registry, plugin: str, known: dict[str, Named], kind: type[Named], brought: list[object]
+) -> tuple[str, ...]:
+    """Take what one hook of a plugin gave: names of what was taken; the rest becomes problems."""
+    what = "strategy" if kind is Strategy else "recommender"
+    kept: list[str] = []
+    for one in brought:
+        if not isinstance(one, kind):
+            hook = "patchrec_strategies" if kind is Strategy else "patchrec_recommenders"
+            message = f"{hook} returned {_line(repr(one))}, not a {kind.__name__}"
+        elif one.name in kept:
+            message = f"brought {what} {one.name!r} twice"
+        elif one.name in known:
+            owner = _owner(registry, one.name, what)
+            message = f"its {what} {one.name!r} is left out: plugin {owner!r} has that name already"
+        else:
+            known[one.name] = one
+            kept.append(one.name)
+            continue
+        registry.problems.append(PluginProblem(plugin, message))
+    return tuple(kept)
+
+
+def _owner(registry: _Registry, name: str, what: str) -> str:
+    """The plugin that brought a strategy or a kind of recommender."""
     for plugin in registry.plugins:
-        if strategy.name in plugin.strategies:
-            return f"its strategy {strategy.name!r} is left out: plugin {plugin.name!r} has that name already"
-    if strategy.name in registry.strategies:
-        return f"brought strategy {strategy.name!r} twice"
-    return None
+        if name in (plugin.strategies if what == "strategy" else plugin.recommenders):
+            return plugin.name
+    raise KeyError(name)
 
 
 def _package(distribution: metadata.Distribution | None) -> tuple[str | None, str | None]:

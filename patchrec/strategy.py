@@ -6,27 +6,16 @@ A strategy only plans. It is pure Python and NumPy: no torch, no files, no clock
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from patchrec.errors import PatchrecError, PluginError, UsageError, flag_of, unknown, wrong_values
+from patchrec.errors import PatchrecError, PluginError
 from patchrec.layout import Layout
+from patchrec.options import Options, bind, check_named, label
 
 if TYPE_CHECKING:
     from patchrec.history import FloatArray, History
-
-
-class StrategyOptions(BaseModel):
-    """Base of every options model. Each field is an option of the command line: `L: int` is `--L`.
-
-    A field's description (`Field(5, ge=1, description="...")`) is the option's help.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,17 +54,12 @@ class Strategy:
     name: str
     summary: str
     plan: Plan
-    options: type[StrategyOptions] = StrategyOptions
+    options: type[Options] = Options
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise PluginError(f"strategy name {self.name!r}: use lower-case letters, digits and single hyphens")
-        if not isinstance(self.summary, str) or not self.summary.isprintable() or not self.summary.strip():
-            raise PluginError(f"strategy {self.name!r}: the summary must be one line of text, got {self.summary!r}")
+        check_named("strategy", self.name, self.summary, self.options)
         if not _takes_three(self.plan):
             raise PluginError(f"strategy {self.name!r}: plan must be a function plan(history, options, moment)")
-        if not (isinstance(self.options, type) and issubclass(self.options, StrategyOptions)):
-            raise PluginError(f"strategy {self.name!r}: options must be a subclass of StrategyOptions")
 
     def bind(self, values: Mapping[str, object] | None = None) -> Planner:
         """Check option values and return the strategy ready to plan. A value of None counts as not given.
@@ -83,17 +67,7 @@ class Strategy:
         Raises:
             UsageError: An unknown option or a value out of range; the message names the choices.
         """
-        given = {key: value for key, value in (values or {}).items() if value is not None}
-        fields = self.options.model_fields
-        for key in given:
-            if not fields:
-                raise UsageError(f"strategy {self.name} has no options, got {flag_of(key)}")
-            if key not in fields:
-                raise UsageError(f"strategy {self.name}: {unknown('option', flag_of(key), map(flag_of, fields))}")
-        try:
-            return Planner(self, self.options.model_validate(given))
-        except ValidationError as error:
-            raise UsageError(f"strategy {self.name}: {wrong_values(error)}") from error
+        return Planner(self, bind(f"strategy {self.name}", self.options, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +75,17 @@ class Planner:
     """A strategy with its option values."""
 
     strategy: Strategy
-    options: StrategyOptions
+    options: Options
 
     @property
     def values(self) -> dict[str, Any]:
         """Option values as plain JSON data."""
-        return self.options.model_dump(mode="json")
+        return self.options.values
 
     @property
     def label(self) -> str:
         """Name and options for tables, such as "pft-s L=5": numbers always, words where they are not the default."""
-        fields = self.strategy.options.model_fields
-        shown = [
-            f"{key}={value}"
-            for key, value in self.values.items()
-            if value is not None and (type(value) in (int, float) or value != fields[key].default)
-        ]
-        return " ".join([self.strategy.name, *shown])
+        return label(self.strategy.name, self.options)
 
     def plan(self, history: History, moment: Moment = EVALUATION) -> Layout:
         """Plan one history, and hold the strategy to its contract.

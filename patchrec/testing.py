@@ -1,24 +1,36 @@
-"""The contract of a strategy as tests, shipped for whoever writes one. It needs no pytest, but is made for it.
+"""The contracts of strategies and recommenders as tests, shipped for whoever writes one.
 
     class TestRecency(StrategyContract):
         strategy = STRATEGY
         options = {"M": 5}
 
-`check_strategy(STRATEGY, M=5)` runs the same tests in one call.
+    class TestLastItem(RecommenderContract):
+        kind = KIND
+
+`check_strategy(STRATEGY, M=5)` and `check_recommender(KIND)` run the same tests in one call. They need no pytest, but are
+made for it.
 """
 
 import json
 import random
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
+from patchrec.config import HistoryConfig, KindConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.data.catalog import Catalog
+from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.errors import UsageError
-from patchrec.history import History
+from patchrec.history import History, IntArray
 from patchrec.layout import Layout
+from patchrec.recommender import Fitting, Kind, Query, Recommender, Saved, log_probs, rank
 from patchrec.strategy import EVALUATION, Moment, Planner, Strategy
 
 NUM_ITEMS = 1_000_000
@@ -180,7 +192,207 @@ def check_strategy(strategy: Strategy, **options: object) -> None:
         PluginError: The strategy failed, or its layout does not cover a history.
         UsageError: The option values are wrong.
     """
-    tested = type("Checked", (StrategyContract,), {"strategy": strategy, "options": options})()
+    _run_all(type("Checked", (StrategyContract,), {"strategy": strategy, "options": options})())
+
+
+# Titles that share beginnings, one inside another, and two items of one title
+TITLES = ("Alien", "Aliens", "Alien 3", "Heat", "Heat", "Up", "Ran", "Ronin", "Big", "Big Fish", "It", "Jaws")
+
+
+@cache
+def make_dataset(num_users: int = 12) -> Dataset:
+    """A made-up data set of 12 items, with times: each user goes through the catalog in order, with some noise.
+
+    The last item of each user is test, the one before validation.
+    """
+    draws = np.random.default_rng(0)
+    lengths = draws.integers(6, 15, num_users)
+    rows = []
+    for length in lengths.tolist():
+        steps = np.cumsum(1 + (draws.random(length) < 0.1))
+        rows.append((draws.integers(0, len(TITLES)) + steps) % len(TITLES))
+    items = np.concatenate(rows).astype(np.int64)
+    sequences = Sequences(
+        tuple(f"u{user}" for user in range(num_users)),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items,
+        (1_000_000_000 + np.cumsum(draws.integers(0, 60_000, len(items)))).astype(np.int64),
+        (lengths - 2).astype(np.int64),
+        (lengths - 1).astype(np.int64),
+    )
+    metadata = tuple({"year": 1970 + item} for item in range(len(TITLES)))
+    catalog = Catalog(tuple(f"i{item}" for item in range(len(TITLES))), TITLES, metadata)
+    return Dataset("made-up", catalog, sequences, min_history=1, noun="movie", verb="watched")
+
+
+class RecommenderContract:
+    """Derive a test class from it and name the kind and, where wanted, option values.
+
+    Attributes:
+        kind: What is tested.
+        options: Option values to test it with; derive one class for each set that matters.
+        training: Training settings beside the kind's own: few, so that a test takes a second.
+        K: History length.
+        tolerance: How far answers may differ between batches, in nats.
+        backbone, strategy: Of a head of a language model.
+    """
+
+    kind: ClassVar[Kind]
+    options: ClassVar[Mapping[str, object]] = {}
+    training: ClassVar[Mapping[str, object]] = {"epochs": 2, "validate_every": None, "patience": None}
+    K: ClassVar[int] = 8
+    tolerance: ClassVar[float] = 1e-4
+    backbone: ClassVar[Path | None] = None
+    strategy: ClassVar[str] = "item-mean"
+
+    def test_every_answer_is_a_distribution_over_the_items(self) -> None:
+        """Log-probabilities of all items, or of all titles, are finite and add up to 1."""
+        with self._fitted() as fitted:
+            found = log_probs(fitted, self._queries())
+        dataset = make_dataset()
+        _require(found.shape == (len(self._queries()), len(TITLES)), f"log-probabilities of shape {found.shape}")
+        _require(bool(np.isfinite(found).all()), "some log-probabilities are not finite")
+        distinct = np.unique(dataset.catalog.title_of_item, return_index=True)[1]
+        columns = found if fitted.level == "item" else found[:, distinct]
+        totals = np.exp(columns).sum(axis=1)
+        _require(bool(np.allclose(totals, 1, atol=1e-4)), f"probabilities add up to {totals.min()} to {totals.max()}")
+
+    def test_what_follows_a_history_does_not_change_its_answer(self) -> None:
+        """A history is often a view of a longer array; what comes after it must not matter."""
+        with self._fitted() as fitted:
+            answers = []
+            for future in (np.arange(6), np.arange(6)[::-1]):
+                items = np.concatenate([[0, 1, 2], future]).astype(np.int64)
+                times = 1_000_000_000 + np.arange(len(items)) * 1000
+                answers.append(log_probs(fitted, [Query(History(items[:3], times[:3]))]))
+        _require(bool(np.array_equal(answers[0], answers[1])), "what follows a history changed its answer")
+
+    def test_an_answer_is_the_same_alone_and_in_a_batch(self) -> None:
+        """Whatever else is asked, and in whatever order."""
+        queries = self._queries()
+        with self._fitted() as fitted:
+            together = log_probs(fitted, queries)
+            turned = log_probs(fitted, queries[::-1])[::-1]
+            alone = np.concatenate([log_probs(fitted, [query]) for query in queries])
+        for others in (turned, alone):
+            worst = float(np.abs(together - others).max())
+            _require(worst <= self.tolerance, f"answers differ by {worst} nats with what else is asked")
+
+    def test_rankings_are_the_best_of_the_log_probabilities(self) -> None:
+        """For every k, with seen items left out and filters held to; none twice, best first."""
+        queries, dataset = self._queries(), make_dataset()
+        allowed = np.arange(len(TITLES)) % 3 != 0
+        with self._fitted() as fitted:
+            scores = log_probs(fitted, queries)
+            for mask in (None, allowed):
+                for k in (1, 3, len(TITLES) + 5):
+                    for row, query, found in zip(scores, queries, rank(fitted, queries, k, allowed=mask), strict=True):
+                        self._check_ranking(row, query, found, k, mask)
+            try:
+                rank(fitted, queries, 0)
+            except UsageError:
+                pass
+            else:
+                raise AssertionError("k = 0 was not refused")
+        _require(len(dataset.catalog) == len(TITLES), "the data set changed")
+
+    def _check_ranking(self, scores: Any, query: Query, found: Any, k: int, allowed: Any) -> None:
+        mask = np.ones(len(scores), dtype=np.bool_) if allowed is None else allowed.copy()
+        mask[query.seen] = False
+        items = [line.item for line in found.recommendations]
+        _require(len(items) == min(k, int(mask.sum())), f"{len(items)} items for k = {k}")
+        _require(len(set(items)) == len(items), "an item stands in a ranking twice")
+        _require(bool(mask[items].all()), "an item that is filtered out or was seen is ranked")
+        _require((found.shortfall is None) == (len(items) == k), "a short ranking does not say why, or a full one does")
+        left = np.sort(scores[mask])[::-1][: len(items)]
+        worst = float(np.abs(np.array([scores[item] for item in items]) - left).max(initial=0))
+        _require(worst <= self.tolerance, f"a ranking is not the best of the log-probabilities, by {worst} nats")
+
+    def test_saved_and_loaded_it_answers_bitwise_the_same(self) -> None:
+        """And fitted again with the same seed, too."""
+        with self._fitted() as fitted:
+            first = log_probs(fitted, self._queries())
+        with self._fitted() as again:
+            second = log_probs(again, self._queries())
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = self._fit(Path(folder))
+            third = log_probs(self._load(checkpoint), self._queries())
+        _require(bool(np.array_equal(first, second)), "loaded twice it gave two answers")
+        _require(bool(np.array_equal(first, third)), "fitted again with the same seed it gave another answer")
+
+    def test_option_values_survive_json(self) -> None:
+        """A run stores the values; binding them again gives the same options."""
+        bound = self.kind.bind(self.options)
+        stored = json.loads(json.dumps(bound.options.values, allow_nan=False))
+        _require(self.kind.bind(stored) == bound, f"{stored} does not bind to {bound.options!r}")
+
+    def _config(self) -> RunConfig:
+        bound = self.kind.bind(self.options)
+        training = None
+        if self.kind.training is not None:
+            training = TrainingConfig.model_validate({**self.kind.training, **self.training})
+        head = self.kind.is_head
+        return RunConfig(
+            stage="finetune" if head else "baseline",
+            dataset="made-up",
+            kind=KindConfig(name=self.kind.name, options=bound.options.values),
+            backbone=str(self.backbone) if head else None,
+            strategies=(StrategyConfig(name=self.strategy),) if head else (),
+            history=HistoryConfig(K=self.K, windows="anchored" if head else "sliding"),
+            prompt=PromptConfig(form="continuation", noun="movie", verb="watched") if head else None,
+            training=training,
+            score=self.kind.scores[0],
+        )
+
+    def _fit(self, folder: Path) -> Path:
+        """The checkpoint of a new run."""
+        from patchrec.training.loop import train
+
+        config = self._config()
+        learner = self.kind.learner(Fitting(config, make_dataset(), self.backbone if self.kind.is_head else None))
+        return train(config, make_dataset(), learner, folder=folder / "run").checkpoint.path
+
+    def _load(self, checkpoint: Path) -> Recommender:
+        return self.kind.load(Saved(self._config(), make_dataset(), folder=checkpoint, start=self.backbone))
+
+    @contextmanager
+    def _fitted(self) -> Iterator[Recommender]:
+        """What was fitted once for all tests of a class, loaded anew."""
+        folders = _FOLDERS.setdefault(type(self), [])
+        if not folders:
+            folders.append(tempfile.TemporaryDirectory())
+            self._fit(Path(folders[0].name))
+        (checkpoint,) = (Path(folders[0].name) / "run").glob("step-*")
+        yield self._load(checkpoint)
+
+    def _queries(self) -> list[Query]:
+        """The last targets of some users, an item that comes again among what was seen, and a short history."""
+        dataset = make_dataset()
+        examples = [
+            Example.at(user, len(dataset.sequences.items_of(user)) - back, self.K, "sliding")
+            for user in range(4)
+            for back in (1, 0)
+        ]
+        seen: IntArray = np.array([3, 3, 5], dtype=np.int64)
+        short = History(np.array([7], dtype=np.int64), np.array([1_000_000_000], dtype=np.int64))
+        return [*(Query.of(dataset, example) for example in examples), Query(short, seen)]
+
+
+_FOLDERS: dict[type, list[tempfile.TemporaryDirectory[str]]] = {}  # removed when Python ends
+
+
+def check_recommender(kind: Kind, **options: object) -> None:
+    """Run every test of the contract on a kind of recommender with these option values.
+
+    Raises:
+        AssertionError: A fact of the contract does not hold.
+        PluginError: The model failed, or its scores are no distribution.
+        UsageError: The option values are wrong.
+    """
+    _run_all(type("Checked", (RecommenderContract,), {"kind": kind, "options": options})())
+
+
+def _run_all(tested: object) -> None:
     for name in dir(tested):
         if name.startswith("test_"):
             getattr(tested, name)()

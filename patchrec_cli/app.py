@@ -18,8 +18,8 @@ from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError
 from patchrec_cli import backbones, data, demo, environment, evaluate, export, recommend, runs, strategies, train
 from patchrec_cli.command import Command, CommandGroup, command_group
 from patchrec_cli.display import HOME, print_error
+from patchrec_cli.named_options import BaselineCommand, FinetuneCommand, StrategyCommand
 from patchrec_cli.parameters import Settings
-from patchrec_cli.strategy_options import StrategyCommand
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 OUT_OF_RESOURCES = OutOfResourcesError.exit_code
@@ -27,7 +27,7 @@ DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
 
 ORDER = (
-    "demo", "data", "pretrain", "finetune", "eval", "recommend", "runs", "strategies", "backbones", "export", "env",
+    "demo", "data", "pretrain", "finetune", "baseline", "eval", "recommend", "runs", "strategies", "backbones", "export", "env",
     "doctor",
 )  # fmt: skip
 
@@ -46,7 +46,8 @@ app = command_group(
 app.command("demo", cls=Command)(demo.demo)
 app.add_typer(data.app)
 app.command("pretrain", cls=Command)(train.pretrain)
-app.command("finetune", cls=StrategyCommand)(train.finetune)
+app.command("finetune", cls=FinetuneCommand)(train.finetune)
+app.command("baseline", cls=BaselineCommand)(train.baseline)
 app.command("eval", cls=StrategyCommand)(evaluate.evaluate)
 app.command("recommend", cls=Command)(recommend.recommend)
 app.add_typer(runs.app)
@@ -75,7 +76,7 @@ def settings(
         ),
     ] = None,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load no third-party plugin, only the built-in strategies.")
+        bool, typer.Option("--no-plugins", help="Load no third-party plugin, only what is built in.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error (also: PATCHREC_DEBUG=1).")

@@ -7,8 +7,8 @@ import typer
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.numbers import count, duration, value
-from patchrec_cli.parameters import Backbone, Data, Json, Quiet, home_of
-from patchrec_cli.strategy_options import option_values
+from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
+from patchrec_cli.named_options import STRATEGIES, option_values
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -36,17 +36,19 @@ def evaluate(
     ] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
     baseline: Annotated[
-        Literal["popularity", "untrained"] | None,
-        typer.Option("--baseline", help="Evaluate a baseline instead of a run."),
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Fit a baseline with its defaults, if none is there, and evaluate it; untrained: a model before training.",
+        ),
     ] = None,
     data: Data = None,
     backbone: Backbone = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", metavar="NAME", help="Strategy of the untrained baseline.")
     ] = None,
-    score: Annotated[
-        Literal["catalog", "joint"] | None, typer.Option("--score", help="Score; default: the run's.")
-    ] = None,
+    score: Score = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,7 +60,7 @@ def evaluate(
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
     """
-    ks, options = cutoffs(k), option_values(ctx, strategy)
+    ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
 
     output = Output(json, quiet)

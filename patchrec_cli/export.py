@@ -39,7 +39,7 @@ def export(
         patchrec export pft-s-1 my-model
         patchrec export pft-s-1 my-model --push jane/my-model
     """
-    from patchrec.operations import export as operations
+    from patchrec.operations.exporting import export as operations
 
     output = Output(json, quiet)
     result = plain(

@@ -42,10 +42,14 @@ PromptForm = Annotated[
     typer.Option("--prompt", help="Form of the prompt.", rich_help_panel=PROMPT),
 ]
 Windows = Annotated[
-    Literal["sliding", "anchored"] | None,
-    typer.Option("--windows", help="How a history is cut: the newest K, or from anchors.", rich_help_panel=PROMPT),
+    Literal["sliding", "anchored", "blocks"] | None,
+    typer.Option("--windows", help="How a history is cut: the newest K, from anchors, or each item in one block.", rich_help_panel=PROMPT),
 ]
 HistoryLength = Annotated[
     int | None, typer.Option("--K", metavar="N", min=1, help="Newest items kept.", rich_help_panel=PROMPT)
 ]
 Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Run; default: the newest fine-tuned one.")]
+Score = Annotated[
+    Literal["catalog", "joint", "item", "mixture"] | None,
+    typer.Option("--score", help="What ranks, of what the run has; default: the run's."),
+]

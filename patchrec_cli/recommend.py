@@ -11,7 +11,7 @@ import typer
 from patchrec.errors import InterruptedRunError, UsageError
 from patchrec_cli.display import Column, Output, is_first_process, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration
-from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
+from patchrec_cli.parameters import Data, Json, Quiet, Run, Score, home_of
 
 FILTERS = "Filters"
 MANY = "Many users"
@@ -29,9 +29,7 @@ def recommend(
     run: Run = None,
     k: Annotated[int, typer.Option("--k", metavar="N", min=1, help="How many to recommend.")] = 10,
     data: Data = None,
-    score: Annotated[
-        Literal["catalog", "joint"] | None, typer.Option("--score", help="Score; default: the run's.")
-    ] = None,
+    score: Score = None,
     search: Annotated[
         Literal["best-first", "whole"],
         typer.Option("--search", help="Stop with a proof, or score every title; both are exact."),
@@ -94,7 +92,7 @@ def recommend(
         patchrec recommend --user 42 --where "year >= 1990" --explain-search
         patchrec recommend --all --output recs.parquet
     """
-    from patchrec.operations.candidates import Filters
+    from patchrec.operations.filters import Filters
 
     output = Output(json, quiet)
     asked = {
@@ -146,8 +144,8 @@ def recommend_one(shown: Output, explain_search: bool, home: Path | None, **aske
 
 def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
     """Rank for many users into a file and print what that came to."""
-    from patchrec.operations.bulk_job import Request
-    from patchrec.operations.recommend_all import recommend_all
+    from patchrec.operations.many.bulk_job import Request
+    from patchrec.operations.many.recommend_all import recommend_all
 
     try:
         found = recommend_all(Request(**asked), home=home, report=shown.reporter)

@@ -34,11 +34,12 @@ def watch_run(name: str, home: Path | None) -> None:
 def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a run as people read them."""
     training = shown["config"].get("training") or {}
-    prompt = shown["config"].get("prompt") or {}
+    prompt = (shown["config"].get("prompt") or {}) | shown["config"]["history"]
     losses, measured, progress = shown["losses"], shown["validations"], shown["progress"]
     return {
         "run": shown["name"],
         "stage": shown["stage"],
+        "kind": shown["kind"],
         "strategy": shown["label"],
         "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
         "data": shown["dataset"],
@@ -55,7 +56,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "validation": validation_losses(measured) if measured else None,
         "validation curve": sparkline([row["loss"] for row in measured]) if len(measured) > 1 else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
-        "ranks by": shown["score"] if shown["stage"] != "popularity" else None,
+        "ranks by": shown["score"],
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),

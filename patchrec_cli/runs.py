@@ -118,7 +118,9 @@ def choose_score(
 ) -> None:
     """Choose on validation targets which score a run ranks by, and store it.
 
-    The run ranks by joint where that is better by more than chance, else by catalog, which costs less.
+    A run of titles ranks by joint where that is better by more than chance, else by catalog, which costs less. A run of
+    two heads ranks by their mixture, with the weight that is best here, unless one head alone is better by more than
+    chance.
     """
     from patchrec.operations import score_choice
 
@@ -142,11 +144,11 @@ def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fals
 
 def resume_command(run: dict[str, Any]) -> str:
     """What goes on with a stopped run."""
-    return f"patchrec {run['stage']} --resume {run['name']}"
+    return f"patchrec {run['command']} --resume {run['name']}"
 
 
 def draw_choice(choice: dict[str, Any]) -> None:
-    """Print both scores side by side, their difference and what was chosen."""
+    """Print the scores side by side, the difference that decides and what was chosen."""
     print_fields(
         {
             "run": f"{choice['run']} ({choice['label']})",
@@ -161,7 +163,7 @@ def draw_choice(choice: dict[str, Any]) -> None:
     ]
     rows = [
         {
-            "score": row["score"],
+            "score": row["score"] if row["item_weight"] is None else f"{row['score']} {row['item_weight']:g}",
             "shown": value(row["value"], row["low"], row["high"]),
             "tokens": f"{row['tokens_per_target']:,.1f}",
             "time": duration(row["seconds_per_target"]),
@@ -171,7 +173,13 @@ def draw_choice(choice: dict[str, Any]) -> None:
     print_table(columns, rows, title=" ")
     found = choice["difference"]
     difference = f"{value(found['difference'], found['low'], found['high'])}, p = {found['p_value']:.4f}"
-    print_fields({"joint minus catalog": difference, "ranks by": f"{choice['chosen']} (before: {choice['before']})"})
+    weight = "" if choice["item_weight"] is None else f", item head at {choice['item_weight']:g}"
+    print_fields(
+        {
+            f"{choice['alternative']} minus {choice['reference']}": difference,
+            "ranks by": f"{choice['chosen']}{weight} (before: {choice['before']})",
+        }
+    )
 
 
 def draw_comparison(table: dict[str, Any]) -> None:

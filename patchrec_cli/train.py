@@ -1,4 +1,4 @@
-"""`patchrec pretrain` and `patchrec finetune`."""
+"""`patchrec pretrain`, `patchrec finetune` and `patchrec baseline`."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,8 +8,8 @@ from patchrec.errors import UsageError
 from patchrec_cli.display import Output, is_first_process, plain, print_fields
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
-from patchrec_cli.strategy_options import option_values
-from patchrec_cli.training_options import TRAINING, takes_settings
+from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
+from patchrec_cli.training_options import BASELINE_SETTINGS, TRAINING, takes_settings
 
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
@@ -30,7 +30,7 @@ DryRun = Annotated[
 ]
 
 
-@takes_settings
+@takes_settings()
 def pretrain(
     ctx: typer.Context,
     *,
@@ -58,7 +58,7 @@ def pretrain(
         refuse_resume(resume, force)
         show_dry_run("pretrain", output, **common)
         return
-    from patchrec.operations import train
+    from patchrec.operations.training import train
 
     result = train.pretrain(resume=resume, force=force, **common)
     if not is_first_process():
@@ -67,12 +67,16 @@ def pretrain(
     output.next_step("patchrec finetune --strategy pft-s --L 5")
 
 
-@takes_settings
+@takes_settings()
 def finetune(
     ctx: typer.Context,
     *,
     strategy: Annotated[
         str | None, typer.Option("--strategy", metavar="NAME", help="Strategy; see `patchrec strategies ls`.")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="NAME", help="What answers: title, item or both; default: title."),
     ] = None,
     start: Annotated[
         str | None,
@@ -92,23 +96,58 @@ def finetune(
     Examples:
         patchrec finetune --strategy pft-s --L 5
         patchrec finetune --strategy pft-i --M 5 --from none
+        patchrec finetune --strategy item-mean --head item --from none
         patchrec finetune --strategy pft-s --dry-run
     """
-    options = option_values(ctx, strategy)
+    options = option_values(ctx, STRATEGIES, strategy)
+    head_options = {} if resume else option_values(ctx, HEADS, head)
     output = Output(json, quiet)
-    chosen = {"strategy": strategy, "options": options, "start": start}
+    chosen = {"strategy": strategy, "options": options, "head": head, "head_options": head_options, "start": start}
     common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("finetune", output, **common)
         return
-    from patchrec.operations import train
+    from patchrec.operations.training import train
 
     result = plain(train.finetune(resume=resume, force=force, **common))
     if not is_first_process():
         return
     show_run(result, output)
     output.next_step(f"patchrec eval {result['run']}", f"patchrec recommend --user ID --run {result['run']}")
+
+
+@takes_settings(BASELINE_SETTINGS)
+def baseline(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fit, such as sasrec, item-knn or popularity.")],
+    *,
+    resume: Resume = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> None:
+    """Fit a recommender without a language model.
+
+    Its run is evaluated, compared and asked like any other.
+
+    Examples:
+        patchrec baseline popularity
+        patchrec baseline item-knn
+        patchrec baseline sasrec --seed 1
+    """
+    options = option_values(ctx, BASELINES, name)
+    output = Output(json, quiet)
+    from patchrec.operations.training import train
+
+    result = train.baseline(
+        name, options=options, resume=resume, force=force, home=home_of(ctx), report=output.reporter, **settings
+    )
+    if not is_first_process():
+        return
+    show_run(plain(result), output)
+    output.next_step(f"patchrec eval {result.run}", f"patchrec recommend --user ID --run {result.run}")
 
 
 def refuse_resume(resume: str | None, force: bool) -> None:
@@ -125,14 +164,14 @@ def show_run(result: dict[str, Any], output: Output) -> None:
     """Print what a training run came to."""
     if output.emit(result, [result["run"]]):
         return
-    best = result["best_step"]
+    best, unit = result["best_step"], "token" if result["kind"] == "title" else "target"
     print_fields(
         {
             "run": result["run"],
             "label": result["label"],
             "steps": count(result["steps"]),
-            "loss": f"{value(result['loss'])} nats a token",
-            "validation": best and f"{value(result['validation_loss'])} nats a token after step {count(best)}, kept",
+            "loss": None if result["loss"] is None else f"{value(result['loss'])} nats a {unit}",
+            "validation": best and f"{value(result['validation_loss'])} nats a {unit} after step {count(best)}, kept",
             "time": duration(result["seconds"]),
             "folder": result["folder"],
         }
@@ -141,7 +180,7 @@ def show_run(result: dict[str, Any], output: Output) -> None:
 
 def show_dry_run(stage: Any, output: Output, **settings: Any) -> None:
     """Estimate a run and print what it would take."""
-    from patchrec.operations.dry_run import dry_run
+    from patchrec.operations.training.dry_run import dry_run
 
     if not is_first_process():
         return

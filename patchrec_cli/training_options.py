@@ -1,4 +1,4 @@
-"""The options that pretrain and finetune share: the settings of a new run, declared once."""
+"""The options of commands that fit: the settings of a new run, declared once."""
 
 import inspect
 from collections.abc import Callable
@@ -21,10 +21,17 @@ def training_option(kind: Any, flag: str, text: str, panel: str | None = TRAININ
 SETTINGS: dict[str, Any] = {
     "data": Data,
     "backbone": Backbone,
+    "layers": training_option(int, "--layers", "Keep the first N layers of the backbone.", metavar="N", min=1),
     "epochs": training_option(int, "--epochs", "Passes over the targets.", metavar="N", min=1),
     "max_steps": training_option(int, "--max-steps", "Stop after N steps.", metavar="N", min=1),
     "batch_size": training_option(int, "--batch-size", "Targets per step.", metavar="N", min=1),
     "learning_rate": training_option(float, "--learning-rate", "Peak of the cosine schedule."),
+    "head_learning_rate": training_option(
+        float, "--head-learning-rate", "The same for an item head and item vectors, which begin from nothing."
+    ),
+    "warmup": training_option(float, "--warmup", "Share of the steps that the rate rises in; default: 0.05."),
+    "weight_decay": training_option(float, "--weight-decay", "Of AdamW; default: 0."),
+    "clip_norm": training_option(float, "--clip-norm", "Longest gradient of a step; default: 1."),
     "lora_rank": training_option(
         int,
         "--lora-rank",
@@ -40,7 +47,7 @@ SETTINGS: dict[str, Any] = {
     "max_nodes": training_option(
         int,
         "--max-nodes",
-        "Tokens of one forward pass: memory and speed, not what is learned; default: 1024.",
+        "Tokens of one forward pass: memory and speed, not what is learned; default: 2048.",
         metavar="N",
         min=16,
     ),
@@ -56,10 +63,19 @@ SETTINGS: dict[str, Any] = {
     "validate_every": training_option(
         int,
         "--validate-every",
-        "Measure the loss on validation targets every N steps, and keep the weights that were best.",
+        "Measure validation targets every N steps, and keep the weights that were best.",
         VALIDATION,
         metavar="N",
         min=1,
+    ),
+    "validate_metric": training_option(
+        Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"],
+        "--validate-metric",
+        "What is measured: the loss, or how items rank, seen ones dropped; default: loss.",
+        VALIDATION,
+    ),
+    "patience": training_option(
+        int, "--patience", "Stop after N measurements without a better one.", VALIDATION, metavar="N", min=1
     ),
     "validation_targets": training_option(
         int, "--validation-targets", "A sample of N of them; default: 200.", VALIDATION, metavar="N", min=1
@@ -73,21 +89,32 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+OF_LANGUAGE_MODELS = (
+    "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
+    "prompt",
+)  # fmt: skip
+BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
+
+
+def takes_settings(settings: dict[str, Any] = SETTINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let Typer see an option for each setting where a command takes `**settings`, after its own first parameters."""
-    own = dict(inspect.signature(command).parameters)
-    (catch_all,) = [name for name, found in own.items() if found.kind is inspect.Parameter.VAR_KEYWORD]
-    del own[catch_all]
-    shared = {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in SETTINGS.items()
-    }
-    first = [parameter for name, parameter in own.items() if name in FIRST]
-    rest = [parameter for name, parameter in own.items() if name not in FIRST]
-    parameters = [*first, *shared.values(), *rest]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+
+    def extended(command: Callable[..., None]) -> Callable[..., None]:
+        own = dict(inspect.signature(command).parameters)
+        (catch_all,) = [name for name, found in own.items() if found.kind is inspect.Parameter.VAR_KEYWORD]
+        del own[catch_all]
+        shared = {
+            name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in settings.items()
+        }
+        first = [parameter for name, parameter in own.items() if name in FIRST]
+        rest = [parameter for name, parameter in own.items() if name not in FIRST]
+        parameters = [*first, *shared.values(), *rest]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return extended
 
 
-FIRST = ("ctx", "strategy", "start")  # what a reader of the help wants to see before the settings
+FIRST = ("ctx", "name", "strategy", "head", "start")  # what a reader of the help wants to see before the settings

@@ -17,7 +17,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.model.attention import Extension, Visibility
 from patchrec.model.forest import grow
-from patchrec.operations.train import finetune
+from patchrec.operations.training.train import finetune
 from patchrec.store import Store
 
 NUM_USERS, NUM_ITEMS, LENGTH = 3, 25, 12

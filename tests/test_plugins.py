@@ -27,7 +27,8 @@ BUILTIN = [
 HEAD = """
 from patchrec.hookspecs import hookimpl
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Strategy
 
 def text(history, options, moment):
     return Layout.of([(0, len(history), Grain.TEXT)])
@@ -79,7 +80,7 @@ BROKEN = {
     "bad-name": (hook('return [Strategy("No Good", "bad name", text)]'), "strategy name 'No Good'"),
     "options-of-another-kind": (
         hook('return [Strategy("dict", "options as dict", text, dict)]'),
-        "options must be a subclass of StrategyOptions",
+        "options must be a subclass of Options",
     ),
     "takes-a-builtin-name": (
         hook('return [Strategy("pft-s", "mine now", text)]'),

@@ -9,11 +9,12 @@ from pydantic import Field
 from patchrec.errors import PluginError, UsageError
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import EVALUATION, Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import EVALUATION, Moment, Strategy
 from patchrec.testing import StrategyContract, check_strategy, make_history
 
 
-class Options(StrategyOptions):
+class MOptions(Options):
     L: int = Field(5, ge=1)
     order: Literal["old", "new"] = "old"
     share: float = 0.5
@@ -23,7 +24,7 @@ def text(history, options, moment):
     return Layout.of([(0, len(history), Grain.TEXT)])
 
 
-SIMPLE = Strategy("simple", "everything as text", text, Options)
+SIMPLE = Strategy("simple", "everything as text", text, MOptions)
 
 
 def test_default_values_are_bound():
@@ -58,7 +59,7 @@ def test_all_faults_of_the_options_are_told_at_once():
 
 
 def test_a_required_option_is_named():
-    class Required(StrategyOptions):
+    class Required(Options):
         time_window: str
 
     with pytest.raises(UsageError, match="strategy needy: --time-window is required"):
@@ -93,9 +94,9 @@ def test_a_plan_takes_history_options_and_moment(plan):
         Strategy("a", "a summary", plan)
 
 
-@pytest.mark.parametrize("options", [None, dict, Options(), StrategyOptions.__base__])
+@pytest.mark.parametrize("options", [None, dict, MOptions(), Options.__base__])
 def test_options_are_a_model(options):
-    with pytest.raises(PluginError, match="StrategyOptions"):
+    with pytest.raises(PluginError, match="subclass of Options"):
         Strategy("a", "a summary", text, options)
 
 
@@ -230,7 +231,7 @@ def test_check_strategy_takes_option_values():
 
 
 def test_options_that_do_not_survive_json_are_found():
-    class Lossy(StrategyOptions):
+    class Lossy(Options):
         names: tuple[object, ...] = (frozenset("a"),)
 
     with pytest.raises(AssertionError, match="does not bind"):

@@ -5,15 +5,16 @@ from pydantic import Field
 from patchrec.history import History
 from patchrec.hookspecs import hookimpl
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 
 
-class Options(StrategyOptions):
+class RecencyOptions(Options):
     M: int = Field(5, ge=0, description="newest items kept as text")
     growth: int = Field(2, ge=2, description="how much larger each older session is")
 
 
-def plan(history: History, options: Options, moment: Moment) -> Layout:
+def plan(history: History, options: RecencyOptions, moment: Moment) -> Layout:
     """The newest M items as text; going back in time, sessions of growth, growth², growth³, ... items."""
     stop = max(0, len(history) - options.M)
     spans = [(stop, len(history), Grain.TEXT)]
@@ -25,7 +26,7 @@ def plan(history: History, options: Options, moment: Moment) -> Layout:
     return Layout.of(reversed(spans))
 
 
-STRATEGY = Strategy("recency", "the newest M items as text, older ones in ever larger sessions", plan, Options)
+STRATEGY = Strategy("recency", "the newest M items as text, older ones in ever larger sessions", plan, RecencyOptions)
 
 
 @hookimpl

@@ -7,8 +7,11 @@ from functools import cached_property
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from patchrec.data.timestamps import NUMBER, WHOLE
 from patchrec.errors import InputError, not_found
+from patchrec.history import IntArray
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Catalog:
         for index, title in enumerate(self.titles):
             found.setdefault(title, []).append(index)
         return found
+
+    @cached_property
+    def title_of_item(self) -> IntArray:
+        """(I,) a number for every distinct title text, numbered as they appear."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(title, len(numbers)) for title in self.titles], dtype=np.int64)
 
     def find(self, item_id: str) -> int:
         """Index of an item id.

@@ -31,7 +31,7 @@ class Example:
     @classmethod
     def at(cls, user: int, position: int, K: int, windows: Windows) -> "Example":
         """The example of a target, which may be one past the user's last item."""
-        return cls(user, window_start(position, K, windows), position, windows == "anchored")
+        return cls(user, window_start(position, K, windows), position, windows != "sliding")
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,19 @@ class Dataset:
         return self.sequences.index[user_id]
 
     def examples(self, split: SplitName, K: int, windows: Windows = "sliding") -> list[Example]:
-        """Every target of a split with its history window: users in order, targets oldest first."""
+        """Every target of a split with its history window: users in order, targets oldest first.
+
+        Under `blocks` train targets are cut in consecutive blocks of K; others are asked after anchored windows.
+        """
+        in_blocks = windows == "blocks" and split == "train"
         found = []
         for user in range(len(self.sequences)):
             first, stop = self.sequences.bounds(user, split)
-            found += [Example.at(user, position, K, windows) for position in range(max(self.min_history, first), stop)]
+            for position in range(max(self.min_history, first), stop):
+                if in_blocks:
+                    found.append(Example(user, position // K * K, position, anchored=True))
+                else:
+                    found.append(Example.at(user, position, K, windows))
         return found
 
     def targets_per_user(self, split: SplitName) -> IntArray:
@@ -159,7 +167,7 @@ def window_start(position: int, K: int, windows: Windows) -> int:
     """First history position for a target at `position`.
 
     `sliding` keeps the newest K. `anchored` starts on multiples of K/2 and keeps K/2 to K - 1 items (fewer only where
-    the user has fewer), so that neighbouring targets share their prefix.
+    the user has fewer), so that neighbouring targets share their prefix; so does `blocks`, but for training.
     """
     if windows == "sliding" or K < 2:
         return max(0, position - K)

@@ -1,4 +1,4 @@
-"""From scores of titles to stored rows: one ranking row for each target, one metric row for each metric and view.
+"""From scores to stored rows: one ranking row for each target, one metric row for each metric and view.
 
 A view is a level (`item` or `title`) with a rule for items that the user had before (`dropped` or `kept`).
 """
@@ -14,7 +14,8 @@ from patchrec.evaluation.ranks import target_ranks
 from patchrec.evaluation.significance import bootstrap
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.items import item_order, unseen
-from patchrec.store.evaluations import Level, MetricRow, RankingRow, Seen, Slice
+from patchrec.recommender import Level, Scores
+from patchrec.store.evaluations import MetricRow, RankingRow, Seen, Slice
 
 VIEWS: tuple[tuple[Level, Seen], ...] = (
     ("item", "dropped"),
@@ -27,29 +28,19 @@ LOG_PROB_VIEW: tuple[Level, Seen] = ("title", "kept")  # a distribution over all
 TOP = 20
 
 
-def ranking_row(
-    dataset: Dataset,
-    example: Example,
-    log_probs: FloatArray,
-    title_of_item: IntArray,
-    place: IntArray,
-    *,
-    tokens: int = 0,
-    seconds: float = 0.0,
-) -> RankingRow:
+def ranking_row(dataset: Dataset, example: Example, scores: Scores, level: Level, place: IntArray) -> RankingRow:
     """Rank the catalog for one target.
 
     Args:
         dataset: Where the target is from.
         example: The target.
-        log_probs: (num_titles,) of every title.
-        title_of_item: (I,) title of every item.
+        scores: Of all items.
+        level: What they are of: items or their titles.
         place: (I,) order among equals (`precedence`).
-        tokens: Positions run through the model for it.
-        seconds: Time it took.
     """
-    target, seen = dataset.target(example), dataset.seen(example)
-    order = item_order(log_probs, title_of_item, place)
+    target, seen, log_probs = dataset.target(example), dataset.seen(example), scores.log_probs
+    title_of_item = dataset.catalog.title_of_item
+    order = item_order(log_probs, place)
     ranks = target_ranks(order, title_of_item, target, seen)
     item_ids = dataset.catalog.item_ids
     best = unseen(order, seen)[:TOP].tolist()
@@ -58,15 +49,31 @@ def ranking_row(
         user_id=dataset.sequences.user_ids[example.user],
         position=example.position,
         item_id=item_ids[target],
-        log_prob=float(log_probs[title_of_item[target]]),
+        log_prob=title_log_prob(log_probs, level, title_of_item, target),
         item_rank_dropped=_rank(ranks.item_dropped),
         item_rank_kept=_rank(ranks.item_kept),
         title_rank_dropped=_rank(ranks.title_dropped),
         title_rank_kept=_rank(ranks.title_kept),
-        top=tuple((item_ids[item], float(log_probs[title_of_item[item]])) for item in best),
-        tokens=tokens,
-        seconds=seconds,
+        top=tuple((item_ids[item], float(log_probs[item])) for item in best),
+        tokens=scores.cost.positions,
+        seconds=scores.cost.seconds,
     )
+
+
+def title_log_prob(log_probs: FloatArray, level: Level, title_of_item: IntArray, item: int) -> float:
+    """Log-probability of an item's title, in nats, so that all kinds of recommender compare.
+
+    A title is as probable as its items together.
+
+    Args:
+        log_probs: (I,) of the items or of their titles, as `level` says.
+        level: Which.
+        title_of_item: (I,) title of every item.
+        item: Catalog index.
+    """
+    if level == "title":
+        return float(log_probs[item])
+    return float(np.logaddexp.reduce(log_probs[title_of_item == title_of_item[item]]))
 
 
 def ranks_of(rows: Sequence[RankingRow], level: Level, seen: Seen) -> FloatArray:

@@ -1,6 +1,6 @@
 """The backbone: any Hugging Face causal language model, run over token forests.
 
-Shapes: N nodes of a forest, D hidden size, V vocabulary, n nodes of some.
+Shapes: N nodes of a forest, D hidden size, V vocabulary, n nodes of some, I items of a catalog.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,14 @@ from torch.nn import functional
 from patchrec.errors import InputError, UsageError
 from patchrec.model.attention import Context, Extension, KeysValues, Visibility, register
 from patchrec.model.forest import Forest, grow
+from patchrec.model.item_head import ItemSide, item_scores
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config
 from patchrec.model.transfer import on_device
+
+BagTensors = tuple[Tensor, Tensor, Tensor]  # rows (total,), offsets (N,) and weights (total,) of bags on a device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,8 @@ class ForestBatch:
         depth: (N,) position ids.
         visibility: What each node attends to.
         table: What `rows` are rows of; None: the token embeddings.
+        items: Bags of items whose input vectors are added; None where there are none, or the table has them.
+        catalog: Bags of the patches of all items; None where no head reads them.
     """
 
     rows: Tensor
@@ -40,21 +45,48 @@ class ForestBatch:
     depth: Tensor
     visibility: Visibility
     table: Tensor | None = None
+    items: BagTensors | None = None
+    catalog: BagTensors | None = None
 
     def __len__(self) -> int:
         return len(self.depth)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Remembered:
+    """What is computed once for ranking, from weights that stay as they are.
+
+    Attributes:
+        texts: Of the catalog.
+        place: Address of the token embeddings, which tells when they are replaced or moved.
+        table: (V + I, D) them, and below them the input of every item patch; None: not remembered.
+        head: (I, D) weight and (I,) bias of the item head; None where there is none.
+    """
+
+    texts: TitleTokens
+    place: int
+    table: Tensor | None
+    head: tuple[Tensor, Tensor | None] | None
+
+
 class Backbone(nn.Module):
-    """A causal language model over forests. Its `forward` is what training wraps and calls."""
+    """A causal language model over forests. Its `forward` is what training wraps and calls.
+
+    Attributes:
+        model: The language model as it is.
+        name: Of the backbone.
+        folder: Where it was read from.
+        items: What it knows of a catalog's items besides their tokens, where it knows any; no part of `model`.
+    """
 
     def __init__(self, model: Any, name: str, folder: Path) -> None:
         super().__init__()
         self.model = model
         self.name = name
         self.folder = folder
-        self._titles: TitleTokens | None = None  # whose item patches stand below the embeddings, in the table
-        self._table: Tensor | None = None
+        self.items: ItemSide | None = None
+        self._remembered: _Remembered | None = None
+        self._catalog: tuple[TitleTokens, BagTensors] | None = None
 
     @classmethod
     def load(
@@ -115,48 +147,98 @@ class Backbone(nn.Module):
         for table in (self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight):
             table[old:] = table[:old].mean(dim=0)
 
+    def keep_layers(self, num_layers: int) -> None:
+        """Drop all layers but the first ones.
+
+        Raises:
+            UsageError: There are fewer.
+        """
+        config = self.model.config.get_text_config()
+        total = int(config.num_hidden_layers)
+        if not 1 <= num_layers <= total:
+            raise UsageError(f"--layers {num_layers}: {self.name} has {total}; take 1 to {total}")
+        del _layers(self.model.base_model, total)[num_layers:]
+        for key, value in list(vars(config).items()):
+            if "layer" in key and isinstance(value, list) and len(value) == total:  # such as layer_types
+                setattr(config, key, value[:num_layers])
+        config.num_hidden_layers = num_layers
+
     @torch.no_grad()
     def remember_items(self, encoder: PathEncoder) -> None:
-        """Compute the item patches of a catalog once, as rows below the token embeddings, for `batch` to look up.
+        """Compute once what ranking asks of a catalog's items again and again: their patches, and rows of the head.
 
-        For ranking: whoever changes the weights calls this again. Nothing is done where a catalog has more items than
-        the model has tokens: its patches would outgrow the embeddings.
+        Patches become rows below the token embeddings, with the input vectors added, for `batch` to look up; not where
+        a catalog has more items than the model has tokens: they would outgrow the embeddings.
+
+        Whoever changes the weights calls this again.
         """
-        if len(encoder.titles) > self.vocab_size:
-            return
-        bags = encoder.bags(self.vocab_size + np.arange(len(encoder.titles)))
-        patches = self._bag(self.embedding, *_tensors(bags, self.device))
-        self._table = torch.cat([self.embedding, patches])
-        self._titles = encoder.titles
-        self.model.get_input_embeddings().weight.data = self._table[: self.vocab_size]  # so that they are there once
+        fits, head = len(encoder.texts) <= self.vocab_size, None if self.items is None else self.items.head
+        patches = self.item_patches(encoder) if fits or self._reads_patches else None
+        table = None
+        if fits:
+            assert patches is not None
+            vectors = None if self.items is None else self.items.vectors
+            table = torch.cat([self.embedding, patches if vectors is None else patches + vectors.to(patches.dtype)])
+            self.model.get_input_embeddings().weight.data = table[: self.vocab_size]  # so that they are there once
+        rows = None if head is None else head.weight_and_bias(patches)
+        self._remembered = _Remembered(encoder.texts, self.embedding.data_ptr(), table, rows)
+
+    def _remembered_of(self, encoder: PathEncoder) -> _Remembered | None:
+        """What was computed for an encoder's catalog: it has no gradient, and goes with the embeddings it is of."""
+        known = self._remembered
+        if known is None or encoder.texts is not known.texts or torch.is_grad_enabled():
+            return None
+        return known if known.place == self.embedding.data_ptr() else None
 
     def batch(self, encoder: PathEncoder, extensions: Sequence[Extension], *, keep: bool = False) -> ForestBatch:
         """Compile forests for this backbone's device; `keep` keeps their keys and values."""
-        table = self._table_of(encoder)
+        known = self._remembered_of(encoder)
+        table = None if known is None else known.table
         keys = np.concatenate([extension.forest.keys for extension in extensions])
         depth = np.concatenate([extension.depth for extension in extensions])
+        added = self.items is not None and self.items.vectors is not None and table is None
         return ForestBatch(
             *_tensors(encoder.bags(keys, item_rows=table is not None), self.device),
             on_device(depth, self.device),
             Visibility.of(extensions, self.device, keep=keep, config=self.model.config),
             table,
+            _tensors(encoder.item_bags(keys), self.device) if added else None,
+            self._catalog_of(encoder) if self._reads_patches else None,
         )
 
-    def _table_of(self, encoder: PathEncoder) -> Tensor | None:
-        """Token embeddings with the item patches of an encoder's catalog; None where they are to be computed.
+    @property
+    def _reads_patches(self) -> bool:
+        return self.items is not None and self.items.reads_patches
 
-        Computed patches are for ranking: they have no gradient, and go when the embeddings are replaced or moved.
-        """
-        table = self._table
-        if table is None or encoder.titles is not self._titles or torch.is_grad_enabled():
-            return None
-        return table if table.data_ptr() == self.embedding.data_ptr() else None
+    def _catalog_of(self, encoder: PathEncoder) -> BagTensors:
+        """Bags of the patches of a catalog, made once."""
+        if self._catalog is None or self._catalog[0] is not encoder.texts or self._catalog[1][0].device != self.device:
+            bags = encoder.bags(self.vocab_size + np.arange(len(encoder.texts)))
+            self._catalog = encoder.texts, _tensors(bags, self.device)
+        return self._catalog[1]
+
+    def item_patches(self, encoder: PathEncoder) -> Tensor:
+        """(I, D) mean token embeddings of the items' texts, without their input vectors; differentiable."""
+        return self._bag(self.embedding, *self._catalog_of(encoder))
+
+    def item_logits(self, hidden: Tensor, encoder: PathEncoder) -> Tensor:
+        """(n, I) logits of the item head in float32, of (n, D) hidden states where an answer begins."""
+        assert self.items is not None
+        assert self.items.head is not None
+        known = self._remembered_of(encoder)
+        if known is not None and known.head is not None:
+            return item_scores(hidden, *known.head)
+        return self.items.head.scores(hidden, self.item_patches(encoder) if self._reads_patches else None)
 
     def embed(self, batch: ForestBatch) -> Tensor:
-        """(N, D) inputs: one `embedding_bag` for all positions of all grains."""
+        """(N, D) inputs: one `embedding_bag` for all positions of all grains, and one for the vectors of items."""
         table = self.embedding if batch.table is None else batch.table
-        scale = float(getattr(self.model.get_input_embeddings(), "scalar_embed_scale", 1.0))  # Gemma's
-        return self._bag(table, batch.rows, batch.offsets, batch.weights) * scale
+        inputs = self._bag(table, batch.rows, batch.offsets, batch.weights)
+        if batch.items is not None:
+            assert self.items is not None
+            assert self.items.vectors is not None
+            inputs = inputs + self._bag(self.items.vectors, *batch.items).to(inputs.dtype)
+        return inputs * float(getattr(self.model.get_input_embeddings(), "scalar_embed_scale", 1.0))  # Gemma's
 
     @staticmethod
     def _bag(table: Tensor, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
@@ -184,11 +266,27 @@ class Backbone(nn.Module):
         bias = None if getattr(head, "bias", None) is None else head.bias[tokens].float()
         return functional.linear(hidden.float(), head.weight[tokens].float(), bias)
 
-    def forward(self, batch: ForestBatch, labels: Labels) -> Tensor:
-        """Cross-entropy (nats, float32) summed over the labels of a batch; logits exist at labelled nodes alone."""
-        nodes = on_device(labels.nodes, self.device)
-        head = self.model.get_output_embeddings()
-        return summed_cross_entropy(self.hidden(batch)[nodes], head.weight, getattr(head, "bias", None), labels)
+    def forward(self, batch: ForestBatch, titles: Labels | None, items: Labels | None = None) -> Tensor:
+        """(2,) cross-entropies (nats, float32) of one pass; logits exist at labelled nodes alone.
+
+        Args:
+            batch: One pass.
+            titles: What the model's own head is asked for, summed over; None: 0.
+            items: What the item head is asked for, summed over; None: 0.
+        """
+        hidden = self.hidden(batch)
+        losses = [torch.zeros((), device=self.device)] * 2
+        if titles is not None:
+            head = self.model.get_output_embeddings()
+            states = hidden[on_device(titles.nodes, self.device)]
+            losses[0] = summed_cross_entropy(states, head.weight, getattr(head, "bias", None), titles)
+        if items is not None:
+            assert self.items is not None
+            assert self.items.head is not None
+            patches = None if batch.catalog is None else self._bag(self.embedding, *batch.catalog)
+            states = hidden[on_device(items.nodes, self.device)]
+            losses[1] = summed_cross_entropy(states, *self.items.head.weight_and_bias(patches), items)
+        return torch.stack(losses)
 
     def prefill(self, encoder: PathEncoder, forest: Forest) -> tuple[Tensor, Context]:
         """(N, D) last hidden states of a forest, and the context it makes for others to hang under."""
@@ -280,10 +378,15 @@ class Backbone(nn.Module):
         self.tokenizer().save_pretrained(folder)
 
 
-def _tensors(bags: Bags, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _tensors(bags: Bags, device: torch.device) -> BagTensors:
     """Rows, offsets and weights on a device."""
     weights = bags.weights.astype(np.float32)
     return on_device(bags.rows, device), on_device(bags.offsets, device), on_device(weights, device)
+
+
+def _layers(model: nn.Module, count: int) -> nn.ModuleList:
+    """The list of a model's layers, whatever its name."""
+    return next(part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == count)
 
 
 def _grown(extension: Extension, kept: KeysValues, rows: slice) -> Context:

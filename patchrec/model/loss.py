@@ -3,7 +3,7 @@
 A chunk's logits become their own gradient in place, and the gradients of head and states are added up on the way. So
 memory follows the chunk, not the number of labels, and the backward pass has nothing left to compute but a scale.
 
-Shapes: n labelled nodes, m distinct labels, D hidden size, V vocabulary, c nodes of a chunk.
+Shapes: n labelled nodes, m distinct labels, D hidden size, V classes of the head, c nodes of a chunk.
 """
 
 from collections.abc import Iterator
@@ -30,18 +30,18 @@ class Labels:
     Attributes:
         nodes: (n,) labelled nodes, ascending, each once.
         rows: (m,) which of `nodes` a label belongs to, ascending.
-        tokens: (m,) token ids.
-        counts: (m,) how many examples ask for that token there.
+        classes: (m,) what the head shall say there: token ids, or item indices.
+        counts: (m,) how many examples ask for that there.
     """
 
     nodes: IntArray
     rows: IntArray
-    tokens: IntArray
+    classes: IntArray
     counts: IntArray
 
     @property
     def total(self) -> int:
-        """Supervised tokens, as many as one row per example would have."""
+        """Supervised answers (tokens, items), as many as one row per example would have."""
         return int(self.counts.sum())
 
 
@@ -51,7 +51,7 @@ class _Chunk:
 
     nodes: slice
     rows: Tensor
-    tokens: Tensor
+    classes: Tensor
     counts: Tensor
 
 
@@ -62,7 +62,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, la
 
     Args:
         hidden: (n, D) states at the labelled nodes.
-        weight: (V, D) of the head, and its (V,) bias.
+        weight: (V, D) of the head, and its (V,) bias; they may be computed themselves.
         labels: In the order of `hidden`.
     """
     return _summed(hidden, weight, bias, labels, torch.is_grad_enabled())
@@ -87,13 +87,15 @@ class _CrossEntropy(torch.autograd.Function):
         ]
         with torch.autocast(kind, enabled=False):
             states, head = hidden.to(dtype), weight.to(dtype)
-            offset = None if bias is None else bias.to(dtype)
+            offset = None if bias is None else bias.float()
             total = torch.zeros((), device=hidden.device)
             for chunk in _chunks(labels, len(head), hidden.device):
-                logits = functional.linear(states[chunk.nodes], head, offset)
-                log_probs = torch.log_softmax(logits.float(), dim=-1)  # (c, V)
+                logits = functional.linear(states[chunk.nodes], head).float()
+                if offset is not None:
+                    logits += offset  # which may be a prior of -15 nats beside small products: not in their format
+                log_probs = torch.log_softmax(logits, dim=-1)  # (c, V)
                 del logits
-                total -= (chunk.counts * log_probs[chunk.rows, chunk.tokens]).sum()
+                total -= (chunk.counts * log_probs[chunk.rows, chunk.classes]).sum()
                 if any(wanted):
                     _accumulate(_differentiated(log_probs, chunk), states[chunk.nodes], head, chunk.nodes, *grads)
         ctx.grads = [
@@ -110,30 +112,30 @@ class _CrossEntropy(torch.autograd.Function):
         return (*scaled, None, None)
 
 
-def nodes_of_a_chunk(num_tokens: int, device: str) -> int:
-    """At how many nodes logits over so many tokens exist at once on a kind of device."""
-    return max(1, _LOGITS.get(device, _LOGITS_ELSEWHERE) // num_tokens)
+def nodes_of_a_chunk(num_classes: int, device: str) -> int:
+    """At how many nodes logits over so many classes exist at once on a kind of device."""
+    return max(1, _LOGITS.get(device, _LOGITS_ELSEWHERE) // num_classes)
 
 
-def _chunks(labels: Labels, num_tokens: int, device: torch.device) -> Iterator[_Chunk]:
+def _chunks(labels: Labels, num_classes: int, device: torch.device) -> Iterator[_Chunk]:
     """Chunks of about equal size, so that none is small and slow."""
-    most, count = nodes_of_a_chunk(num_tokens, device.type), len(labels.nodes)
+    most, count = nodes_of_a_chunk(num_classes, device.type), len(labels.nodes)
     edges = np.linspace(0, count, -(-count // most) + 1).astype(np.int64)
     places = np.searchsorted(labels.rows, edges)
     for node, stop, first, last in zip(edges[:-1], edges[1:], places[:-1], places[1:], strict=True):
         yield _Chunk(
             slice(int(node), int(stop)),
             on_device(labels.rows[first:last] - node, device),
-            on_device(labels.tokens[first:last], device),
+            on_device(labels.classes[first:last], device),
             on_device(labels.counts[first:last].astype(np.float32), device),
         )
 
 
 def _differentiated(log_probs: Tensor, chunk: _Chunk) -> Tensor:
-    """(c, V) gradient of the summed loss by the logits, in place: for each label softmax, less one at its token."""
+    """(c, V) gradient of the summed loss by the logits, in place: for each label softmax, less one at its class."""
     asked = torch.zeros_like(log_probs[:, 0]).index_add_(0, chunk.rows, chunk.counts)  # (c,) labels of each node
     grad = log_probs.exp_().mul_(asked[:, None])
-    return grad.index_put_((chunk.rows, chunk.tokens), -chunk.counts, accumulate=True)
+    return grad.index_put_((chunk.rows, chunk.classes), -chunk.counts, accumulate=True)
 
 
 def _accumulate(

@@ -1,8 +1,8 @@
 """Patching: a history and its layout become a path of keys, and keys become weighted bags of tokens.
 
-Every input position is a weighted bag of tokens. A text token is a bag of one; an item patch is its title's tokens at
-1/n each; a session patch is the mean of its items' patches. A key names a bag: below V it is a token, then come the
-item patches, then the session patches met so far.
+Every input position is a weighted bag of tokens. A text token is a bag of one; an item patch is its title's tokens, or
+those of another text about it, at 1/n each; a session patch is the mean of its items' patches. A key names a bag: below
+V it is a token, then come the item patches, then the session patches met so far.
 
 Source: PatchRec (SIGIR 2025), equations (3) and (7).
 
@@ -21,12 +21,12 @@ from patchrec.model.titles import TitleTokens
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bags:
-    """Weighted bags of tokens in three flat arrays, as `torch.nn.functional.embedding_bag` takes them.
+    """Weighted bags in three flat arrays, as `torch.nn.functional.embedding_bag` takes them.
 
     Attributes:
-        rows: (total,) rows of the table of embeddings, bag after bag: token ids, and items where they have rows.
+        rows: (total,) rows of a table, bag after bag: token ids, and items where they have rows.
         offsets: (N,) where each bag begins.
-        weights: (total,) weights; those of a bag sum to 1.
+        weights: (total,) weights; those of a bag sum to 1, or to 0 where it is empty.
     """
 
     rows: IntArray
@@ -41,16 +41,26 @@ class PathEncoder:
     that has forgotten them, at no cost; keys of two encoders do not mix.
     """
 
-    def __init__(self, prompt: Prompt, titles: TitleTokens, vocab_size: int) -> None:
+    def __init__(self, prompt: Prompt, titles: TitleTokens, vocab_size: int, texts: TitleTokens | None = None) -> None:
+        """Take everything together.
+
+        Args:
+            prompt: What stands around a history.
+            titles: What an item is as text, and as an answer.
+            vocab_size: V.
+            texts: What item patches are means of, for the same items; None: the titles.
+        """
         self.prompt = prompt
         self.titles = titles
+        self.texts = titles if texts is None else texts
+        assert len(self.texts) == len(titles)
         self.vocab_size = vocab_size
         self._sessions: dict[bytes, int] = {}
         self._session_items: list[IntArray] = []
 
     def fresh(self) -> "PathEncoder":
         """The same encoder without remembered sessions."""
-        return PathEncoder(self.prompt, self.titles, self.vocab_size)
+        return PathEncoder(self.prompt, self.titles, self.vocab_size, self.texts)
 
     def prompt_path(self, history: History, layout: Layout) -> IntArray:
         """(P,) keys of a whole prompt: head, units with their separators, tail."""
@@ -102,31 +112,48 @@ class PathEncoder:
         return self._session_items[key - self.vocab_size - len(self.titles)]
 
     def bags(self, keys: IntArray, *, item_rows: bool = False) -> Bags:
-        """Expand (N,) keys into their bags.
+        """Expand (N,) keys into their bags of tokens.
 
         Args:
             keys: Keys of this encoder.
             item_rows: Whether the table of embeddings goes on with a row for each item's patch, after the V of tokens:
-                then a bag names items where it would name their title tokens.
+                then a bag names items where it would name the tokens of their texts.
         """
-        nodes = np.arange(len(keys))
         is_token = keys < self.vocab_size
-        is_session = keys >= self.vocab_size + len(self.titles)
-        is_item = ~is_token & ~is_session
-        # (node, item, weight) of every item behind a patch
-        members = [self.items_of(int(key)) for key in keys[is_session]]
-        sizes = np.fromiter((len(items) for items in members), dtype=np.int64, count=len(members))
-        owners = np.concatenate([nodes[is_item], np.repeat(nodes[is_session], sizes)])
-        items = np.concatenate([keys[is_item] - self.vocab_size, *members]).astype(np.int64)
-        weights = np.concatenate([np.ones(int(is_item.sum())), np.repeat(1 / np.maximum(sizes, 1), sizes)])
+        owners, items, weights = self._members(keys)
         rows = self.vocab_size + items
         if not item_rows:
-            lengths = self.titles.lengths[items]
-            first = np.repeat(self.titles.offsets[items] - (np.cumsum(lengths) - lengths), lengths)
-            rows = self.titles.ids[first + np.arange(int(lengths.sum()))]
+            lengths = self.texts.lengths[items]
+            first = np.repeat(self.texts.offsets[items] - (np.cumsum(lengths) - lengths), lengths)
+            rows = self.texts.ids[first + np.arange(int(lengths.sum()))]
             owners, weights = np.repeat(owners, lengths), np.repeat(weights / lengths, lengths)
-        owners = np.concatenate([nodes[is_token], owners])
-        order = np.argsort(owners, kind="stable")
-        counts = np.bincount(owners, minlength=len(keys))
-        weights = np.concatenate([np.ones(int(is_token.sum())), weights])
-        return Bags(np.concatenate([keys[is_token], rows])[order], np.cumsum(counts) - counts, weights[order])
+        return _gathered(
+            np.concatenate([np.flatnonzero(is_token), owners]),
+            np.concatenate([keys[is_token], rows]),
+            np.concatenate([np.ones(int(is_token.sum())), weights]),
+            len(keys),
+        )
+
+    def item_bags(self, keys: IntArray) -> Bags:
+        """Expand (N,) keys into their bags of items: one for an item patch, several for a session patch, else none."""
+        return _gathered(*self._members(keys), len(keys))
+
+    def _members(self, keys: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """Node, item and weight of every item behind a patch."""
+        nodes = np.arange(len(keys))
+        is_session = keys >= self.vocab_size + len(self.titles)
+        is_item = (keys >= self.vocab_size) & ~is_session
+        members = [self.items_of(int(key)) for key in keys[is_session]]
+        sizes = np.fromiter((len(items) for items in members), dtype=np.int64, count=len(members))
+        return (
+            np.concatenate([nodes[is_item], np.repeat(nodes[is_session], sizes)]),
+            np.concatenate([keys[is_item] - self.vocab_size, *members]).astype(np.int64),
+            np.concatenate([np.ones(int(is_item.sum())), np.repeat(1 / np.maximum(sizes, 1), sizes)]),
+        )
+
+
+def _gathered(owners: IntArray, rows: IntArray, weights: FloatArray, num_bags: int) -> Bags:
+    """Bags of entries in any order; those of a bag keep theirs."""
+    order = np.argsort(owners, kind="stable")
+    counts = np.bincount(owners, minlength=num_bags)
+    return Bags(rows[order], np.cumsum(counts) - counts, weights[order])

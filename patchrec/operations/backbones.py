@@ -9,7 +9,7 @@ from patchrec.store import Store
 from patchrec.store.backbones import StoredBackbone
 
 if TYPE_CHECKING:
-    from patchrec.model.backbones import Pulled
+    from patchrec.model.pull import Pulled
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class BackboneRow:
 
 def list_backbones(*, home: Path | None = None) -> list[BackboneRow]:
     """Every backbone known by name, then the others that were pulled."""
-    from patchrec.model.backbones import KNOWN
+    from patchrec.model.pull import KNOWN
 
     with Store.open(home) as store:
         pulled = {backbone.name: backbone for backbone in store.backbones.all()}
@@ -48,7 +48,7 @@ def pull_backbone(name: str, *, home: Path | None = None, report: Reporter = SIL
         NotFoundError: Unknown, or nowhere to be had. InputError: Not usable. UsageError: Its architecture is not.
     """
     from patchrec.model.backbone import Backbone
-    from patchrec.model.backbones import DEFAULT_BACKBONE
+    from patchrec.model.pull import DEFAULT_BACKBONE
 
     with Store.open(home) as store:
         pulled = find_backbone(store, name or DEFAULT_BACKBONE, report)
@@ -62,7 +62,7 @@ def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled
     Raises:
         NotFoundError: Unknown, or nowhere to be had. InputError: Not usable.
     """
-    from patchrec.model.backbones import folder_name, locate
+    from patchrec.model.pull import folder_name, locate
 
     pulled = locate(name, store.home / "backbones", report)
     if pulled.folder.parent == store.home / "backbones":

@@ -13,7 +13,7 @@ from patchrec.operations.datasets import add_dataset
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import Recommendations, recommend
 from patchrec.operations.runs import compare_runs
-from patchrec.operations.train import RunResult, finetune, pretrain
+from patchrec.operations.training.train import RunResult, finetune, pretrain
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 

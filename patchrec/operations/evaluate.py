@@ -1,34 +1,27 @@
-"""Verb: evaluate a run, the untrained model or the popularity baseline on held-out targets."""
+"""Verb: evaluate a run, or a baseline, on held-out targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
-from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError
 from patchrec.evaluation import evaluate as engine
-from patchrec.model.backbones import DEFAULT_BACKBONE
-from patchrec.model.tokenizer import make_encoder, vocab_size
+from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.defaults import prompt_defaults
-from patchrec.operations.ready import (
-    find_same,
-    fingerprints,
-    make_ready,
-    pick_run,
-    plain_options,
-    versions,
-)
-from patchrec.plugins import plan_for
+from patchrec.operations.load import find_same, fingerprints, load, pick_run, plain_options, versions
+from patchrec.operations.training.defaults import shape_defaults
+from patchrec.operations.training.train import baseline as fit_baseline
+from patchrec.plugins import find_kind, plan_for
+from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
 
-Baseline = Literal["popularity", "untrained"]
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +51,7 @@ def evaluate(
     split: SplitName = "test",
     limit: int | None = None,
     ks: Sequence[int] = engine.KS,
-    baseline: Baseline | None = None,
+    baseline: str | None = None,
     data: str | None = None,
     backbone: str | None = None,
     strategy: str | None = None,
@@ -68,23 +61,24 @@ def evaluate(
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> EvaluationResult:
-    """Rank the whole catalog for held-out targets and store what came of it.
+    """Rank the whole catalog for held-out targets and store the result.
 
     Args:
         run: Run to evaluate; default: the newest fine-tuned one. With `baseline="untrained"`, the run whose model
             before any training is evaluated, with its strategy and prompt.
         limit: A sample of so many targets, the same for every run.
-        baseline: Evaluate a baseline instead.
+        baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
+            there, or "untrained": a language model before any training.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
 
     Raises:
-        NotFoundError: No such run, data set, strategy or backbone. UsageError: Arguments that do not fit.
+        NotFoundError: No such run, kind, data set, strategy or backbone. UsageError: Arguments that do not fit.
     """
+    if baseline is not None and baseline != UNTRAINED:
+        _refuse(baseline, run=run, backbone=backbone, strategy=strategy, options=options or None)
+        run = fit_baseline(baseline, data=data, reuse=True, home=home, report=report).run
     with Store.open(home) as store:
-        if baseline == "popularity":
-            _refuse("popularity", run=run, backbone=backbone, strategy=strategy, options=options or None, score=score)
-            chosen = _popularity_run(store, pick_dataset(store, data, report))
-        elif baseline == "untrained":
+        if baseline == UNTRAINED:
             chosen = _untrained_run(store, run, data, backbone, strategy, options, report)
         else:
             if strategy is not None or backbone is not None or options:
@@ -107,22 +101,18 @@ def _evaluate(
     score: ScoreName | None,
     report: Reporter,
 ) -> EvaluationResult:
-    prompt = run.config.prompt
-    if run.stage == "popularity":
-        dataset = store.datasets.load(run.dataset)
-        examples = dataset.examples(split, prompt.K, prompt.windows)
-        found = engine.evaluate_popularity(dataset, examples, ks=ks, limit=limit, report=report)
-        ranked_by: ScoreName = "catalog"
-    else:
-        ready = make_ready(store, run, score, report)
-        dataset, ranked_by = ready.dataset, ready.scorer.score
-        examples = dataset.examples(split, prompt.K, prompt.windows)
-        found = engine.evaluate(
-            dataset, examples, ready.scorer, ready.planner, K=prompt.K, ks=ks, limit=limit, report=report
-        )
-    config = _config(limit, ks, dataset.catalog.fingerprint)
+    loaded = load(store, run, score, report)
+    dataset, history = loaded.dataset, run.config.history
+    examples = dataset.examples(split, history.K, history.windows)
+    found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
     store.evaluations.add(
-        run.name, split, ranked_by, config=config, metrics=found.metrics, rankings=found.rankings, cost=found.cost
+        run.name,
+        split,
+        loaded.recommender.score,
+        config=_config(limit, ks, dataset.catalog.fingerprint),
+        metrics=found.metrics,
+        rankings=found.rankings,
+        cost=found.cost,
     )
     return _result(store, run, store.evaluations.all(run.name, split)[-1])
 
@@ -166,17 +156,6 @@ def _refuse(baseline: str, **given: object) -> None:
             raise UsageError(f"--baseline {baseline} takes no {name}; drop it")
 
 
-def _popularity_run(store: Store, data: str) -> Run:
-    dataset = store.datasets.load(data)
-    prints = {"catalog": dataset.catalog.fingerprint, "split": dataset.sequences.fingerprint}
-    config = RunConfig(stage="popularity", dataset=data, backbone=None, prompt=_words(dataset))
-    return _made_once(store, config, "popularity", prints)
-
-
-def _words(dataset: Dataset) -> PromptConfig:
-    return PromptConfig(noun=dataset.noun, verb=dataset.verb)
-
-
 def _untrained_run(
     store: Store,
     like: str | None,
@@ -193,7 +172,9 @@ def _untrained_run(
         if not model.config.strategies:
             raise UsageError(f"run {model.name} has no strategy; name a fine-tuned run")
         dataset = store.datasets.load(model.dataset)
-        name, chosen, prompt = str(model.config.backbone), model.config.strategies[-1], model.config.prompt
+        name, chosen = str(model.config.backbone), model.config.strategies[-1]
+        prompt, history = model.config.prompt or PromptConfig(), model.config.history
+        layers = model.config.layers
     else:
         if strategy is None:
             raise UsageError("which strategy? give --strategy, such as --strategy pft-s --L 5, or the name of a run")
@@ -202,26 +183,24 @@ def _untrained_run(
         if backbone is None:
             report.picked("backbone", name, "the default")
         chosen = StrategyConfig(name=strategy, options=plain_options(options))
-        prompt = prompt_defaults(dataset, name, None, {"form": None, "windows": None, "K": None}, report)
+        given = {"form": None, "windows": None, "K": None}
+        prompt, history = shape_defaults(dataset, name, find_kind("title"), None, given, report)
+        layers = None
     planner = plan_for(chosen)
     pulled = find_backbone(store, name, report)
-    name, folder = pulled.name, pulled.folder
-    encoder = make_encoder(folder, dataset.catalog.titles, prompt, vocab_size(folder))
     config = RunConfig(
-        stage="untrained",
+        stage="baseline",
         dataset=dataset.name,
-        backbone=name,
+        backbone=pulled.name,
+        layers=layers,
         strategies=(StrategyConfig(name=chosen.name, options=planner.values),),
+        history=history,
         prompt=prompt,
     )
-    return _made_once(store, config, planner.label, fingerprints(dataset, encoder.prompt, folder))
-
-
-def _made_once(store: Store, config: RunConfig, label: str, prints: dict[str, str]) -> Run:
-    """The stored run of this configuration; it is made, finished, where there is none."""
+    prints = fingerprints(Saved(config, dataset, start=pulled.folder))
     same = find_same(store, config, prints)
     if same is not None:
         return same
-    run = store.runs.create(config, label=label, versions=versions(), fingerprints=prints)
+    run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
     store.runs.finish(run.name, {})
     return store.runs.get(run.name)

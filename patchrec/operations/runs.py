@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patchrec.config import SplitName
+from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import few_users_note, holm, paired
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.run_progress import run_progress
+from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
@@ -23,7 +23,7 @@ COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "pro
 
 def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
     """Every run, newest first, with what a listing shows."""
-    keys = ("name", "stage", "label", "status", "dataset", "backbone", "parent", "seed", "created_at", "finished_at")
+    keys = ("name", "stage", "kind", "command", "label", "status", "dataset", "backbone", "parent", "seed", "created_at", "finished_at")
     with Store.open(home) as store:
         return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
 
@@ -114,7 +114,7 @@ def compare_runs(
     if metric not in known:
         raise UsageError(unknown("metric", metric, known))
     scores = {found.score for _, found in chosen}
-    if len(scores) > 1:
+    if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
     num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
     few = few_users_note(num_users)
@@ -241,14 +241,14 @@ def _differences(
 ) -> list[dict[str, float] | None]:
     """Each run minus the reference on the same targets, with Holm's correction over all; None for the reference.
 
-    Also None where the metric is the log-probability and the scores differ: those do not compare.
+    Also None where the metric is the log-probability under scores that do not compare.
     """
     (reference, evaluation), *others = chosen
     users = _user_numbers(rankings[reference.name])
     base = _target_metric(rankings[reference.name], metric)
     found = [
         None
-        if metric == LOG_PROB and other.score != evaluation.score
+        if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
         else asdict(paired(_target_metric(rankings[run.name], metric), base, users))
         for run, other in others
     ]

@@ -7,10 +7,11 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from patchrec import plugins
-from patchrec.config import PromptConfig
+from patchrec.config import HistoryConfig, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
 from patchrec.layout import Layout
+from patchrec.options import Options
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.strategy import Planner, Strategy
@@ -38,8 +39,8 @@ def show_strategy(name: str) -> dict[str, Any]:
     return _describe(plugins.find_strategy(name))
 
 
-def describe_options(strategy: Strategy) -> list[dict[str, Any]]:
-    """The options of a strategy: name, type in words, default (null where there is none), whether required, help."""
+def describe_options(options: type[Options]) -> list[dict[str, Any]]:
+    """The options of a strategy or kind of recommender: name, type in words, default (null where there is none), whether required, help."""
     return [
         {
             "name": name,
@@ -48,7 +49,7 @@ def describe_options(strategy: Strategy) -> list[dict[str, Any]]:
             "required": field.is_required(),
             "help": field.description or "",
         }
-        for name, field in strategy.options.model_fields.items()
+        for name, field in options.model_fields.items()
     ]
 
 
@@ -60,7 +61,7 @@ def _describe(strategy: Strategy) -> dict[str, Any]:
         "plugin": origin.name,
         "package": origin.package,
         "version": origin.version,
-        "options": describe_options(strategy),
+        "options": describe_options(strategy.options),
     }
 
 
@@ -127,7 +128,7 @@ def preview(
     with Store.open(home) as store:
         if run is not None:
             own = {"strategy": strategy, "options": options or None, "data": data, "backbone": backbone, **given}
-            planner, dataset, config, folder = _of_run(store, run, own, user, length, report)
+            planner, dataset, config, cut, folder = _of_run(store, run, own, user, length, report)
             backbone = str(store.runs.get(run).backbone)
         elif strategy is None:
             raise UsageError(
@@ -136,8 +137,8 @@ def preview(
         else:
             planner = plugins.find_strategy(strategy).bind(options)
             dataset = _dataset(store, data, user, length, report)
-            config, folder = _prompt(store, dataset, backbone, given, report)
-    history = _history(dataset, user, config)
+            config, cut, folder = _prompt(store, dataset, backbone, given, report)
+    history = _history(dataset, user, cut)
     layout = planner.plan(history)
     catalog, items = dataset.catalog, history.items.tolist()
     shown: dict[str, Any] = {
@@ -155,7 +156,7 @@ def preview(
         ],
     }
     if folder is not None:
-        shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json")}
+        shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json") | cut.model_dump(mode="json")}
         shown |= _inputs(dataset, history, layout, config, folder)
     return shown
 
@@ -171,9 +172,9 @@ def _dataset(store: Store, data: str | None, user: str | None, length: int | Non
 
 def _of_run(
     store: Store, name: str, own: dict[str, Any], user: str | None, length: int | None, report: Reporter
-) -> "tuple[Planner, Dataset, PromptConfig, Path]":
-    """Strategy, data set, prompt and model folder of a run, which takes none of them from the command line."""
-    from patchrec.operations.ready import model_folder
+) -> "tuple[Planner, Dataset, PromptConfig, HistoryConfig, Path]":
+    """Strategy, data set, prompt, cut of histories and model folder of a run, which takes none of them from the command line."""
+    from patchrec.operations.load import weights_folder
 
     for option, value in own.items():
         if value is not None:
@@ -183,29 +184,33 @@ def _of_run(
         raise UsageError(f"run {run.name} has no strategy to preview; choose another from `patchrec runs ls`")
     dataset = store.datasets.load(run.dataset) if user is not None else _made_up(length or 0)
     planner = plugins.plan_for(run.config.strategies[-1])
-    return planner, dataset, run.config.prompt, model_folder(store, run, report)
+    prompt = run.config.prompt or PromptConfig()
+    return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)
 
 
 def _prompt(
     store: Store, dataset: "Dataset", backbone: str | None, given: dict[str, Any], report: Reporter
-) -> "tuple[PromptConfig, Path | None]":
-    """The prompt that a new run would have, and the model's folder where one is named."""
+) -> "tuple[PromptConfig, HistoryConfig, Path | None]":
+    """Prompt and cut of histories that a new run would have, and the model's folder where one is named."""
     if backbone is None:
-        return PromptConfig(**{key: value for key, value in given.items() if value is not None}), None
+        chosen = {key: value for key, value in given.items() if value is not None}
+        form = {key: value for key, value in chosen.items() if key == "form"}
+        cut = {key: value for key, value in chosen.items() if key != "form"}
+        return PromptConfig(**form), HistoryConfig(**cut), None
     from patchrec.operations.backbones import find_backbone
-    from patchrec.operations.defaults import prompt_defaults
+    from patchrec.operations.training.defaults import shape_defaults
 
-    config = prompt_defaults(dataset, backbone, None, given, report)
-    return config, find_backbone(store, backbone, report).folder
+    config, shape = shape_defaults(dataset, backbone, plugins.find_kind("title"), None, given, report)
+    return config, shape, find_backbone(store, backbone, report).folder
 
 
-def _history(dataset: "Dataset", user: str | None, config: PromptConfig) -> History:
+def _history(dataset: "Dataset", user: str | None, cut: HistoryConfig) -> History:
     """All that a user did (or the whole made-up history), cut to its window."""
     from patchrec.data.histories import Example
 
     index = 0 if user is None else dataset.user(user)
     position = len(dataset.sequences.items_of(index))
-    return dataset.history(Example.at(index, position, config.K, config.windows))
+    return dataset.history(Example.at(index, position, cut.K, cut.windows))
 
 
 def _made_up(length: int) -> "Dataset":

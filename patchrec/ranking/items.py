@@ -1,72 +1,15 @@
-"""From scores of titles to a ranking of items, in the one order that recommending and evaluating share.
+"""From scores to a ranking of items, in the one order that recommending and evaluating share.
 
-Items of one title share its score; ties go to the more popular item, then to the smaller index. Knows no model.
+Ties, such as those of items that share a title's score, go to the more popular item, then to the smaller index. Knows no model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from patchrec.errors import UsageError
 from patchrec.history import FloatArray, IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """One line of a ranking; a higher score is better.
-
-    Attributes:
-        rank: 1-based.
-        item: Catalog index.
-        score: Log-probability of the title, nats.
-        probability: Of the title among all titles of the catalog; None where the score is not normalised over them.
-    """
-
-    rank: int
-    item: int
-    title: str
-    score: float
-    probability: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """Why a ranking is exact: nothing that was left open can score above its last title.
-
-    Attributes:
-        search: `best-first` or `whole`.
-        kth_score: Score of the last title that the ranking needed; None where candidates ran out before k.
-        best_open_bound: Best score that anything not looked at could have; None where nothing was left open.
-        num_expanded: Trie nodes whose children were scored.
-        num_titles: Titles whose score is known (with a candidate, where the search is best-first).
-        num_tokens: Positions run through the model after the prompt.
-        num_rounds: Forward passes that they took.
-    """
-
-    search: str
-    kth_score: float | None
-    best_open_bound: float | None
-    num_expanded: int
-    num_titles: int
-    num_tokens: int
-    num_rounds: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether the k-th score is at least every open bound."""
-        if self.best_open_bound is None:
-            return True
-        return self.kth_score is not None and self.kth_score >= self.best_open_bound
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The best items, and why there are fewer than asked for where there are (else None)."""
-
-    recommendations: tuple[Recommendation, ...]
-    shortfall: str | None = None
-    certificate: Certificate | None = None
+from patchrec.recommender import Recommendation
 
 
 def precedence(popularity: IntArray) -> IntArray:
@@ -77,15 +20,14 @@ def precedence(popularity: IntArray) -> IntArray:
     return place
 
 
-def item_order(title_scores: FloatArray, title_of_item: IntArray, place: IntArray) -> IntArray:
+def item_order(scores: FloatArray, place: IntArray) -> IntArray:
     """(I,) every item index, best first.
 
     Args:
-        title_scores: (num_titles,) higher is better.
-        title_of_item: (I,) title of every item.
+        scores: (I,) of every item, higher is better.
         place: (I,) what `precedence` gave.
     """
-    return np.lexsort((place, -title_scores[title_of_item])).astype(np.int64)
+    return np.lexsort((place, -scores)).astype(np.int64)
 
 
 def unseen(order: IntArray, seen: IntArray) -> IntArray:
@@ -100,7 +42,7 @@ def rank_items(
 
     Args:
         items: (n,) catalog indices of the candidates, or of those that can be among the best k.
-        scores: (n,) scores of their titles, higher is better.
+        scores: (n,) their scores, higher is better.
         place: (I,) what `precedence` gave.
         titles: (I,) the catalog's titles.
         k: How many to give at most.

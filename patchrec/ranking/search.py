@@ -10,7 +10,11 @@ branching at its end, and a chain that ends a title is not run at all; under `jo
 
 Filters act inside: a node without a candidate below is never opened, and titles count by the candidates they stand for.
 
-Shapes: E entries expanded, n parents, C children, B prompts.
+Items may have a score of their own that adds to their title's, such as an item head's. A search then finds items, not
+titles, and a node's bound is its path's plus the best that any candidate below adds. Both are one floating-point sum of
+terms that are no smaller than an item's, and rounding keeps order: no item's score is above a bound over it.
+
+Shapes: E entries expanded, n parents, C children, B prompts, I items, T titles.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,22 +39,87 @@ _MOST = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Addends:
+    """What each candidate item adds to the score of its title, for one prompt.
+
+    Attributes:
+        items: (I,) items, title after title.
+        starts: (T + 1,) where each title's items begin.
+        values: (I + 1,) what they add, in the same order; -inf for items that are no candidates, and at the end, where
+            the slice of the last title closes.
+    """
+
+    items: IntArray
+    starts: IntArray
+    values: FloatArray
+
+    def best(self, first: IntArray, stop: IntArray) -> FloatArray:
+        """(n,) the largest value of the titles in half-open ranges, none of them empty."""
+        largest = np.empty(len(first))
+        if len(first):
+            order = np.argsort(first, kind="stable")  # out of order, what lies between ranges is read again and again
+            edges = np.stack([self.starts[first[order]], self.starts[stop[order]]], axis=1)
+            largest[order] = np.maximum.reduceat(self.values, edges.reshape(-1))[::2]  # the others lie between ranges
+        return largest
+
+    def candidates(self, titles: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """Candidates of some titles: (m,) their positions in `titles`, (m,) items, (m,) values."""
+        first, counts = self.starts[titles], self.starts[titles + 1] - self.starts[titles]
+        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        owner, places = np.repeat(np.arange(len(titles)), counts), np.repeat(first, counts) + within
+        kept = self.values[places] > -np.inf
+        return owner[kept], self.items[places[kept]], self.values[places[kept]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """How many items may be ranked, by title.
+    """Which items may be ranked: how many, by title, and what each adds to its title's score.
 
     Attributes:
         before: (T + 1,) allowed items of all titles before title t.
         left_out: Titles, ascending, of allowed items that are left out all the same (one entry an item).
+        addends: What each adds; None where items have the score of their title.
     """
 
     before: IntArray
     left_out: IntArray
+    addends: Addends | None = None
+
+    @classmethod
+    def with_addends(cls, trie: TitleTrie, addends: FloatArray, kept: BoolArray) -> "Candidates":
+        """Candidates whose score is their title's plus one of their own.
+
+        Args:
+            trie: The catalog's titles.
+            addends: (I,) what each item adds.
+            kept: (I,) the candidates.
+
+        Raises:
+            ValueError: What a candidate adds is not a number, or infinite: no bound would hold.
+        """
+        unsound = np.count_nonzero(~np.isfinite(addends[kept]))
+        if unsound:
+            raise ValueError(f"what {unsound:,} items add to their titles' scores is not a finite number")
+        items, starts = trie.items_by_title
+        values = np.append(np.where(kept, addends, -np.inf)[items], -np.inf)
+        before = np.concatenate([[0], np.cumsum(kept[items])])[starts]
+        return cls(before, np.empty(0, dtype=np.int64), Addends(items, starts, values))
 
     def count(self, first: IntArray, stop: IntArray) -> IntArray:
         """(n,) candidates of the titles in half-open ranges."""
         gone = np.searchsorted(self.left_out, stop) - np.searchsorted(self.left_out, first)
         counts: IntArray = self.before[stop] - self.before[first] - gone
         return counts
+
+    def bounds(self, paths: FloatArray, first: IntArray, stop: IntArray) -> FloatArray:
+        """(n,) what no candidate below some nodes can score above.
+
+        Args:
+            paths: (n,) log-probabilities of the paths down to the nodes.
+            first: (n,) first titles below, each with a candidate in its range.
+            stop: (n,) one past the last ones.
+        """
+        return paths if self.addends is None else paths + self.addends.best(first, stop)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,21 +128,21 @@ class Entries:
 
     Attributes:
         nodes: (E,) trie nodes.
-        bounds: (E,) log-probability of the path down to the node, itself included.
+        paths: (E,) log-probability of the path down to the node, itself included.
+        bounds: (E,) what no candidate below can score above.
         under: (E,) position of the node's parent in the context.
-        counts: (E,) candidates below.
     """
 
     nodes: IntArray
+    paths: FloatArray
     bounds: FloatArray
     under: IntArray
-    counts: IntArray
 
     def __len__(self) -> int:
         return len(self.nodes)
 
     def __getitem__(self, chosen: BoolArray) -> "Entries":
-        return Entries(self.nodes[chosen], self.bounds[chosen], self.under[chosen], self.counts[chosen])
+        return Entries(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def __add__(self, other: "Entries") -> "Entries":
         return Entries(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__slots__))
@@ -81,18 +150,20 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What a search ends with.
+    """What a search ends with: a line for each title with a candidate, or for each candidate where items add something.
 
     Attributes:
-        titles: Titles with a candidate whose score is known.
-        scores: Their scores.
-        kth_score: Score of the title that completes k candidates; None where all candidates are fewer.
+        titles: (n,) title of each line, whose score is known.
+        scores: (n,) score of each line, best first.
+        items: (n,) item of each line; None where items add nothing, and a line stands for all candidates of its title.
+        kth_score: Score of the line that completes k candidates; None where all candidates are fewer.
         best_open_bound: The best bound left; None where nothing is open.
         num_expanded: Nodes whose children were scored. num_tokens: Positions run. num_rounds: Passes they took.
     """
 
     titles: IntArray
     scores: FloatArray
+    items: IntArray | None
     kth_score: float | None
     best_open_bound: float | None
     num_expanded: int
@@ -179,26 +250,42 @@ class _Search:
         self.candidates = candidates
         self.k = k
         nothing = np.empty(0, dtype=np.int64)
-        self.open = Entries(nothing, np.empty(0), nothing, nothing)
-        self.titles, self.scores, self.counts = nothing, np.empty(0), nothing
+        self.open = Entries(nothing, np.empty(0), np.empty(0), nothing)
+        # a line each: titles with their numbers of candidates, or items (of 1 each) where those add something
+        self.lines, self.scores, self.counts = nothing, np.empty(0), nothing
         self.num_expanded, self.num_tokens, self.num_rounds = 1, 0, 0
 
-    def take(self, children: IntArray, scores: FloatArray, under: IntArray) -> None:
-        """Sort new nodes with their scores into titles found and open nodes; those without a candidate go."""
+    def take(self, children: IntArray, paths: FloatArray, under: IntArray) -> None:
+        """Sort new nodes, with the scores of their paths, into lines found and open nodes; without a candidate they go.
+
+        Args:
+            children: (C,) new nodes.
+            paths: (C,) log-probabilities of the paths down to them.
+            under: (C,) positions of their parents in the context.
+        """
         first, stop = self.trie.title_range(children)
         counts = self.candidates.count(first, stop)
         ends = children if self.joint else self.trie.chain_end(children)
-        done = self.trie.is_leaf(ends) & (counts > 0)
-        self.titles = np.concatenate([self.titles, first[done]])
-        self.scores = np.concatenate([self.scores, scores[done]])
-        self.counts = np.concatenate([self.counts, counts[done]])
-        still = ~done & (counts > 0)
-        self.open += Entries(children[still], scores[still], under[still], counts[still])
+        wanted, leaf = counts > 0, self.trie.is_leaf(ends)
+        done, still = wanted & leaf, wanted & ~leaf
+        self._add(first[done], paths[done], counts[done])
+        bounds = self.candidates.bounds(paths[still], first[still], stop[still])
+        self.open += Entries(children[still], paths[still], bounds, under[still])
+
+    def _add(self, titles: IntArray, scores: FloatArray, counts: IntArray) -> None:
+        """Add lines for titles whose scores are now known."""
+        lines = titles
+        if self.candidates.addends is not None:
+            owner, lines, values = self.candidates.addends.candidates(titles)
+            scores, counts = scores[owner] + values, np.ones(len(lines), dtype=np.int64)
+        self.lines = np.concatenate([self.lines, lines])
+        self.scores = np.concatenate([self.scores, scores])
+        self.counts = np.concatenate([self.counts, counts])
 
     def choose(self) -> Entries:
-        """Take the open nodes to expand next; none when the titles found are proven to be the best."""
+        """Take the open nodes to expand next; none when the lines found are proven to be the best."""
         kth_score = self._kth_score()
-        # a bound equal to the k-th score counts: a title below it may come before by popularity
+        # a bound equal to the k-th score counts: an item below it may come before by popularity
         live = self.open.bounds >= (-np.inf if kth_score is None else kth_score)
         if not live.any():
             return self.open[live]
@@ -262,16 +349,16 @@ class _Search:
         is_last[last if self.joint else entries] = True
         owner, final = np.repeat(parents, counts), np.repeat(is_last, counts)
         gained = np.bincount(owner[~final], weights=log_probs[~final], minlength=len(chosen))
-        scores = (chosen.bounds + gained)[owner[final]] + log_probs[final]
+        paths = (chosen.paths + gained)[owner[final]] + log_probs[final]
         under = len(self.context) + last[owner[final]]
         self.context = context
         self.num_expanded += len(parents)
         self.num_tokens += len(forest)
         self.num_rounds += 1
-        self.take(children[final], scores, under)
+        self.take(children[final], paths, under)
 
     def _kth_score(self) -> float | None:
-        """Score of the title found that completes k candidates; None while they are fewer."""
+        """Score of the line found that completes k candidates; None while they are fewer."""
         order = np.argsort(-self.scores, kind="stable")
         enough = np.searchsorted(np.cumsum(self.counts[order]), self.k)
         return float(self.scores[order[enough]]) if enough < len(order) else None
@@ -279,9 +366,12 @@ class _Search:
     def found(self) -> Found:
         """The outcome."""
         order = np.argsort(-self.scores, kind="stable")
+        lines = self.lines[order]
+        by_item = self.candidates.addends is not None
         return Found(
-            titles=self.titles[order],
+            titles=self.trie.title_of_item[lines] if by_item else lines,
             scores=self.scores[order],
+            items=lines if by_item else None,
             kth_score=self._kth_score(),
             best_open_bound=float(self.open.bounds.max()) if len(self.open) else None,
             num_expanded=self.num_expanded,

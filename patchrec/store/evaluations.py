@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.config import ScoreName, SplitName
 from patchrec.errors import not_found
+from patchrec.recommender import Level
 from patchrec.store.naming import now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
-Level = Literal["item", "title"]
 Seen = Literal["dropped", "kept"]
 Slice = Literal["all", "cold"]
 

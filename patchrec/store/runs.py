@@ -26,7 +26,7 @@ class Run:
     """One run as it is now.
 
     Attributes:
-        label: The strategy with its options, or the stage, in words.
+        label: The strategy with its options, or the kind of recommender with its own, in words.
         status: `interrupted` is a run that was stopped by a signal, `lost` one whose process ended on this machine
             without a word.
         config: Everything that determines the run.
@@ -62,6 +62,22 @@ class Run:
         chosen: ScoreName | None = (self.summary or {}).get("score_choice", {}).get("chosen")
         return chosen or self.config.score
 
+    @property
+    def item_weight(self) -> float | None:
+        """Weight of the item head in a mixture, where it was chosen on validation."""
+        weight: float | None = (self.summary or {}).get("score_choice", {}).get("item_weight")
+        return weight
+
+    @property
+    def kind(self) -> str:
+        """The kind of recommender, by name."""
+        return self.config.kind.name
+
+    @property
+    def command(self) -> str:
+        """The command that makes such a run."""
+        return self.config.command
+
 
 @dataclass(frozen=True, slots=True)
 class LossRow:
@@ -77,13 +93,14 @@ class LossRow:
 
 @dataclass(frozen=True, slots=True)
 class ValidationRow:
-    """Validation targets measured after a step: mean loss over their supervised tokens (nats), tokens forwarded."""
+    """Validation targets measured after a step: mean loss (nats), positions run, and a ranking metric if asked for."""
 
     step: int
     loss: float
     tokens: int
     targets: int
     seconds: float
+    metric: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,15 +119,26 @@ class Runs:
         self._store = store
 
     def create(
-        self, config: RunConfig, *, label: str, versions: Mapping[str, str], fingerprints: Mapping[str, str]
+        self,
+        config: RunConfig,
+        *,
+        label: str,
+        versions: Mapping[str, str],
+        fingerprints: Mapping[str, str],
+        prefix: str | None = None,
     ) -> Run:
-        """Begin a run of this process: status `running`, named after its strategy or stage and a number.
+        """Begin a run of this process: status `running`, named after what it is and a number.
+
+        Args:
+            config: Everything that determines it.
+            label: In words.
+            versions, fingerprints: See `Run`.
+            prefix: Of its name; None: its strategy, its stage or its kind.
 
         Raises:
             NotFoundError: The data set or the parent run does not exist.
         """
-        fine_tuned = config.stage == "finetune" and config.strategies
-        prefix = check_name("run", config.strategies[-1].name if fine_tuned else config.stage)
+        prefix = check_name("run", prefix or _prefix(config))
         host, pid, process = this_process()
         with self._store.write() as db:
             dataset, _ = self._store.datasets.resolve(config.dataset)
@@ -125,6 +153,7 @@ class Runs:
                     "parent": parent,
                     "strategy": label,
                     "status": "running",
+                    "kind": config.kind.name,
                     "config": config.model_dump_json(),
                     "seed": config.seed,
                     "versions": json.dumps(dict(versions)),
@@ -163,12 +192,13 @@ class Runs:
         self,
         *,
         stage: Stage | None = None,
+        kind: str | None = None,
         dataset: str | None = None,
         backbone: str | None = None,
         status: Status | None = "done",
     ) -> Run | None:
-        """The newest run of a stage, data set, backbone and status; None for one of them means any."""
-        clauses = {"stage": stage, "dataset": dataset, "backbone": backbone}
+        """The newest run of a stage, kind, data set, backbone and status; None for one of them means any."""
+        clauses = {"stage": stage, "kind": kind, "dataset": dataset, "backbone": backbone}
         given = {column: value for column, value in clauses.items() if value is not None}
         where = " AND ".join(f"{column} = ?" for column in given) or "1"
         found = [run for run in self._read(where, list(given.values())) if status in (None, run.status)]
@@ -243,12 +273,13 @@ class Runs:
     def log_validation(self, name: str, row: ValidationRow) -> None:
         """Add a point of the validation curve; a step that is measured again replaces what was there."""
         with self._store.write() as db:
-            db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?, ?)", [name, *astuple(row)])
+            db.execute("INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?, ?, ?)", [name, *astuple(row)])
 
     def validations(self, name: str) -> list[ValidationRow]:
         """The validation curve, by step. A loss that was not a number comes back as NaN."""
         rows = self._store.rows(
-            "SELECT step, coalesce(loss, 'nan'), tokens, targets, seconds FROM validations WHERE run = ? ORDER BY step",
+            "SELECT step, coalesce(loss, 'nan'), tokens, targets, seconds, metric FROM validations"
+            " WHERE run = ? ORDER BY step",
             [name],
         )
         return [ValidationRow(step, float(loss), *rest) for step, loss, *rest in rows]
@@ -328,6 +359,13 @@ def _run(row: dict[str, Any]) -> Run:
     )
 
 
+def _prefix(config: RunConfig) -> str:
+    """What a run is named after: its strategy, its stage, or its kind of recommender."""
+    if config.stage == "baseline":
+        return config.kind.name
+    return config.strategies[-1].name if config.stage == "finetune" and config.strategies else config.stage
+
+
 def _next_number(db: "Database", prefix: str) -> int:
     """Count up per prefix. A number is never given twice, so that no run inherits the folder of a removed one."""
     return int(
@@ -341,4 +379,4 @@ def _next_number(db: "Database", prefix: str) -> int:
 
 def as_json(run: Run) -> dict[str, Any]:
     """A run as plain JSON, its configuration included."""
-    return {**asdict(run), "score": run.score, "config": run.config.model_dump(mode="json")}
+    return {**asdict(run), "kind": run.kind, "command": run.command, "score": run.score, "config": run.config.model_dump(mode="json")}

@@ -40,6 +40,13 @@ def m003_watched_runs(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m004_kinds_of_recommender(db: Database) -> None:
+    """A run says what kind of recommender it is: two stages were kinds. Validation may measure a ranking metric."""
+    for statement in KINDS_OF_RECOMMENDER.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -279,4 +286,12 @@ CREATE TABLE validations (
     seconds REAL NOT NULL,
     PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID
+"""
+
+KINDS_OF_RECOMMENDER = """
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'title';
+UPDATE runs SET kind = 'popularity' WHERE stage = 'popularity';
+UPDATE evaluations SET score = 'item' WHERE run IN (SELECT name FROM runs WHERE kind = 'popularity');
+UPDATE runs SET stage = 'baseline' WHERE stage IN ('popularity', 'untrained');
+ALTER TABLE validations ADD COLUMN metric REAL
 """

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patchrec.config import STAGES, Stage, TrainingConfig
-from patchrec.data.histories import Example
+from patchrec.config import STAGES, RunConfig, Stage, TrainingConfig
+from patchrec.data.histories import Dataset, Example
+from patchrec.errors import InputError, UsageError
 from patchrec.history import FloatArray
 
 Tree = tuple[Example, ...]
@@ -89,6 +90,23 @@ class Batches:
                 if number >= first:
                     yield Step(number, epoch, number / max(1, self.num_steps - 1), trees)
                 number += 1
+
+
+def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
+    """The steps that a run takes.
+
+    Raises:
+        UsageError: It is no training run. InputError: The data set has no training targets.
+    """
+    if config.training is None:
+        raise UsageError(f"a {config.stage} run needs a training configuration")
+    examples = dataset.examples("train", config.history.K, config.history.windows)
+    if not examples:
+        raise InputError(
+            f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
+            "in the train split; give more data or another split"
+        )
+    return Batches(examples, config.training, config.seed, stage=config.stage)
 
 
 def group_trees(examples: Sequence[Example], max_targets: int) -> list[Tree]:

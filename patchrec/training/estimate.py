@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from patchrec.config import TrainingConfig
-from patchrec.data.histories import Dataset
 from patchrec.model.backbone import Backbone
 from patchrec.model.patching import PathEncoder
 from patchrec.model.shape import head_size
-from patchrec.strategy import Planner
-from patchrec.training.batches import Batches
-from patchrec.training.learner import Learner
-from patchrec.training.objective import LabelledForest, label_step
+from patchrec.training.language_learner import LanguageLearner
+from patchrec.training.objective import LabelledForest
 
 COUNTED_STEPS = 16
 LONGEST_MEASUREMENT = 8.0  # seconds that one measured forest may take
@@ -95,26 +92,17 @@ class Memory:
         return self.weights + self.gradients + self.moments + self.activations + self.logits
 
 
-def count_steps(
-    batches: Batches,
-    dataset: Dataset,
-    encoder: PathEncoder,
-    planners: Sequence[Planner],
-    *,
-    seed: int,
-    max_nodes: int,
-    limit: int = COUNTED_STEPS,
-) -> CountedSteps:
+def count_steps(learner: LanguageLearner, *, limit: int = COUNTED_STEPS) -> CountedSteps:
     """Count the tokens of evenly spaced steps, the first and the last among them; of all where there are few."""
+    batches = learner.batches
     last = batches.num_steps - 1
     chosen = {round(number) for number in np.linspace(0, last, min(limit, batches.num_steps)).tolist()}
     forests: list[tuple[PathEncoder, LabelledForest]] = []
     targets, begun = 0, time.perf_counter()
     for step in batches.steps():
         if step.number in chosen:
-            own = encoder.fresh()
-            made = label_step(step, dataset, own, planners, seed=seed, max_nodes=max_nodes)
-            forests += [(own, labelled) for labelled in made]
+            own = learner.encoder.fresh()
+            forests += [(own, labelled) for labelled in learner.forests(step, own)]
             targets += step.num_targets
     tokens = sum(len(labelled.forest) for _, labelled in forests)
     return CountedSteps(len(chosen), targets, tokens, time.perf_counter() - begun, forests)
@@ -160,7 +148,7 @@ def estimate_memory(
     )
 
 
-def seconds_per_token(learner: Learner, forests: Sequence[tuple[PathEncoder, LabelledForest]]) -> float:
+def seconds_per_token(learner: LanguageLearner, forests: Sequence[tuple[PathEncoder, LabelledForest]]) -> float:
     """Time of forward and backward pass for each node, measured on one forest.
 
     The smallest runs first: it warms up, and its rate says how large a forest can be measured. That rate is too slow a
@@ -173,11 +161,12 @@ def seconds_per_token(learner: Learner, forests: Sequence[tuple[PathEncoder, Lab
     return _measure(learner, *fitting[-1]) if fitting else rate
 
 
-def _measure(learner: Learner, encoder: PathEncoder, labelled: LabelledForest) -> float:
+def _measure(learner: LanguageLearner, encoder: PathEncoder, labelled: LabelledForest) -> float:
     learner.backbone.train()
     batch = learner.batch(encoder, labelled)
     begun = time.perf_counter()
-    loss = learner.summed_loss(batch, labelled.labels) / labelled.labels.total
+    total = sum(labels.total for labels in (labelled.titles, labelled.items) if labels is not None)
+    loss = learner.summed_losses(batch, labelled).sum() / total
     loss.backward()  # type: ignore[no-untyped-call]
     float(loss.detach())  # waits for a GPU
     learner.optimizer.zero_grad(set_to_none=True)

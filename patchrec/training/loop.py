@@ -1,26 +1,21 @@
-"""The training loop of both stages: steps in order, a loss curve, checkpoints, resuming, stopping.
+"""The training loop of every run: steps in order, a loss curve, checkpoints, validation, resuming, stopping.
 
-It knows no strategy and no stage: what a run learns is its examples under its planners.
+It knows neither strategies nor models: what a run learns, and how, is its `Learner`.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from patchrec.config import RunConfig
-from patchrec.data.histories import Dataset, Example
-from patchrec.errors import InputError, InterruptedRunError, UsageError
-from patchrec.model.backbone import Backbone
-from patchrec.model.tokenizer import make_encoder
+from patchrec.data.histories import Dataset
+from patchrec.errors import InterruptedRunError, UsageError
 from patchrec.reporting import SILENT, Reporter, Task
 from patchrec.store.runs import Checkpoint, LossRow, ValidationRow
-from patchrec.strategy import Planner
-from patchrec.training.batches import Batches
 from patchrec.training.checkpoint import (
     checkpoint_folder,
     list_checkpoints,
@@ -31,19 +26,7 @@ from patchrec.training.checkpoint import (
 from patchrec.training.interrupts import StopWish, stop_on_signals
 from patchrec.training.learner import Learner
 from patchrec.training.processes import Process
-from patchrec.training.sharding import is_sharded
-from patchrec.training.state import (
-    MODEL,
-    Progress,
-    Tensors,
-    identity,
-    load_optimizer,
-    load_weights,
-    read_run,
-    refuse_differences,
-    write_run,
-)
-from patchrec.training.validation import Validation
+from patchrec.training.state import Progress, identity, read_run, refuse_differences, write_progress
 
 CHECKPOINT_SECONDS = 300.0  # between checkpoints, where the configuration names no number of steps
 _KEPT = 2
@@ -61,41 +44,62 @@ class TrainingResult:
     progress: Progress
     checkpoint: Checkpoint
 
-    @property
-    def model(self) -> Path:
-        """Model folder that `Backbone.load` and `transformers` read."""
-        return self.checkpoint.path / MODEL
+
+class RunLog(Protocol):
+    """Where a training says how it goes."""
+
+    def begun(self, num_steps: int, after: int) -> None:
+        """So many steps in all, and after which one this session begins."""
+        ...
+
+    def step(self, row: LossRow) -> None:
+        """A step; those after the checkpoint that a killed run resumes from come again, equal."""
+        ...
+
+    def validated(self, row: ValidationRow) -> None:
+        """A measurement of the validation targets."""
+        ...
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint; it, the one before and the best are kept until the run ends, others are not."""
+        ...
+
+
+class NoLog:
+    """A log that keeps nothing."""
+
+    def begun(self, num_steps: int, after: int) -> None:
+        """See `RunLog`."""
+
+    def step(self, row: LossRow) -> None:
+        """See `RunLog`."""
+
+    def validated(self, row: ValidationRow) -> None:
+        """See `RunLog`."""
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """See `RunLog`."""
 
 
 def train(
     config: RunConfig,
     dataset: Dataset,
-    backbone: Backbone,
-    planners: Sequence[Planner],
+    learner: Learner,
     *,
     folder: Path,
-    validation: Sequence[Example] = (),
-    begun: Callable[[int, int], None] = lambda num_steps, after: None,
-    log: Callable[[LossRow], None] = lambda row: None,
-    validated: Callable[[ValidationRow], None] = lambda row: None,
-    saved: Callable[[Checkpoint], None] = lambda checkpoint: None,
+    log: RunLog | None = None,
     report: Reporter = SILENT,
     resume: bool = False,
     force: bool = False,
 ) -> TrainingResult:
-    """Train a backbone in place on the train split, and leave its weights in the newest checkpoint.
+    """Let a learner take all its steps, and leave its weights in it and in the newest checkpoint.
 
     Args:
-        config: `config.training` and `config.prompt` say how, `config.seed` fixes all random numbers.
-        dataset: Where examples come from.
-        backbone: The start; becomes float32.
-        planners: Every example is planned once by each.
+        config: What determines the run.
+        dataset: What it learns from.
+        learner: What learns, not begun.
         folder: Holds this run's checkpoints; its name is the run's.
-        validation: Targets to measure where `config.training.validate_every` says so; the same whenever it is resumed.
-        begun: Told the number of steps in all, and after which one this sitting begins.
-        log: Takes each step's row; steps after the checkpoint that a killed run resumes from come again, equal.
-        validated: Takes each measurement of the validation targets.
-        saved: Takes each checkpoint; it, the one before and the best are kept until the run ends, others are not.
+        log: Is told how it goes, in process 0.
         report: Where progress goes.
         resume: Go on from the newest checkpoint in `folder`, from the start where there is none.
         force: Resume although configuration, data, tokenizer or versions differ.
@@ -108,31 +112,27 @@ def train(
         PatchrecError: The loss is not finite.
     """
     process = Process.this_one()
-    with process.together(), process.with_peers(process.command(f"{config.stage} --resume {folder.name}")):
-        encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
-        known = identity(config, dataset, encoder, planners)
+    again = f"{config.command} --resume {folder.name}"
+    with process.together(), process.with_peers(process.command(again)):
+        known = identity(config, dataset, learner.identity())
         newest = _newest(folder, resume, report)
         _refuse_disagreement(process, known, newest)
-        batches = all_batches(config, dataset)
-        learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
-        run = _Run(config, learner, folder, known, saved, _validation(config, learner, validation))
+        learner.begin()
+        run = _Run(config, learner, folder, known, log or NoLog(), process.command(again))
         if newest is not None:
             found = read_run(newest.path)
             if not force:
                 refuse_differences(found.identity, known)
-            load_weights(newest.path, backbone)
-            if found.complete:  # its last sitting ended between the last checkpoint and telling so
+            learner.load(newest.path, optimizer=not found.complete)
+            if found.complete:  # its last session ended between the last checkpoint and saying so
                 if process.is_main:
                     prune(folder, keep=1)
-                backbone.eval()
                 return TrainingResult(found.progress, newest)
-            load_optimizer(newest.path, backbone, learner.optimizer)
             run.progress = _known_best(found.progress, folder)
-            report.note(f"resuming after step {found.progress.step} of {batches.num_steps}")
+            report.note(f"resuming after step {found.progress.step} of {learner.num_steps}")
         if process.is_main:
-            begun(batches.num_steps, run.progress.step)
-        checkpoint = run.finish(batches, log, validated, report)
-    backbone.eval()
+            run.log.begun(learner.num_steps, run.progress.step)
+        checkpoint = run.finish(report)
     return TrainingResult(run.progress, checkpoint)
 
 
@@ -140,68 +140,80 @@ class _Run:
     """The state of a training between two steps."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        learner: Learner,
-        folder: Path,
-        known: dict[str, Any],
-        saved: Callable[[Checkpoint], None],
-        validation: Validation | None,
+        self, config: RunConfig, learner: Learner, folder: Path, known: dict[str, Any], log: RunLog, again: str
     ) -> None:
-        self.stage = config.stage
+        self.stage = config.stage if config.stage != "baseline" else config.kind.name
         self.learner = learner
         self.process = learner.process
         self.folder = folder
         self.known = known
-        self.saved = saved
-        self.validation = validation
+        self.log = log
+        self.again = again
         self.progress = Progress()
         self.saved_at = time.monotonic()
 
-    def finish(
-        self,
-        batches: Batches,
-        log: Callable[[LossRow], None],
-        validated: Callable[[ValidationRow], None],
-        report: Reporter,
-    ) -> Checkpoint:
+    def finish(self, report: Reporter) -> Checkpoint:
         """Take all remaining steps; validate and save along the way and at the end."""
-        main = self.process.is_main
-        with stop_on_signals() as wish, report.task(self.stage, batches.num_targets, "targets") as task:
+        main, num_steps = self.process.is_main, self.learner.num_steps
+        with stop_on_signals() as wish, report.task(self.stage, self.learner.num_targets, "targets") as task:
             _advance(task, self.progress)
-            for row in self.learner.learn(batches.steps(self.progress.step)):
+            for row in () if self._is_patience_over() else self.learner.learn(self.progress.step):
                 self.progress = _add(self.progress, row)
                 if main:
-                    log(row)
+                    self.log.step(row)
                     task.advance(row.targets, tokens=row.tokens, loss=row.loss)
-                better = self._validate(batches.num_steps, validated)
-                if row.step < batches.num_steps:
-                    self._between_steps(wish, batches.num_steps, better)
+                better = self._validate(num_steps)
+                if self._is_patience_over():
+                    break
+                if row.step < num_steps:
+                    self._between_steps(wish, num_steps, better)
             return self._complete(report)
 
-    def _validate(self, num_steps: int, validated: Callable[[ValidationRow], None]) -> bool:
+    def _validate(self, num_steps: int) -> bool:
         """Measure the validation targets if it is time, as at the last step always; say whether it was never better."""
         step, every = self.progress.step, self.learner.training.validate_every
-        if self.validation is None or every is None or (step % every and step < num_steps):
+        if every is None or (step % every and step < num_steps):
             return False
-        row = self.validation.measure(step)
+        begun = time.perf_counter()
+        found = self.learner.measure()
+        if found is None:
+            return False
+        seconds = time.perf_counter() - begun
         if self.process.is_main:
-            validated(row)
-        best = inf if self.progress.best_loss is None else self.progress.best_loss
-        self.progress = replace(self.progress, validations=self.progress.validations + 1)
-        if row.loss < best:
-            self.progress = replace(self.progress, best_step=step, best_loss=row.loss)
-        return row.loss < best
+            self.log.validated(ValidationRow(step, found.loss, found.tokens, found.targets, seconds, found.metric))
+        if found.metric is None:
+            better = found.loss < (inf if self.progress.best_loss is None else self.progress.best_loss)
+        else:
+            better = found.metric > (-inf if self.progress.best_metric is None else self.progress.best_metric)
+        self.progress = replace(
+            self.progress, validations=self.progress.validations + 1, since_best=self.progress.since_best + 1
+        )
+        if better:
+            self.progress = replace(
+                self.progress, best_step=step, best_loss=found.loss, best_metric=found.metric, since_best=0
+            )
+        return better
+
+    def _is_patience_over(self) -> bool:
+        """Whether so many measurements in a row were no better that the run stops."""
+        patience = self.learner.training.patience
+        return patience is not None and self.progress.since_best >= patience
 
     def _complete(self, report: Reporter) -> Checkpoint:
         """Save the run as done, with the weights that validated best where they were measured."""
-        best = self.progress.best_step
+        best, metric = self.progress.best_step, self.learner.training.validate_metric
         if best is not None and best != self.progress.step:
-            load_weights(read_manifest(checkpoint_folder(self.folder, best)).path, self.learner.backbone)
+            self.learner.load(read_manifest(checkpoint_folder(self.folder, best)).path, optimizer=False)
             self.process.wait()  # it is removed below
         if self.progress.validations:
-            kept = f"step {self.progress.step}, the last (none was a number)" if best is None else f"step {best}"
-            report.note(f"best of {self.progress.validations} by validation loss: {kept}")
+            kept = f"step {self.progress.step}, the last (none was finite)" if best is None else f"step {best}"
+            what = "validation loss" if metric == "loss" else f"validation {metric}"
+            report.note(f"best of {self.progress.validations} by {what}: {kept}")
+        if self.progress.step < self.learner.num_steps:
+            report.note(
+                f"stopped after step {self.progress.step} of {self.learner.num_steps}: "
+                f"{self.progress.since_best} measurements in a row were no better"
+            )
         return self._save(complete=True)
 
     def _between_steps(self, wish: StopWish, num_steps: int, better: bool) -> None:
@@ -218,21 +230,20 @@ class _Run:
             wish.signal = stop
             raise InterruptedRunError(
                 f"stopped by {wish.name} after step {self.progress.step} of {num_steps}; the state is saved in "
-                f"{checkpoint.path}; go on with `{self.process.command(f'{self.stage} --resume {self.folder.name}')}`",
+                f"{checkpoint.path}; go on with `{self.again}`",
                 wish.exit_code,
             )
 
     def _save(self, *, complete: bool) -> Checkpoint:
-        learner, main = self.learner, self.process.is_main
-        if main or is_sharded(learner.backbone):
-            tensors = Tensors.of(learner.backbone, None if complete else learner.optimizer)
-        if main:
+        main, write = self.process.is_main, self.learner.save(complete=complete)
+        if write is not None:
 
-            def write(place: Path) -> None:
-                write_run(place, learner.backbone, tensors, self.progress, self.known)
+            def fill(place: Path) -> None:
+                write(place)
+                write_progress(place, self.progress, self.known, complete=complete)
 
-            checkpoint = write_checkpoint(self.folder, self.progress.step, write)
-            self.saved(checkpoint)
+            checkpoint = write_checkpoint(self.folder, self.progress.step, fill)
+            self.log.saved(checkpoint)
             if complete:
                 prune(self.folder, keep=1)
             else:
@@ -269,32 +280,6 @@ def _newest(folder: Path, resume: bool, report: Reporter) -> Checkpoint | None:
     return read_manifest(present[-1])
 
 
-def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
-    """The steps that a run takes.
-
-    Raises:
-        UsageError: It is no training run. InputError: The data set has no training targets.
-    """
-    if config.training is None:
-        raise UsageError(f"a {config.stage} run needs a training configuration")
-    examples = dataset.examples("train", config.prompt.K, config.prompt.windows)
-    if not examples:
-        raise InputError(
-            f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
-            "in the train split; give more data or another split"
-        )
-    return Batches(examples, config.training, config.seed, stage=config.stage)
-
-
-def _validation(config: RunConfig, learner: Learner, examples: Sequence[Example]) -> Validation | None:
-    """What measures the validation targets, where that is asked for."""
-    if learner.training.validate_every is None:
-        return None
-    if not examples:
-        raise UsageError(f"data set {config.dataset!r} has no validation target; drop --validate-every")
-    return Validation(learner, examples)
-
-
 def _known_best(progress: Progress, folder: Path) -> Progress:
     """The progress of a checkpoint, without the best one where that is gone.
 
@@ -302,7 +287,7 @@ def _known_best(progress: Progress, folder: Path) -> Progress:
     """
     if progress.best_step is None or checkpoint_folder(folder, progress.best_step).exists():
         return progress
-    return replace(progress, best_step=None, best_loss=None)
+    return replace(progress, best_step=None, best_loss=None, best_metric=None)
 
 
 def _add(progress: Progress, row: LossRow) -> Progress:
@@ -317,6 +302,6 @@ def _add(progress: Progress, row: LossRow) -> Progress:
 
 
 def _advance(task: Task, progress: Progress) -> None:
-    """Show what earlier sittings of a resumed run did."""
+    """Show what earlier sessions of a resumed run did."""
     if progress.step:
         task.advance(progress.targets, loss=progress.loss)

@@ -2,7 +2,8 @@
 
 Every example is planned by every planner, and becomes the path `prompt + answer`. Paths that begin alike share nodes,
 and an answer that a later example holds as history is no branch: `grow` merges it. Each answer token is a label of the
-node before it, so the sum over labels is the sum that one row per example would give.
+node before it, so the sum over labels is the sum that one row per example would give. For an item head, the item itself
+is a label of the node where the answer begins; with that head alone there is no answer in the path.
 
 Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary.
 """
@@ -21,17 +22,42 @@ from patchrec.strategy import Moment, Planner
 from patchrec.training.batches import Step, Tree, draws
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Which heads a target is a label for.
+
+    Attributes:
+        title: The model's own, token by token.
+        item: The item head.
+    """
+
+    title: bool = True
+    item: bool = False
+
+
+TITLE = Heads()
+_NOTHING: IntArray = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """One example under one planner.
 
     Attributes:
         path: (P,) keys of prompt and answer; the answer's end is a label alone, so it is left out.
-        labels: Token ids of the answer, its end included; the last stands after the path's last position.
+        labels: Token ids of the answer, its end included; the last stands after the path's last position. Empty where
+            no title is asked for: then the path is the prompt alone.
+        item: The target, where an item is asked for.
     """
 
     path: IntArray
     labels: IntArray
+    item: int | None = None
+
+    @property
+    def begin(self) -> int:
+        """Position where the answer begins: the prompt's last."""
+        return len(self.path) - max(1, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,24 +65,32 @@ class LabelledForest:
     """One forward pass with what it shall say.
 
     Attributes:
-        labels: What its nodes are asked for.
+        titles: Tokens that its nodes are asked for; None where no title is.
+        items: Items that they are asked for; None where none is.
     """
 
     forest: Forest
-    labels: Labels
+    titles: Labels | None
+    items: Labels | None
 
 
 def label_step(
-    step: Step, dataset: Dataset, encoder: PathEncoder, planners: Sequence[Planner], *, seed: int, max_nodes: int
+    step: Step,
+    dataset: Dataset,
+    encoder: PathEncoder,
+    planners: Sequence[Planner],
+    *,
+    seed: int,
+    max_nodes: int,
+    heads: Heads = TITLE,
 ) -> list[LabelledForest]:
     """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
 
     Where a tree's longest path takes more than half of that, its forests may hold twice the longest path: every part of
     a tree repeats the shared prefix, and without room beside it a tree would fall apart into single rows.
     """
-    return label_trees(
-        [(tree, _moment(step, tree, seed)) for tree in step.trees], dataset, encoder, planners, max_nodes=max_nodes
-    )
+    trees = [(tree, _moment(step, tree, seed)) for tree in step.trees]
+    return label_trees(trees, dataset, encoder, planners, max_nodes=max_nodes, heads=heads)
 
 
 def label_trees(
@@ -66,11 +100,12 @@ def label_trees(
     planners: Sequence[Planner],
     *,
     max_nodes: int,
+    heads: Heads = TITLE,
 ) -> list[LabelledForest]:
     """Plan examples, each tree at its moment, and grow their forests (see `label_step`)."""
     parts: list[tuple[Sequence[Row], int]] = []
     for tree, moment in trees:
-        rows = tree_rows(tree, dataset, encoder, planners, moment)
+        rows = tree_rows(tree, dataset, encoder, planners, moment, heads)
         parts += split_rows(rows, max(max_nodes, 2 * max(len(row.path) for row in rows)))
     return [label_rows(rows) for rows in pack(parts, max_nodes)]
 
@@ -99,7 +134,12 @@ def pack(parts: Sequence[tuple[Sequence[Row], int]], max_nodes: int) -> list[lis
 
 
 def tree_rows(
-    tree: Tree, dataset: Dataset, encoder: PathEncoder, planners: Sequence[Planner], moment: Moment
+    tree: Tree,
+    dataset: Dataset,
+    encoder: PathEncoder,
+    planners: Sequence[Planner],
+    moment: Moment,
+    heads: Heads = TITLE,
 ) -> list[Row]:
     """Plan the examples of a tree, planner by planner; each takes the draws of its own history."""
     rows = []
@@ -108,8 +148,10 @@ def tree_rows(
             history = dataset.history(example)
             own = None if moment.draws is None else moment.draws[: len(history)]
             layout = planner.plan(history, Moment(moment.progress, own))
-            answer = encoder.answer_path(dataset.target(example))
-            rows.append(Row(np.concatenate([encoder.prompt_path(history, layout), answer[:-1]]), answer))
+            target = dataset.target(example)
+            answer = encoder.answer_path(target) if heads.title else _NOTHING
+            path = np.concatenate([encoder.prompt_path(history, layout), answer[:-1]])
+            rows.append(Row(path, answer, target if heads.item else None))
     return rows
 
 
@@ -125,8 +167,17 @@ def split_rows(rows: Sequence[Row], max_nodes: int) -> list[tuple[Sequence[Row],
 def label_rows(rows: Sequence[Row]) -> LabelledForest:
     """Grow one forest of rows and gather its labels; equal labels of one node count together."""
     forest, nodes = grow([row.path for row in rows])
-    at = np.concatenate([path[-len(row.labels) :] for row, path in zip(rows, nodes, strict=True)])
-    wanted = np.concatenate([row.labels for row in rows])
-    pairs, counts = np.unique(np.stack([at, wanted]), axis=1, return_counts=True)
-    supervised, which = np.unique(pairs[0], return_inverse=True)
-    return LabelledForest(forest, Labels(supervised, which, pairs[1], counts))
+    along = list(zip(rows, nodes, strict=True))
+    titles = [(path[row.begin :], row.labels) for row, path in along if len(row.labels)]
+    items = [(path[[row.begin]], np.array([row.item])) for row, path in along if row.item is not None]
+    return LabelledForest(forest, _counted(titles), _counted(items))
+
+
+def _counted(asked: Sequence[tuple[IntArray, IntArray]]) -> Labels | None:
+    """Labels of nodes with what each is asked for; None where nothing is asked."""
+    if not asked:
+        return None
+    pairs = np.stack([np.concatenate(column) for column in zip(*asked, strict=True)])
+    distinct, counts = np.unique(pairs, axis=1, return_counts=True)
+    supervised, which = np.unique(distinct[0], return_inverse=True)
+    return Labels(supervised, which, distinct[1], counts)

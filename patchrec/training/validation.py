@@ -1,42 +1,33 @@
-"""The training objective on validation targets: always the same targets under the same layouts, learned from never."""
+"""How validation targets rank under the weights as they are: one measure for every recommender."""
 
-import time
 from collections.abc import Sequence
+from math import nan
 
-from patchrec.data.histories import Example
-from patchrec.store.runs import ValidationRow
-from patchrec.strategy import EVALUATION
-from patchrec.training.batches import group_trees
-from patchrec.training.learner import Learner
-from patchrec.training.objective import label_trees
+import numpy as np
+
+from patchrec.config import ValidateMetric
+from patchrec.data.histories import Dataset, Example
+from patchrec.evaluation.metrics import rank_metrics
+from patchrec.recommender import Query, Recommender
 
 
-class Validation:
-    """Some targets, planned as an evaluation plans them and grown into forests once.
+def ranking_metric(
+    recommender: Recommender, dataset: Dataset, examples: Sequence[Example], metric: ValidateMetric
+) -> float | None:
+    """Mean of a ranking metric such as `ndcg@20` over targets, seen items dropped; None for the loss.
 
-    Attributes:
-        tokens: Nodes of these forests.
+    Args:
+        recommender: What ranks: its exact best k are asked for, no more.
+        dataset: Where the targets are from.
+        examples: The targets.
+        metric: Its name.
     """
-
-    def __init__(self, learner: Learner, examples: Sequence[Example]) -> None:
-        self._learner = learner
-        self._targets = len(examples)
-        self._encoder = learner.encoder.fresh()
-        self._forests = label_trees(
-            [(tree, EVALUATION) for tree in group_trees(examples, len(examples))],
-            learner.dataset,
-            self._encoder,
-            learner.planners,
-            max_nodes=learner.training.max_nodes,
-        )
-        self.tokens = sum(len(labelled.forest) for labelled in self._forests)
-
-    def measure(self, step: int) -> ValidationRow:
-        """Their mean loss under the weights as they are after a step.
-
-        Raises:
-            OutOfResourcesError: A forest does not fit in memory.
-        """
-        begun = time.perf_counter()
-        loss = self._learner.measure(self._encoder, self._forests)
-        return ValidationRow(step, loss, self.tokens, self._targets, time.perf_counter() - begun)
+    if metric == "loss":
+        return None
+    k = int(metric.partition("@")[2])
+    ranks = np.full(len(examples), nan)
+    queries = [Query.of(dataset, example) for example in examples]
+    for number, ranking in recommender.rank_each(queries, k):
+        target = dataset.target(examples[number])
+        ranks[number] = next((line.rank for line in ranking.recommendations if line.item == target), nan)
+    return float(rank_metrics(ranks, (k,))[metric].mean())

@@ -2,10 +2,11 @@
 
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 
 
-def plan(history: History, options: StrategyOptions, moment: Moment) -> Layout:
+def plan(history: History, options: Options, moment: Moment) -> Layout:
     """Every item as an item patch."""
     return Layout.of([(0, len(history), Grain.ITEM)])
 

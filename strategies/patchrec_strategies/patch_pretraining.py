@@ -9,10 +9,11 @@ from pydantic import Field
 
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 
 
-class Options(StrategyOptions):
+class PretrainingOptions(Options):
     """How the probability of compressing an item grows with training."""
 
     schedule: Literal["linear", "none"] = Field(
@@ -20,7 +21,7 @@ class Options(StrategyOptions):
     )
 
 
-def plan(history: History, options: Options, moment: Moment) -> Layout:
+def plan(history: History, options: PretrainingOptions, moment: Moment) -> Layout:
     """Each item as an item patch with probability p, else as text.
 
     Without draws (evaluation) nothing is left to chance: item patches where p is 1, text below.
@@ -34,5 +35,5 @@ def plan(history: History, options: Options, moment: Moment) -> Layout:
 
 
 STRATEGY = Strategy(
-    "patch-pretraining", "each item as an item patch with probability step / total steps, else text", plan, Options
+    "patch-pretraining", "each item as an item patch with probability step / total steps, else text", plan, PretrainingOptions
 )

@@ -7,19 +7,20 @@ from pydantic import Field
 
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 
 
-class Options(StrategyOptions):
+class PFTIOptions(Options):
     """M newest items stay text."""
 
     M: int = Field(5, ge=0, description="newest items kept as text")
 
 
-def plan(history: History, options: Options, moment: Moment) -> Layout:
+def plan(history: History, options: PFTIOptions, moment: Moment) -> Layout:
     """Old items as item patches, the newest M as text."""
     newest = max(0, len(history) - options.M)
     return Layout.of([(0, newest, Grain.ITEM), (newest, len(history), Grain.TEXT)])
 
 
-STRATEGY = Strategy("pft-i", "the newest M items as text, the rest as item patches", plan, Options)
+STRATEGY = Strategy("pft-i", "the newest M items as text, the rest as item patches", plan, PFTIOptions)

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 from patchrec_strategies.sessions import (
     GROUPS_HELP,
     Duration,
@@ -22,7 +23,7 @@ from patchrec_strategies.sessions import (
 )
 
 
-class Options(StrategyOptions):
+class PFTSOptions(Options):
     """Groups by one of a count, a window and a gap."""
 
     L: int | None = Field(None, ge=1, description="items per group; 5 unless --window or --gap is given")
@@ -39,7 +40,7 @@ class Options(StrategyOptions):
         return values if given else values | {"L": 5}
 
 
-def plan(history: History, options: Options, moment: Moment) -> Layout:
+def plan(history: History, options: PFTSOptions, moment: Moment) -> Layout:
     """The newest group as text, the group before as item patches, earlier groups as session patches."""
     if options.L is not None:
         bounds = by_count(len(history), options.L, counted_from(history, options.groups))
@@ -52,5 +53,5 @@ def plan(history: History, options: Options, moment: Moment) -> Layout:
 
 
 STRATEGY = Strategy(
-    "pft-s", "the newest group as text, the group before as item patches, the rest as session patches", plan, Options
+    "pft-s", "the newest group as text, the group before as item patches, the rest as session patches", plan, PFTSOptions
 )

@@ -6,11 +6,12 @@ from pydantic import Field, model_validator
 
 from patchrec.history import History
 from patchrec.layout import Layout
-from patchrec.strategy import Moment, Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Moment, Strategy
 from patchrec_strategies.sessions import GROUPS_HELP, Duration, Groups, by_time, session_spans
 
 
-class Options(StrategyOptions):
+class TimeWindowOptions(Options):
     """Exactly one of a window and a gap."""
 
     window: Duration | None = Field(None, description="length of a session, such as 12h or 7d")
@@ -24,11 +25,11 @@ class Options(StrategyOptions):
         return self
 
 
-def plan(history: History, options: Options, moment: Moment) -> Layout:
+def plan(history: History, options: TimeWindowOptions, moment: Moment) -> Layout:
     """Every window, or every visit, as one session patch."""
     return Layout.of(session_spans(by_time(history, options.window, options.gap, options.groups)))
 
 
 STRATEGY = Strategy(
-    "session-by-time-window", "items of one time window, or between two pauses, as one session patch", plan, Options
+    "session-by-time-window", "items of one time window, or between two pauses, as one session patch", plan, TimeWindowOptions
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from patchrec.operations import bulk_job
-from patchrec.operations.recommend_all import BulkRecommendations
+from patchrec.operations.many import bulk_job
+from patchrec.operations.many.recommend_all import BulkRecommendations
 from patchrec.ranking.ranker import Ranker
 from patchrec_cli.app import main
 from patchrec_cli.recommend import percent

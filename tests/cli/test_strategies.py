@@ -7,7 +7,8 @@ from pydantic import Field
 
 from patchrec import plugins
 from patchrec.layout import Grain, Layout
-from patchrec.strategy import Strategy, StrategyOptions
+from patchrec.options import Options
+from patchrec.strategy import Strategy
 
 
 def spans_of(ran) -> list[tuple[int, int, str]]:
@@ -99,7 +100,7 @@ def test_the_prompt_of_a_preview_can_be_chosen(toy_cli):
     assert len(chosen["history"]) == 4
 
 
-class Odd(StrategyOptions):
+class Odd(Options):
     """Options of every kind."""
 
     keep: bool = Field(False, description="keep the newest")
@@ -108,7 +109,7 @@ class Odd(StrategyOptions):
     L: int = 3
 
 
-class Clash(StrategyOptions):
+class Clash(Options):
     """An option that a command has itself."""
 
     data: str = "x"

@@ -9,11 +9,11 @@ from patchrec.config import PromptConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.model.backbone import Backbone
-from patchrec.model.backbones import locate
+from patchrec.model.pull import locate
 from patchrec.model.tokenizer import make_encoder
 from patchrec.ranking.scorer import TitleScorer
 
-PROMPT = PromptConfig(form="continuation", noun="movie", verb="watched", K=8)
+PROMPT = PromptConfig(form="continuation", noun="movie", verb="watched")
 
 
 @pytest.fixture(scope="session")

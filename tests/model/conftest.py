@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from patchrec.model.backbone import Backbone
-from patchrec.model.backbones import locate
+from patchrec.model.pull import locate
 
 
 @pytest.fixture(scope="session")

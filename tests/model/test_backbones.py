@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from patchrec.errors import NotFoundError
-from patchrec.model.backbones import locate
+from patchrec.model.pull import locate
 
 
 def refuse_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -34,7 +34,7 @@ def label_sets(draw):
 def slow(hidden, weight, bias, labels):
     """One label after the other."""
     total = torch.zeros(())
-    for row, token, count in zip(labels.rows, labels.tokens, labels.counts, strict=True):
+    for row, token, count in zip(labels.rows, labels.classes, labels.counts, strict=True):
         logits = functional.linear(hidden[row], weight, bias)
         total = total + int(count) * functional.cross_entropy(logits[None], torch.tensor([int(token)]))
     return total

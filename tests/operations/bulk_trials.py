@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 
 from patchrec.errors import PatchrecError, UsageError
-from patchrec.operations import bulk_job
-from patchrec.operations.bulk_job import Request
-from patchrec.operations.recommend_all import recommend_all
+from patchrec.operations.many import bulk_job
+from patchrec.operations.many.bulk_job import Request
+from patchrec.operations.many.recommend_all import recommend_all
 
 SMALL_PARTS = 6  # users
 DONE_ALREADY = 99  # killed on its very last step

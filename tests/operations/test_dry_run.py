@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from patchrec.errors import NotFoundError, UsageError
-from patchrec.operations import dry_run as module
-from patchrec.operations.dry_run import DryRun, dry_run
-from patchrec.operations.train import finetune, pretrain
+from patchrec.operations.training import dry_run as module
+from patchrec.operations.training.dry_run import DryRun, dry_run
+from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 
 TINY = {"data": "walkers", "backbone": "tiny-random", "batch_size": 20}

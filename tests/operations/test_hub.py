@@ -6,8 +6,8 @@ import huggingface_hub
 import pytest
 
 from patchrec.errors import PatchrecError, UsageError
-from patchrec.operations.export import export_run
-from patchrec.operations.train import finetune
+from patchrec.operations.exporting.export import export_run
+from patchrec.operations.training.train import finetune
 from patchrec.reporting import SILENT
 
 

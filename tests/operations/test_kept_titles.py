@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from patchrec.operations import ready as ready_module
+from patchrec.operations import load as ready_module
 from patchrec.operations.datasets import add_items
 from patchrec.operations.evaluate import evaluate
-from patchrec.operations.ready import Ready, make_ready
-from patchrec.operations.train import finetune
+from patchrec.operations.load import Ready, make_ready
+from patchrec.operations.training.train import finetune
 from patchrec.ranking.kept import FILE_NAME
 from patchrec.store import Store
 from patchrec.training.checkpoint import list_checkpoints, prune

@@ -8,11 +8,11 @@ import torch
 from patchrec import plugins
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.operations.evaluate import evaluate
-from patchrec.operations.export import export_run
+from patchrec.operations.exporting.export import export_run
 from patchrec.operations.recommend import recommend
 from patchrec.operations.runs import compare_runs
 from patchrec.operations.strategies import preview
-from patchrec.operations.train import finetune, pretrain
+from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 
 TINY = {"data": "walkers", "backbone": "tiny-random"}

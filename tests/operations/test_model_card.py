@@ -7,11 +7,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from patchrec.operations.evaluate import evaluate
-from patchrec.operations.export import card_facts, export_run
-from patchrec.operations.model_card import model_card
+from patchrec.operations.exporting.export import card_facts, export_run
+from patchrec.operations.exporting.model_card import model_card
 from patchrec.operations.recommend import recommend
 from patchrec.operations.strategies import preview
-from patchrec.operations.train import finetune, pretrain
+from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 
 TINY = {"data": "walkers", "backbone": "tiny-random", "batch_size": 20}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import InputError, NotFoundError, UsageError
-from patchrec.operations.candidates import Filtered, Filters, find_items, find_named
-from patchrec.operations.ready import Ready, make_ready
+from patchrec.operations.filters import Filtered, Filters, find_items, find_named
+from patchrec.operations.load import Ready, make_ready
 from patchrec.operations.recommend import history_query, recommend, user_query
-from patchrec.operations.train import finetune
+from patchrec.operations.training.train import finetune
 from patchrec.store import Store
 
 NUM_ITEMS = 30

@@ -11,7 +11,7 @@ from patchrec.operations import score_choice
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import recommend
 from patchrec.operations.score_choice import choose_score
-from patchrec.operations.train import finetune
+from patchrec.operations.training.train import finetune
 from patchrec.store import Store
 
 SETTING = {"data": "walkers", "backbone": "tiny-random", "strategy": "pft-s", "options": {"L": 3}, "max_steps": 2}

@@ -20,8 +20,8 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import UsageError
 from patchrec.operations.runs import show_run
-from patchrec.operations.shared_run import SharedRun
-from patchrec.operations.train import finetune, pretrain
+from patchrec.operations.training.job import TrainingJob
+from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 
 TINY = {"data": "walkers", "backbone": "tiny-random", "batch_size": 20}
@@ -232,8 +232,8 @@ def test_other_processes_get_the_data_set_and_configuration_as_they_are(users, i
     )
     dataset = Dataset("some", catalog, sequences, min_history=3, noun="\ud800", verb="read")
     config = RunConfig(stage="finetune", dataset="some", backbone="b", training={"shard": True, "max_steps": 3})
-    shared = SharedRun(config, dataset, Path("start"), Path("folder"), resume=True, force=timed)
-    heard = SharedRun.from_bytes(shared.to_bytes())
+    shared = TrainingJob(config, dataset, Path("start"), Path("folder"), resume=True, force=timed)
+    heard = TrainingJob.from_bytes(shared.to_bytes())
     assert (heard.config, heard.start, heard.folder) == (config, shared.start, shared.folder)
     assert (heard.resume, heard.force) == (True, timed)
     assert heard.dataset.catalog == catalog
@@ -244,6 +244,6 @@ def test_other_processes_get_the_data_set_and_configuration_as_they_are(users, i
 
 def test_a_process_that_does_not_see_the_store_is_refused(tmp_path: Path) -> None:
     config = RunConfig(stage="finetune", dataset="some", backbone="b")
-    shared = SharedRun(config, None, tmp_path, tmp_path / "absent")  # type: ignore[arg-type]
+    shared = TrainingJob(config, None, tmp_path, tmp_path / "absent")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"process 3 on .* does not see '{tmp_path}/absent', which process 0 uses"):
         shared.refuse_unseen(3)

@@ -7,7 +7,7 @@ import torch
 
 from patchrec.operations.datasets import show_dataset
 from patchrec.operations.demo import Demo, demo
-from patchrec.operations.export import export_run
+from patchrec.operations.exporting.export import export_run
 from patchrec.operations.recommend import recommend
 from patchrec.operations.strategies import preview
 from patchrec.store import Store

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.operations.candidates import Filters
+from patchrec.operations.filters import Filters
 from patchrec.operations.demo import Demo
-from patchrec.operations.ready import Ready, make_ready
+from patchrec.operations.load import Ready, make_ready
 from patchrec.operations.recommend import recommend
 from patchrec.store import Store
 

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from conftest import walkers
 from patchrec.operations.evaluate import evaluate
-from patchrec.operations.train import finetune
+from patchrec.operations.training.train import finetune
 from patchrec.store import Store
 home = Path(sys.argv[1])
 with Store.open(home) as store:

@@ -7,7 +7,7 @@ from tiny_training import make_dataset
 
 from patchrec.data.histories import Dataset
 from patchrec.model.backbone import Backbone
-from patchrec.model.backbones import locate
+from patchrec.model.pull import locate
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ SHAPE = ModelShape(layers=3, hidden=10, inner=40, queries=12, keys=4, vocabulary
 
 def count(config, folder, dataset, limit):
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, 100_000)
-    batches = Batches(dataset.examples("train", config.prompt.K), config.training, config.seed, stage=config.stage)
+    batches = Batches(dataset.examples("train", config.history.K), config.training, config.seed, stage=config.stage)
     counted = count_steps(
         batches,
         dataset,

@@ -22,7 +22,7 @@ def learner_of(folder, **training):
     backbone = Backbone.load(folder, name="tiny-random", device="cpu")
     dataset, planners = make_dataset(), make_planners(config)
     encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", config.prompt.K), config.training, 0, stage=config.stage)
+    batches = Batches(dataset.examples("train", config.history.K), config.training, 0, stage=config.stage)
     learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
     return learner, next(batches.steps())
 

@@ -148,14 +148,14 @@ def test_every_step_is_logged_with_its_learning_rate(undisturbed):
     assert [row.learning_rate for row in undisturbed.rows] == [
         TRAINING.learning_rate * learning_rate_factor(step - 1, len(steps), TRAINING.warmup) for step in steps
     ]
-    num_examples = len(make_dataset().examples("train", PRETRAIN.prompt.K))
+    num_examples = len(make_dataset().examples("train", PRETRAIN.history.K))
     assert sum(row.targets for row in undisturbed.rows) == 2 * num_examples
     assert all(row.tokens > row.targets and row.seconds > 0 for row in undisturbed.rows)
 
 
 def test_progress_tells_targets_tokens_and_loss(undisturbed):
     reports = undisturbed.reports
-    assert reports.tasks == [("pretrain", 2 * len(make_dataset().examples("train", PRETRAIN.prompt.K)), "targets")]
+    assert reports.tasks == [("pretrain", 2 * len(make_dataset().examples("train", PRETRAIN.history.K)), "targets")]
     assert reports.advances == [(row.targets, row.tokens, row.loss) for row in undisturbed.rows]
 
 

@@ -31,7 +31,7 @@ def learn_steps(backbone, num_steps):
     """Losses of the first steps of a run."""
     dataset = make_dataset()
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, CONFIG.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", CONFIG.prompt.K), TRAINING, 0, stage="finetune")
+    batches = Batches(dataset.examples("train", CONFIG.history.K), TRAINING, 0, stage="finetune")
     learner = Learner(
         CONFIG, dataset, backbone, encoder=encoder, planners=make_planners(CONFIG), num_steps=batches.num_steps
     )
@@ -186,7 +186,7 @@ def test_the_best_adapters_by_validation_are_those_merged_at_the_end(tiny, tmp_p
         tiny,
         make_planners(config),
         folder=tmp_path / "run",
-        validation=dataset.examples("validation", config.prompt.K),
+        validation=dataset.examples("validation", config.history.K),
         saved=keep,
     )
     final = load_file(result.model / "model.safetensors")

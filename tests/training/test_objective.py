@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_training import STRATEGIES, make_config, make_dataset, make_planners
 from torch.nn import functional
 
-from patchrec.config import PromptConfig, TrainingConfig
+from patchrec.config import HistoryConfig, PromptConfig, TrainingConfig
 from patchrec.layout import Grain
 from patchrec.model.attention import Extension
 from patchrec.model.patching import PathEncoder
@@ -82,9 +82,9 @@ def slow_loss(backbone, encoder, dataset, planners, step, seed):
 
 def forest_loss(backbone, encoder, forests):
     total = sum(
-        backbone(backbone.batch(encoder, [Extension(labelled.forest)]), labelled.labels) for labelled in forests
+        backbone(backbone.batch(encoder, [Extension(labelled.forest)]), labelled.titles)[0] for labelled in forests
     )
-    return total / sum(labelled.labels.total for labelled in forests)
+    return total / sum(labelled.titles.total for labelled in forests)
 
 
 def gradients(backbone, loss):
@@ -96,7 +96,7 @@ def gradients(backbone, loss):
 def middle_step(config, dataset):
     """A step from the middle of a run, where pre-training compresses about half."""
     batches = Batches(
-        dataset.examples("train", config.prompt.K, config.prompt.windows),
+        dataset.examples("train", config.history.K, config.history.windows),
         config.training,
         config.seed,
         stage=config.stage,
@@ -113,9 +113,9 @@ def assert_close(fast, slow):
 
 @pytest.mark.parametrize(("strategy", "form", "windows"), CASES)
 def test_loss_and_gradients_equal_one_example_per_row(tiny, tiny_folder, dataset, strategy, form, windows):
-    prompt = PromptConfig(form=form, noun="movie", verb="watched", K=6, windows=windows)
+    prompt = PromptConfig(form=form, noun="movie", verb="watched")
     training = TrainingConfig(batch_size=6)
-    config = make_config(strategy, prompt=prompt, training=training)
+    config = make_config(strategy, prompt=prompt, history=HistoryConfig(K=6, windows=windows), training=training)
     planners = make_planners(config)
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
     step = middle_step(config, dataset)
@@ -150,12 +150,12 @@ def test_the_cut_into_forests_does_not_change_the_loss(tiny, tiny_folder, datase
     many = label_step(step, dataset, encoder, planners, seed=0, max_nodes=max_nodes)
     assert len(one) == 1
     assert len(many) > 1
-    assert sum(forest.labels.total for forest in many) == one[0].labels.total
+    assert sum(forest.titles.total for forest in many) == one[0].titles.total
     assert forest_loss(tiny, encoder, many).item() == pytest.approx(forest_loss(tiny, encoder, one).item(), rel=1e-5)
 
 
 def test_a_forest_holds_the_limit_or_twice_the_longest_path(tiny_folder, dataset, tiny):
-    config = make_config(("vanilla", {}), prompt=PromptConfig(form="paper", noun="movie", verb="watched", K=8))
+    config = make_config(("vanilla", {}), prompt=PromptConfig(form="paper", noun="movie", verb="watched"))
     planners = make_planners(config)
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
     step = middle_step(config, dataset)
@@ -170,7 +170,7 @@ def test_a_forest_holds_the_limit_or_twice_the_longest_path(tiny_folder, dataset
 def test_prompts_longer_than_the_limit_are_still_shared(tiny_folder, tiny, form, max_nodes):
     """Halving until 2P holds a part (P the longest path) repeats the prefix, but never costs more than three times."""
     dataset = make_dataset(num_users=1, shortest=40, longest=40)
-    prompt = PromptConfig(form=form, noun="movie", verb="watched", K=50)
+    prompt = PromptConfig(form=form, noun="movie", verb="watched")
     config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
     (step,) = Batches(dataset.examples("train", 50), config.training, 0, stage=config.stage).steps()
@@ -183,7 +183,7 @@ def test_prompts_longer_than_the_limit_are_still_shared(tiny_folder, tiny, form,
 
 def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny):
     dataset = make_dataset(num_users=1, shortest=9, longest=9)
-    prompt = PromptConfig(form="continuation", noun="movie", verb="watched", K=20)
+    prompt = PromptConfig(form="continuation", noun="movie", verb="watched")
     config = make_config(("vanilla", {}), prompt=prompt, training=TrainingConfig(batch_size=64))
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
     (step,) = Batches(dataset.examples("train", 20), config.training, 0, stage=config.stage).steps()
@@ -195,8 +195,8 @@ def test_continuation_makes_one_path_of_all_targets_of_a_user(tiny_folder, tiny)
     assert len(labelled.forest) == len(encoder.prompt.head) + titles - 1
     assert (np.diff(labelled.forest.depth) == 1).all()
     learned = sum(len(encoder.titles.of(item)) + 1 for item in shown[dataset.min_history :])
-    assert labelled.labels.total == learned
-    assert (labelled.labels.counts == 1).all()
+    assert labelled.titles.total == learned
+    assert (labelled.titles.counts == 1).all()
 
 
 def test_labels_that_several_examples_share_count_several_times():
@@ -207,9 +207,9 @@ def test_labels_that_several_examples_share_count_several_times():
     rows = [Row(path(1, 2, 7), path(7, 3)), Row(path(1, 2, 7), path(7, 4)), Row(path(1, 2, 8), path(8, 3))]
     labelled = label_rows(rows)
     assert labelled.forest.keys.tolist() == [1, 2, 7, 8]
-    assert labelled.labels.nodes.tolist() == [1, 2, 3]
-    labels = labelled.labels
-    asked = sorted(zip(labels.nodes[labels.rows], labels.tokens, labels.counts, strict=True))
+    assert labelled.titles.nodes.tolist() == [1, 2, 3]
+    labels = labelled.titles
+    asked = sorted(zip(labels.nodes[labels.rows], labels.classes, labels.counts, strict=True))
     assert asked == [(1, 7, 2), (1, 8, 1), (2, 3, 1), (2, 4, 1), (3, 3, 1)]
 
 
@@ -250,9 +250,9 @@ def test_labels_of_a_forest_are_the_labels_of_its_rows(answers):
     """Every row ends in its answer; walking up from each label's node must give a row's prefix."""
     rows = [Row(np.array(keys[:-1], dtype=np.int64), np.array(keys[1:], dtype=np.int64)) for keys in answers]
     labelled = label_rows(rows)
-    forest, labels = labelled.forest, labelled.labels
+    forest, labels = labelled.forest, labelled.titles
     found = []
-    for row, token, count in zip(labels.rows, labels.tokens, labels.counts, strict=True):
+    for row, token, count in zip(labels.rows, labels.classes, labels.counts, strict=True):
         prefix, node = [], int(labels.nodes[row])
         while node >= 0:
             prefix.insert(0, int(forest.keys[node]))
@@ -271,9 +271,9 @@ def test_titles_of_a_prompt_without_tail_still_have_a_node_before_them():
     answer = encoder.answer_path(1)
     layout = make_planners(make_config(("item-mean", {})))[0].plan(history)
     labelled = label_rows([Row(np.concatenate([encoder.prompt_path(history, layout), answer[:-1]]), answer)])
-    assert labelled.labels.tokens.tolist() == [6, 10]
+    assert labelled.titles.classes.tolist() == [6, 10]
     assert labelled.forest.keys.tolist() == [9, 20 + int(history.items[0]), 10, 6]
-    assert labelled.labels.nodes.tolist() == [2, 3]
+    assert labelled.titles.nodes.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Sitting:
             self.backbone,
             make_planners(config),
             folder=self.folder,
-            validation=DATASET.examples("validation", config.prompt.K) if training.validate_every else (),
+            validation=DATASET.examples("validation", config.history.K) if training.validate_every else (),
             begun=lambda *told: self.begun.append(told),
             log=log,
             validated=self.measured.append,
@@ -112,7 +112,7 @@ def test_the_loss_is_that_of_one_example_per_row(tiny_folder):
     planners = make_planners(config)
     encoder = make_encoder(tiny_folder, DATASET.catalog.titles, config.prompt, backbone.vocab_size)
     learner = Learner(config, DATASET, backbone, encoder=encoder, planners=planners, num_steps=1)
-    examples = DATASET.examples("validation", config.prompt.K)
+    examples = DATASET.examples("validation", config.history.K)
     total, count, own = 0.0, 0, encoder.fresh()
     for planner in planners:
         for example in examples:

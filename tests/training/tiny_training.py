@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patchrec.config import PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.config import HistoryConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.model.backbone import Backbone
@@ -50,6 +50,7 @@ def make_dataset(num_users: int = 5, shortest: int = 5, longest: int = 14, seed:
 def make_config(
     *strategies: tuple[str, dict[str, Any]],
     prompt: PromptConfig | None = None,
+    history: HistoryConfig | None = None,
     training: TrainingConfig | None = None,
     stage: str = "finetune",
     seed: int = 0,
@@ -60,7 +61,8 @@ def make_config(
             "dataset": "tiny",
             "backbone": "tiny-random",
             "strategies": [StrategyConfig(name=name, options=options) for name, options in strategies],
-            "prompt": prompt or PromptConfig(form="continuation", noun="movie", verb="watched", K=8),
+            "history": history or HistoryConfig(K=8),
+            "prompt": prompt or PromptConfig(form="continuation", noun="movie", verb="watched"),
             "training": training or TrainingConfig(batch_size=8, epochs=2, learning_rate=3e-3),
             "seed": seed,
         }

@@ -1,22 +1,22 @@
 """A training run before it begins: what was asked for becomes a configuration, with its data set and its start."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
-from patchrec.config import RunConfig, StrategyConfig, TrainingConfig
+from patchrec.config import HistoryConfig, KindConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import UsageError
+from patchrec.errors import UsageError, flag_of, not_found
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.model.backbones import DEFAULT_BACKBONE
 from patchrec.model.lora import peft_version
-from patchrec.model.patching import PathEncoder
-from patchrec.model.tokenizer import make_encoder, vocab_size
+from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.defaults import prompt_defaults, training_defaults
-from patchrec.operations.ready import fingerprints, model_folder, plain_options
-from patchrec.plugins import plan_for
+from patchrec.operations.load import fingerprints, plain_options, weights_folder
+from patchrec.operations.training.defaults import shape_defaults, training_defaults
+from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
+from patchrec.recommender import BoundKind, Fitting, Saved
 from patchrec.reporting import Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -26,10 +26,11 @@ RAW, COMPRESSED = "vanilla", "patch-pretraining"
 
 
 class RunSettings(TypedDict, total=False):
-    """What a new run of either stage can be told. What is absent or None is left to the defaults.
+    """What a new run can be told. What is absent or None is left to the defaults.
 
     Keys:
         data, backbone: By name.
+        layers: Keep the first so many of the backbone.
         prompt: Form of the prompt.
         windows, K: How histories are cut.
         seed: Fixes all random draws; default 0.
@@ -38,6 +39,7 @@ class RunSettings(TypedDict, total=False):
 
     data: str | None
     backbone: str | None
+    layers: int | None
     prompt: str | None
     windows: str | None
     K: int | None
@@ -46,6 +48,10 @@ class RunSettings(TypedDict, total=False):
     max_steps: int | None
     batch_size: int | None
     learning_rate: float | None
+    head_learning_rate: float | None
+    warmup: float | None
+    weight_decay: float | None
+    clip_norm: float | None
     lora_rank: int | None
     dtype: str | None
     max_nodes: int | None
@@ -53,7 +59,15 @@ class RunSettings(TypedDict, total=False):
     shard: bool | None
     checkpoint_every: int | None
     validate_every: int | None
+    validate_metric: str | None
+    patience: int | None
     validation_targets: int | None
+
+
+OF_LANGUAGE_MODELS = (
+    "backbone", "layers", "prompt", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
+    "head_learning_rate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,21 +75,30 @@ class NewRun:
     """A run that could begin: nothing of it is stored yet.
 
     Attributes:
-        folder: Of the weights that it starts from.
-        encoder: Of its prompt and titles.
+        start: Folder of the weights that it starts from; None where it starts from none.
         fingerprints: What the store keeps of data, prompt and tokenizer.
+        label: In words.
     """
 
     config: RunConfig
     dataset: Dataset
-    folder: Path
-    encoder: PathEncoder
+    start: Path | None
     fingerprints: dict[str, str]
+    label: str
 
     @property
-    def label(self) -> str:
-        """The strategy with its options, in words."""
-        return plan_for(self.config.strategies[-1]).label
+    def fitting(self) -> Fitting:
+        """What its learner is made of."""
+        return Fitting(self.config, self.dataset, self.start, validation_sample(self.config, self.dataset))
+
+
+def label_of(config: RunConfig) -> str:
+    """A run in words: its strategy where it has one, and its kind of recommender where that is not plain titles."""
+    kind = bind_kind(config.kind)
+    parts = [plan_for(config.strategies[-1]).label] if config.strategies else []
+    if not parts or config.kind.name != "title":
+        parts.append(kind.label)
+    return ", ".join(parts)
 
 
 def new_pretraining(store: Store, options: dict[str, Any] | None, settings: RunSettings, report: Reporter) -> NewRun:
@@ -89,7 +112,8 @@ def new_pretraining(store: Store, options: dict[str, Any] | None, settings: RunS
     """
     compressed = StrategyConfig(name=COMPRESSED, options=plain_options(options))
     plan_for(compressed)  # so that a slip is told before anything is made
-    return _settle(store, "pretrain", (StrategyConfig(name=RAW), compressed), None, settings, report)
+    title = find_kind("title").bind()
+    return _settle(store, "pretrain", title, (StrategyConfig(name=RAW), compressed), None, settings, report)
 
 
 def new_finetuning(
@@ -99,8 +123,16 @@ def new_finetuning(
     start: str | None,
     settings: RunSettings,
     report: Reporter,
+    *,
+    head: str | None = None,
+    head_options: dict[str, Any] | None = None,
 ) -> NewRun:
     """Settle a fine-tuning run.
+
+    Args:
+        strategy: By name. options: Its values.
+        start: Run to start from; "none": the backbone.
+        head: What answers: `title`, `item` or `both`. head_options: Values of that kind's options.
 
     Raises:
         NotFoundError: No such strategy, data set, run or backbone. UsageError: Settings that do not fit.
@@ -109,10 +141,62 @@ def new_finetuning(
         raise UsageError(
             "which strategy? give --strategy, such as --strategy pft-s --L 5; see `patchrec strategies ls`"
         )
+    heads = [name for name, kind in recommenders().items() if kind.is_head]
+    if head is not None and head not in heads:
+        raise not_found("head", head, heads, "other kinds are fitted with `patchrec baseline NAME`")
+    kind = find_kind(head or "title").bind(plain_options(head_options))
     planner = plan_for(StrategyConfig(name=strategy, options=plain_options(options)))
     chosen = (StrategyConfig(name=strategy, options=planner.values),)
     settings = cast(RunSettings, {**settings, "data": pick_dataset(store, settings.get("data"), report)})
-    return _settle(store, "finetune", chosen, _parent(store, start, settings, report), settings, report)
+    return _settle(store, "finetune", kind, chosen, _parent(store, start, settings, report), settings, report)
+
+
+def new_baseline(
+    store: Store, name: str, options: dict[str, Any] | None, settings: RunSettings, report: Reporter
+) -> NewRun:
+    """Settle a run of a kind of recommender without a language model.
+
+    Args:
+        name: Of the kind. options: Values of its options.
+
+    Raises:
+        NotFoundError: No such kind or data set. UsageError: Settings that do not fit.
+    """
+    known = recommenders()
+    if name in known and known[name].is_head:
+        raise UsageError(f"{name!r} is a head of a language model; train it with `patchrec finetune --head {name}`")
+    if name not in known:
+        raise not_found("baseline", name, [other for other, kind in known.items() if not kind.is_head])
+    bound = find_kind(name).bind(plain_options(options))
+    given = {key: value for key, value in settings.items() if value is not None}
+    _refuse(name, "has no language model", given, OF_LANGUAGE_MODELS)
+    if bound.kind.training is None:
+        _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
+    dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
+    training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
+    config = RunConfig(
+        stage="baseline",
+        dataset=dataset.name,
+        kind=KindConfig(name=name, options=bound.options.values),
+        backbone=None,
+        history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
+        prompt=None,
+        training=None
+        if bound.kind.training is None
+        else training_defaults("baseline", dataset, None, bound.kind, training, report),
+        score=bound.kind.scores[0],
+        seed=settings.get("seed") or 0,
+    )
+    validation_sample(config, dataset)  # so that its absence is told before anything is made
+    return NewRun(config, dataset, None, fingerprints(Saved(config, dataset)), bound.label)
+
+
+def _refuse(name: str, why: str, given: Mapping[str, Any], settings: tuple[str, ...]) -> None:
+    """Refuse settings that a kind has no use for."""
+    useless = [flag_of(key) for key in settings if key in given]
+    if useless:
+        raise UsageError(f"{name} {why}; drop {', '.join(useless)}")
 
 
 def validation_sample(config: RunConfig, dataset: Dataset) -> list[Example]:
@@ -124,7 +208,7 @@ def validation_sample(config: RunConfig, dataset: Dataset) -> list[Example]:
     training = config.training
     if training is None or training.validate_every is None:
         return []
-    examples = dataset.examples("validation", config.prompt.K, config.prompt.windows)
+    examples = dataset.examples("validation", config.history.K, config.history.windows)
     if not examples:
         raise UsageError(
             f"{dataset.name} has no validation target; add it again with --validation 0.1, or drop --validate-every"
@@ -139,6 +223,7 @@ def _parent(store: Store, start: str | None, settings: RunSettings, report: Repo
         return None
     if start is not None:
         parent = store.runs.get(start)
+        weights_folder(store, parent, report)  # which refuses one without a language model
         if backbone is not None and backbone != parent.config.backbone:
             raise UsageError(
                 f"run {parent.name} has backbone {parent.config.backbone!r}, not {backbone!r}; drop one of the two"
@@ -155,14 +240,17 @@ def _parent(store: Store, start: str | None, settings: RunSettings, report: Repo
 def _settle(
     store: Store,
     stage: Literal["pretrain", "finetune"],
+    kind: BoundKind,
     strategies: tuple[StrategyConfig, ...],
     parent: Run | None,
     settings: RunSettings,
     report: Reporter,
 ) -> NewRun:
     """Fill in what was not said, and tell what was picked."""
-    if settings.get("validation_targets") is not None and settings.get("validate_every") is None:
-        raise UsageError("--validation-targets says how many --validate-every measures; add --validate-every N")
+    if settings.get("validate_every") is None:
+        for setting in ("validation_targets", "validate_metric", "patience"):
+            if settings.get(setting) is not None and "validate_every" not in (kind.kind.training or {}):
+                raise UsageError(f"{flag_of(setting)} says how --validate-every measures; add --validate-every N")
     if settings.get("lora_rank") is not None:
         if settings.get("shard"):
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
@@ -173,22 +261,27 @@ def _settle(
         name = DEFAULT_BACKBONE
         report.picked("backbone", name, "the default; it trains on a CPU")
     if parent:
-        folder = model_folder(store, parent, report)
+        folder = weights_folder(store, parent, report)
     else:
         pulled = find_backbone(store, name, report)
         name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
     shape = {"form": settings.get("prompt"), "windows": settings.get("windows"), "K": settings.get("K")}
+    prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
     config = RunConfig(
         stage=stage,
         dataset=dataset.name,
+        kind=KindConfig(name=kind.kind.name, options=kind.options.values),
         backbone=name,
+        layers=settings.get("layers"),
         parent=parent.name if parent else None,
         strategies=strategies,
-        prompt=prompt_defaults(dataset, name, parent.config.prompt if parent else None, shape, report),
-        training=training_defaults(stage, dataset, name, training, report),
+        history=history,
+        prompt=prompt,
+        training=training_defaults(stage, dataset, name, kind.kind, training, report),
+        score=kind.kind.scores[0],
         seed=settings.get("seed") or 0,
     )
     validation_sample(config, dataset)  # so that its absence is told before anything is made
-    encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, vocab_size(folder))
-    return NewRun(config, dataset, folder, encoder, fingerprints(dataset, encoder.prompt, folder))
+    prints = fingerprints(Saved(config, dataset, start=folder))
+    return NewRun(config, dataset, folder, prints, label_of(config))

@@ -8,9 +8,8 @@ from patchrec.config import TrainingConfig
 from patchrec.model.backbone import Backbone
 from patchrec.model.loss import nodes_of_a_chunk
 from patchrec.model.memory import free_memory
-from patchrec.operations.new_run import NewRun, RunSettings, new_finetuning, new_pretraining, validation_sample
-from patchrec.operations.train import refuse_unknown
-from patchrec.plugins import plan_for
+from patchrec.operations.training.new_run import NewRun, RunSettings, new_finetuning, new_pretraining
+from patchrec.operations.training.train import make_learner, refuse_unknown
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.training.estimate import (
@@ -21,9 +20,7 @@ from patchrec.training.estimate import (
     estimate_memory,
     seconds_per_token,
 )
-from patchrec.training.learner import Learner
-from patchrec.training.loop import all_batches
-from patchrec.training.validation import Validation
+from patchrec.training.language_learner import LanguageLearner
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,8 @@ def dry_run(
     *,
     strategy: str | None = None,
     options: dict[str, Any] | None = None,
+    head: str | None = None,
+    head_options: dict[str, Any] | None = None,
     start: str | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -78,6 +77,7 @@ def dry_run(
         stage: Which of the two.
         strategy: Of a fine-tuning.
         options: Of the strategy; of a pre-training's own, `patch-pretraining`.
+        head, head_options: What answers, and its options, as `finetune` has them.
         start: Run to start from, as `finetune` has it.
         home: Folder of the store.
         report: Where picks are told.
@@ -92,23 +92,24 @@ def dry_run(
         if stage == "pretrain":
             new = new_pretraining(store, options, settings, report)
         else:
-            new = new_finetuning(store, strategy, options, start, settings, report)
+            new = new_finetuning(
+                store, strategy, options, start, settings, report, head=head, head_options=head_options
+            )
     return _estimate(new, report)
 
 
 def _estimate(new: NewRun, report: Reporter) -> DryRun:
     config, training = new.config, new.config.training or TrainingConfig()
-    batches = all_batches(config, new.dataset)
-    planners = [plan_for(strategy) for strategy in config.strategies]
-    backbone = Backbone.load(new.folder, name=str(config.backbone))
+    learner = make_learner(new.fitting)
+    assert isinstance(learner, LanguageLearner)  # both stages train one
+    learner.begin()
+    backbone, batches = learner.backbone, learner.batches
     free = free_memory(backbone.device)
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
-    learner = Learner(
-        config, new.dataset, backbone, encoder=new.encoder, planners=planners, num_steps=batches.num_steps
-    )
-    counted = count_steps(batches, new.dataset, new.encoder, planners, seed=config.seed, max_nodes=training.max_nodes)
-    examples = validation_sample(config, new.dataset)
-    validation_tokens = Validation(learner, examples).tokens if examples else 0
+    counted = count_steps(learner)
+    validation_tokens = 0
+    if learner.validation:
+        validation_tokens = sum(len(labelled.forest) for labelled in learner.validation_forests[1])
     validations = -(-batches.num_steps // training.validate_every) if training.validate_every else 0
     trained = sum(parameter.numel() for parameter in learner.parameters)
     memory = _memory(backbone, training, counted, parameters, trained)
@@ -161,7 +162,7 @@ def _memory(
         trained=trained,
         nodes=max(len(labelled.forest) for _, labelled in counted.forests),
         labelled=min(
-            max(len(labelled.labels.nodes) for _, labelled in counted.forests),
+            max(0 if labelled.titles is None else len(labelled.titles.nodes) for _, labelled in counted.forests),
             nodes_of_a_chunk(backbone.vocab_size, backbone.device.type),
         ),
     )

@@ -18,8 +18,8 @@ from patchrec.data.parts import Parts, parts_folder
 from patchrec.data.writers import WrittenFormat, format_for, print_rows, write_rows
 from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.disk import disk_errors
-from patchrec.operations.bulk_job import Job, Request, make_job, part_size
-from patchrec.operations.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
+from patchrec.operations.many.bulk_job import Job, Request, make_job, part_size
+from patchrec.operations.many.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
 from patchrec.reporting import SILENT, Reporter
 from patchrec.training.interrupts import stoppable
 from patchrec.training.processes import Process
@@ -120,7 +120,7 @@ def _print(
     if process.count > 1 or request.restart or request.overwrite:
         raise UsageError("rows for stdout come from one process and are not kept: name a file with --output FILE")
     job, _ = make_job(request, home, report)
-    size = part_size(job.ready)
+    size = part_size(job.loaded)
     places = list(range(len(job.users)))
     tally, begun = Tally(request.k), time.perf_counter()
     with report.task("recommend", len(places), "users") as task:
@@ -147,7 +147,7 @@ def _prepare(request: Request, output: Path, process: Process, home: Path | None
             _refuse_another(parts, request.output)
             parts.begin()
         facts = parts.published(output)
-        planned = job.parts_of(part_size(job.ready))
+        planned = job.parts_of(part_size(job.loaded))
         return _State(job, parts, planned, {} if facts is not None else missing_parts(parts, planned), facts)
     except BaseException:
         parts.release()
@@ -163,7 +163,7 @@ def _follow(request: Request, output: Path, process: Process, home: Path | None,
         differing = "; ".join(differences(saved or {}, plan))
         raise PatchrecError(f"process {process.rank} sees another job than process 0: {differing}; start all alike")
     parts.claim(process.rank)
-    planned = job.parts_of(part_size(job.ready))
+    planned = job.parts_of(part_size(job.loaded))
     return _State(job, parts, planned, {number: planned[number] for number in mine}, None)
 
 
@@ -252,10 +252,10 @@ def _result(
 ) -> BulkRecommendations:
     short = f"{facts['short']:,} of {len(job.users):,} users got fewer than {job.k:,}, one only {facts['fewest']:,}"
     return BulkRecommendations(
-        run=job.ready.run.name,
-        label=job.ready.run.label,
-        dataset=job.ready.dataset.name,
-        score=job.ready.scorer.score,
+        run=job.loaded.run.name,
+        label=job.loaded.run.label,
+        dataset=job.loaded.dataset.name,
+        score=job.loaded.recommender.score,
         k=job.k,
         output=request.output,
         format=kind,

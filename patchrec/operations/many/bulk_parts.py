@@ -13,7 +13,7 @@ import numpy.typing as npt
 from patchrec.data.parts import Parts, UserRanking
 from patchrec.errors import PatchrecError
 from patchrec.model.disk import disk_errors
-from patchrec.operations.bulk_job import Job
+from patchrec.operations.many.bulk_job import Job
 from patchrec.reporting import Task
 from patchrec.training.processes import Process
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from patchrec import plugins
+from patchrec.config import PromptConfig
 from patchrec.evaluation.rows import LOG_PROB, VIEWS
 from patchrec.evaluation.significance import few_users_note
-from patchrec.model.backbones import KNOWN
+from patchrec.model.pull import KNOWN
 from patchrec.store.evaluations import Evaluation, MetricRow, Slice
 from patchrec.store.runs import Run
 
@@ -147,7 +148,7 @@ def _what(facts: CardFacts) -> str:
     run = facts.runs[0]
     backbone = str(run.backbone)
     ranks = sorted(set(facts.lora_ranks))
-    how = {"untrained": "nothing trained"}.get(run.stage, "all weights trained")
+    how = "nothing trained" if run.config.training is None else "all weights trained"
     if ranks:
         how = f"LoRA adapters of rank {' and '.join(map(str, ranks))} trained and merged"
     lines = [
@@ -196,13 +197,13 @@ def _data(dataset: dict[str, Any]) -> str:
 
 
 def _strategy(run: Run) -> str:
-    prompt, lines = run.config.prompt, []
+    prompt, history, lines = run.config.prompt or PromptConfig(), run.config.history, []
     for chosen in run.config.strategies:
         known = plugins.strategies().get(chosen.name)
         label = known.bind(chosen.options).label if known else chosen.name
         lines.append(f"- `{_plain(label)}`: {_plain(known.summary)}" if known else f"- `{_plain(label)}`")
     lines.append(
-        f"- prompt `{prompt.form}`, the newest {prompt.K} items at most, `{prompt.windows}` windows; its tokens are in "
+        f"- prompt `{prompt.form}`, the newest {history.K} items at most, `{history.windows}` windows; its tokens are in "
         "`patchrec.json`"
     )
     return "\n".join(lines)

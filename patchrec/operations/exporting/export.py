@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchrec.config import SPLITS
+from patchrec.config import SPLITS, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
 from patchrec.model.disk import disk_errors
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt
 from patchrec.model.tokenizer import make_encoder
-from patchrec.operations.hub import Pushed, push_folder, refuse_push
-from patchrec.operations.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.ready import model_folder
+from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
+from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
+from patchrec.operations.load import weights_folder
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -71,13 +71,11 @@ def export_run(
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
     with Store.open(home) as store:
         found = store.runs.get(run)
-        if found.stage == "popularity":
-            raise UsageError(f"run {found.name} has no model; export a trained one from `patchrec runs ls`")
-        source = model_folder(store, found, report)
+        source = weights_folder(store, found, report)
         dataset = store.datasets.load(found.dataset)
         card = model_card(card_facts(store, found))
     backbone = Backbone.load(source, name=str(found.config.backbone), device="cpu")
-    encoder = make_encoder(source, dataset.catalog.titles, found.config.prompt, backbone.vocab_size)
+    encoder = make_encoder(source, dataset.catalog.titles, found.config.prompt or PromptConfig(), backbone.vocab_size)
     with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:

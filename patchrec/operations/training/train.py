@@ -1,53 +1,65 @@
-"""Verbs of training: patch pre-training and fine-tuning are one engine with other planners."""
+"""Verbs that fit: pre-training, fine-tuning and baselines are one loop with other learners."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
-from patchrec.config import RunConfig
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
-from patchrec.model.backbone import Backbone
-from patchrec.operations.backbones import find_backbone
-from patchrec.operations.new_run import NewRun, RunSettings, new_finetuning, new_pretraining, validation_sample
-from patchrec.operations.ready import find_same, model_folder, plain_options, versions
-from patchrec.operations.shared_run import SharedRun
-from patchrec.plugins import plan_for
+from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
+from patchrec.operations.training.job import TrainingJob
+from patchrec.operations.training.new_run import (
+    NewRun,
+    RunSettings,
+    label_of,
+    new_baseline,
+    new_finetuning,
+    new_pretraining,
+    validation_sample,
+)
+from patchrec.plugins import find_kind
+from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
-from patchrec.store.runs import Checkpoint, Run
+from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
+from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a training run came to.
+    """A run that was fitted.
 
     Attributes:
-        loss: Of the last step, nats per supervised token.
-        tokens: Forest nodes run forward over all steps.
+        loss: Of the last step, nats per supervised label; None where nothing is learned by gradient.
+        tokens: Positions run forward over all steps.
+        folder: Of its checkpoint; of its language model, where it has one.
         best_step: Step whose weights the run keeps, where it measured validation targets.
-        validation_loss: Of these weights on the validation targets, nats per supervised token.
+        validation_loss: Of these weights on the validation targets, nats per supervised label.
+        validation_metric: Their ranking metric, where that chose them.
     """
 
     run: str
     label: str
     stage: str
+    kind: str
     dataset: str
     steps: int
     targets: int
     tokens: int
-    loss: float
+    loss: float | None
     seconds: float
     folder: str
     best_step: int | None = None
     validation_loss: float | None = None
+    validation_metric: float | None = None
 
 
 TOTALS = ("steps", "targets", "tokens", "loss", "seconds")  # of a finished run's summary
-BEST = ("best_step", "validation_loss")  # there too, where the run validated
+BEST = ("best_step", "validation_loss", "validation_metric")  # there too, where the run validated
 
 
 def pretrain(
@@ -94,6 +106,8 @@ def finetune(
     *,
     strategy: str | None = None,
     options: dict[str, Any] | None = None,
+    head: str | None = None,
+    head_options: dict[str, Any] | None = None,
     start: str | None = None,
     resume: str | None = None,
     force: bool = False,
@@ -107,6 +121,8 @@ def finetune(
     Args:
         strategy: By name.
         options: Its values; those left out or None are its defaults.
+        head: What answers: `title` (the default), `item` or `both`.
+        head_options: Values of that kind's options.
         start: Run to start from; "none" starts from the backbone; default: the newest pre-training run.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
@@ -126,10 +142,56 @@ def finetune(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({"strategy": strategy, "from": start, **plain_options(options), **settings})
+            beside = {"strategy": strategy, "head": head, "from": start, **settings}
+            _refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
-        return _begun(store, new_finetuning(store, strategy, options, start, settings, report), reuse, report)
+        new = new_finetuning(
+            store, strategy, options, start, settings, report, head=head, head_options=head_options
+        )
+        return _begun(store, new, reuse, report)
+
+    return _run(settle, home, report)
+
+
+def baseline(
+    name: str,
+    *,
+    options: dict[str, Any] | None = None,
+    resume: str | None = None,
+    force: bool = False,
+    reuse: bool = False,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+    **settings: Unpack[RunSettings],
+) -> RunResult:
+    """Fit a kind of recommender without a language model.
+
+    Args:
+        name: Of the kind, such as "sasrec" or "item-knn".
+        options: Values of its options; those left out or None are its defaults.
+        resume: Go on with this run, with its own configuration; only `force` goes with it.
+        force: Resume although data or versions changed since.
+        reuse: Give a finished run of the same configuration back instead of fitting again.
+        home: Folder of the store.
+        report: Where picks and progress go.
+        settings: Of a new run; see `RunSettings`.
+
+    Returns:
+        The run, in each of several processes; the first alone has the store and reports.
+
+    Raises:
+        NotFoundError: No such kind or data set. UsageError: Settings that do not fit.
+        InterruptedRunError: Stopped by a signal after saving.
+    """
+    refuse_unknown(settings)
+
+    def settle(store: Store, report: Reporter) -> _Ready | RunResult:
+        if resume is not None:
+            _refuse_beside_resume({**plain_options(options), **settings})
+            return _reopened(store, resume, f"baseline {name}", report, force=force)
+        _refuse_force(force)
+        return _begun(store, new_baseline(store, name, options, settings, report), reuse, report)
 
     return _run(settle, home, report)
 
@@ -159,19 +221,19 @@ def _refuse_force(force: bool) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """A run that is marked as running, and what its training needs.
+    """A run that is marked as running, and what learns in it.
 
     Attributes:
         store: Where it is noted; None in all but the first of several processes.
     """
 
     store: Store | None
-    shared: SharedRun
-    backbone: Backbone
+    job: TrainingJob
+    learner: Learner
 
     def fail(self, error: BaseException) -> None:
         """Note how it ended, where that was not well."""
-        name = self.shared.folder.name
+        name = self.job.folder.name
         if self.store is None:
             return
         if isinstance(error, InterruptedRunError | KeyboardInterrupt):
@@ -180,10 +242,14 @@ class _Ready:
             self.store.runs.fail(name, str(error) if isinstance(error, PatchrecError) else repr(error))
 
 
-def _load(config: RunConfig, start: Path) -> Backbone:
-    """The weights that a run begins with; those that are to be split wait in memory, since they may fit on no GPU."""
-    sharded = config.training is not None and config.training.shard
-    return Backbone.load(start, name=str(config.backbone), device="cpu" if sharded else None)
+def make_learner(fitting: Fitting) -> Learner:
+    """What learns in a run."""
+    return find_kind(fitting.config.kind.name).learner(fitting)
+
+
+def _learner_of(job: TrainingJob) -> Learner:
+    validation = validation_sample(job.config, job.dataset)
+    return make_learner(Fitting(job.config, job.dataset, job.start, validation))
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready | RunResult:
@@ -192,19 +258,18 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
     if reuse and several:
         raise UsageError("several processes train one run and no more; start this without torchrun")
     same = find_same(store, new.config, new.fingerprints) if reuse else None
-    if same is not None:
+    if same is not None and (folder := checkpoint_folder(store, same)) is not None:
         summary = same.summary or {}
         totals = {key: summary[key] for key in TOTALS} | {key: summary.get(key) for key in BEST}
-        names: dict[str, Any] = {"run": same.name, "label": same.label, "stage": same.stage, "dataset": same.dataset}
-        return RunResult(**names, **totals, folder=str(model_folder(store, same, report)))
+        return _result(same, folder, totals)
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
-    backbone = _load(new.config, new.folder)  # one that cannot be read is told before a run is made
+    learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
     run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
-    return _Ready(store, SharedRun(run.config, new.dataset, new.folder, _folder(store, run)), backbone)
+    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, _folder(store, run)), learner)
 
 
 def _folder(store: Store, run: Run) -> Path:
@@ -214,23 +279,21 @@ def _folder(store: Store, run: Run) -> Path:
     return folder
 
 
-def _reopened(store: Store, name: str, stage: str, report: Reporter, *, force: bool) -> _Ready:
+def _reopened(store: Store, name: str, command: str, report: Reporter, *, force: bool) -> _Ready:
     """A stopped run, to go on from its newest checkpoint with its own configuration."""
     run = store.runs.get(name)
-    if run.stage != stage:
+    if run.command != command:
         raise UsageError(
-            f"run {run.name} is of stage {run.stage}; resume it with `patchrec {run.stage} --resume {run.name}`"
+            f"run {run.name} is of `patchrec {run.command}`; resume it with `patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
         raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
-    parent = store.runs.get(run.parent) if run.parent else None
-    name = str(run.config.backbone)
-    start = model_folder(store, parent, report) if parent else find_backbone(store, name, report).folder
+    start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
-    backbone = _load(run.config, start)
-    run = store.runs.reopen(run.name)
-    shared = SharedRun(run.config, dataset, start, _folder(store, run), resume=True, force=force)
-    return _Ready(store, shared, backbone)
+    job = TrainingJob(run.config, dataset, start, _folder(store, run), resume=True, force=force)
+    learner = _learner_of(job)
+    store.runs.reopen(run.name)
+    return _Ready(store, job, learner)
 
 
 def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | None, report: Reporter) -> RunResult:
@@ -245,12 +308,12 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             if isinstance(settled, RunResult):
                 return settled, b""
             made.append(settled)
-            return None, settled.shared.to_bytes() if process.count > 1 else b""
+            return None, settled.job.to_bytes() if process.count > 1 else b""
 
         def follow(told: bytes) -> None:
-            shared = SharedRun.from_bytes(told)
-            shared.refuse_unseen(process.rank)
-            made.append(_Ready(None, shared, _load(shared.config, shared.start)))
+            job = TrainingJob.from_bytes(told)
+            job.refuse_unseen(process.rank)
+            made.append(_Ready(None, job, _learner_of(job)))
 
         try:
             finished, _ = process.start(prepare, follow)
@@ -265,59 +328,82 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
     """Train; process 0 notes in the store how it goes, and shows it."""
-    shared, name = ready.shared, ready.shared.folder.name
+    job, store, name = ready.job, ready.store, ready.job.folder.name
     with process.together():
         result = train(
-            shared.config,
-            shared.dataset,
-            ready.backbone,
-            [plan_for(strategy) for strategy in shared.config.strategies],
-            folder=shared.folder,
-            validation=validation_sample(shared.config, shared.dataset),
-            resume=shared.resume,
-            force=shared.force,
-            **({} if ready.store is None else _noted(ready.store, name) | {"report": report}),
+            job.config,
+            job.dataset,
+            ready.learner,
+            folder=job.folder,
+            log=None if store is None else _StoreLog(store, name),
+            report=SILENT if store is None else report,
+            resume=job.resume,
+            force=job.force,
         )
-    if ready.store is not None:
-        for checkpoint in ready.store.runs.checkpoints(name):
-            if not checkpoint.path.exists():
-                ready.store.runs.drop_checkpoint(name, checkpoint.step)
-        ready.store.runs.add_checkpoint(name, *_parts(result.checkpoint))
-        ready.store.runs.finish(name, _summary(result))
-    return _result(shared, result)
+    summary = _summary(result)
+    if store is None:
+        return _result_of(job, result.checkpoint.path, summary)
+    for checkpoint in store.runs.checkpoints(name):
+        if not checkpoint.path.exists():
+            store.runs.drop_checkpoint(name, checkpoint.step)
+    store.runs.add_checkpoint(name, result.checkpoint.step, result.checkpoint.path, result.checkpoint.manifest)
+    store.runs.finish(name, summary)
+    return _result(store.runs.get(name), result.checkpoint.path, summary)
 
 
-def _noted(store: Store, name: str) -> dict[str, Any]:
-    """What `train` tells, by the name of the argument that takes it: all of it goes into the store."""
-    runs = store.runs
-    return {
-        "begun": lambda num_steps, after: runs.begin_steps(name, num_steps, after),
-        "log": lambda row: runs.log_loss(name, [row]),
-        "validated": lambda row: runs.log_validation(name, row),
-        "saved": lambda checkpoint: runs.add_checkpoint(name, *_parts(checkpoint)),
-    }
+@dataclass(frozen=True, slots=True)
+class _StoreLog:
+    """The log of a run in the store."""
 
+    store: Store
+    name: str
 
-def _parts(checkpoint: Checkpoint) -> tuple[int, Path, dict[str, Any]]:
-    return checkpoint.step, checkpoint.path, checkpoint.manifest
+    def begun(self, num_steps: int, after: int) -> None:
+        """See `RunLog`."""
+        self.store.runs.begin_steps(self.name, num_steps, after)
+
+    def step(self, row: LossRow) -> None:
+        """See `RunLog`."""
+        self.store.runs.log_loss(self.name, [row])
+
+    def validated(self, row: ValidationRow) -> None:
+        """See `RunLog`."""
+        self.store.runs.log_validation(self.name, row)
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """See `RunLog`."""
+        self.store.runs.add_checkpoint(self.name, checkpoint.step, checkpoint.path, checkpoint.manifest)
 
 
 def _summary(result: TrainingResult) -> dict[str, Any]:
     progress = result.progress
-    totals = {"steps": progress.step} | {
+    totals: dict[str, Any] = {"steps": progress.step} | {
         key: getattr(progress, key) for key in ("targets", "tokens", "loss", "seconds")
     }
-    best = {"best_step": progress.best_step, "validation_loss": progress.best_loss}
+    if not isfinite(progress.loss):
+        totals["loss"] = None
+    best = {
+        "best_step": progress.best_step,
+        "validation_loss": progress.best_loss,
+        "validation_metric": progress.best_metric,
+    }
     return totals if progress.best_step is None else totals | best
 
 
-def _result(shared: SharedRun, result: TrainingResult) -> RunResult:
-    config = shared.config
+def _result(run: Run, folder: Path, totals: Mapping[str, Any]) -> RunResult:
+    names: dict[str, Any] = {"run": run.name, "label": run.label, "stage": run.stage, "dataset": run.dataset}
+    return RunResult(**names, kind=run.kind, folder=str(_shown(folder, run.backbone)), **totals)
+
+
+def _result_of(job: TrainingJob, folder: Path, totals: Mapping[str, Any]) -> RunResult:
+    """The result in a process without the store."""
+    config = job.config
+    names: dict[str, Any] = {"run": job.folder.name, "label": label_of(config), "stage": config.stage}
     return RunResult(
-        run=shared.folder.name,
-        label=plan_for(config.strategies[-1]).label,
-        stage=config.stage,
-        dataset=config.dataset,
-        folder=str(result.model),
-        **_summary(result),
+        **names, dataset=config.dataset, kind=config.kind.name, folder=str(_shown(folder, config.backbone)), **totals
     )
+
+
+def _shown(folder: Path, backbone: str | None) -> Path:
+    """The folder that a user is shown: that of the model which other programs read, where there is one."""
+    return folder if backbone is None else folder / "model"

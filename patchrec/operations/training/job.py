@@ -18,18 +18,18 @@ _ARRAYS = ("offsets", "items", "timestamps", "train_stop", "validation_stop")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SharedRun:
+class TrainingJob:
     """A run that is in the store and can train.
 
     Attributes:
-        start: Folder of the weights that it begins with.
+        start: Folder of the weights that it begins with; None where it begins with none.
         folder: Of its checkpoints; on a disk that all processes see.
         resume, force: As `patchrec.training.loop.train` has them.
     """
 
     config: RunConfig
     dataset: Dataset
-    start: Path
+    start: Path | None
     folder: Path
     resume: bool = False
     force: bool = False
@@ -39,7 +39,7 @@ class SharedRun:
         dataset, sequences = self.dataset, self.dataset.sequences
         about = {
             "config": self.config.model_dump(mode="json"),
-            "start": str(self.start),
+            "start": None if self.start is None else str(self.start),
             "folder": str(self.folder),
             "resume": self.resume,
             "force": self.force,
@@ -55,7 +55,7 @@ class SharedRun:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "SharedRun":
+    def from_bytes(cls, content: bytes) -> "TrainingJob":
         """What `to_bytes` gave."""
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored.get(name) for name in _ARRAYS}
@@ -65,7 +65,7 @@ class SharedRun:
         return cls(
             RunConfig.model_validate(about["config"]),
             Dataset(catalog=Catalog(item_ids, titles, metadata), sequences=sequences, **about["dataset"]),
-            Path(about["start"]),
+            None if about["start"] is None else Path(about["start"]),
             Path(about["folder"]),
             about["resume"],
             about["force"],
@@ -78,7 +78,7 @@ class SharedRun:
             UsageError: Names the folder, the process and its machine.
         """
         for folder in (self.folder, self.start):
-            if not folder.is_dir():
+            if folder is not None and not folder.is_dir():
                 raise UsageError(
                     f"process {rank} on {socket.gethostname()} does not see {str(folder)!r}, which process 0 uses; put "
                     "store and backbones on a disk that all machines have under the same path (--home DIR)"

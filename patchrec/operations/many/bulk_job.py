@@ -19,10 +19,9 @@ from patchrec.data.parts import UserRanking
 from patchrec.data.writers import Row, WrittenFormat
 from patchrec.errors import NotFoundError
 from patchrec.history import IntArray
-from patchrec.operations.candidates import NO_FILTERS, Filtered, Filters
-from patchrec.operations.ready import Ready, make_ready, pick_run, versions
-from patchrec.operations.recommend import ranker_of, user_query
-from patchrec.ranking.ranker import Ranker, Search
+from patchrec.operations.filters import NO_FILTERS, Filtered, Filters
+from patchrec.operations.load import LoadedRun, load, pick_run, versions
+from patchrec.recommender import Search, rank
 from patchrec.reporting import Reporter
 from patchrec.store import Store
 
@@ -69,27 +68,23 @@ class Job:
         again: The command that goes on with the job.
     """
 
-    ready: Ready
-    ranker: Ranker
+    loaded: LoadedRun
     users: IntArray
     k: int
     filtered: Filtered
     keep_seen: bool
-    search: Search
     again: str
 
     def parts_of(self, size: int) -> list[list[int]]:
         """Places of the users of each part: like lengths of prompts together, long ones first."""
-        encoder = self.ranker.scorer.encoder
-        queries = (user_query(self.ready, user) for user in self.users.tolist())
-        lengths = np.array([encoder.num_positions(query.history, query.layout) for query in queries])
-        order = np.argsort(-lengths, kind="stable").tolist()
+        queries = [self.loaded.user_query(user) for user in self.users.tolist()]
+        order = np.argsort(-self.loaded.recommender.lengths(queries), kind="stable").tolist()
         return [order[start : start + size] for start in range(0, len(order), size)]
 
     def rank(self, places: Sequence[int]) -> list[UserRanking]:
         """Rank for some users, given by their places in the output."""
-        queries = [user_query(self.ready, int(self.users[place]), keep_seen=self.keep_seen) for place in places]
-        rankings = self.ranker.rank(queries, self.k, allowed=self.filtered.allowed, search=self.search)
+        queries = [self.loaded.user_query(int(self.users[place]), keep_seen=self.keep_seen) for place in places]
+        rankings = rank(self.loaded.recommender, queries, self.k, allowed=self.filtered.allowed)
         return [
             UserRanking(
                 place,
@@ -102,7 +97,7 @@ class Job:
 
     def rows(self, rankings: Iterable[UserRanking]) -> Iterator[Row]:
         """Rows of the output."""
-        user_ids, item_ids = self.ready.dataset.sequences.user_ids, self.ready.dataset.catalog.item_ids
+        user_ids, item_ids = self.loaded.dataset.sequences.user_ids, self.loaded.dataset.catalog.item_ids
         for ranking in rankings:
             user_id = user_ids[self.users[ranking.place]]
             lines = zip(ranking.items, ranking.scores, ranking.probabilities, strict=True)
@@ -114,37 +109,35 @@ def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job
     """The job, and its plan: everything that decides what its parts hold."""
     with Store.open(home) as store:
         run = pick_run(store, request.run, request.data, report)
-        ready = make_ready(store, run, request.score, report)
+        loaded = load(store, run, request.score, report, search=request.search, max_tokens=request.max_tokens)
         saved = store.runs.checkpoints(run.name)
-    users = _users(ready.dataset, request.users, report)
-    filtered = Filtered.of(ready.dataset.catalog, request.filters)
+    users = _users(loaded.dataset, request.users, report)
+    filtered = Filtered.of(loaded.dataset.catalog, request.filters)
     job = Job(
-        ready=ready,
-        ranker=ranker_of(ready, request.max_tokens, report),
+        loaded=loaded,
         users=users,
         k=request.k,
         filtered=filtered,
         keep_seen=request.filters.keep_seen,
-        search=request.search,
         again=request.again,
     )
     allowed = b"all" if filtered.allowed is None else filtered.allowed.tobytes()
     plan = {
         "format": FORMAT,
         "run": run.name,
-        "checkpoint": saved[-1].manifest.get("sha256") if saved else f"{run.stage} {run.config.backbone}",
+        "checkpoint": saved[-1].manifest.get("sha256") if saved else f"untrained {run.config.backbone}",
         "data": {
-            "name": ready.dataset.name,
-            "catalog": ready.dataset.catalog.fingerprint,
-            "split": ready.dataset.sequences.fingerprint,
+            "name": loaded.dataset.name,
+            "catalog": loaded.dataset.catalog.fingerprint,
+            "split": loaded.dataset.sequences.fingerprint,
         },
         "users": {"number": len(users), "sha256": _digest(users.astype("<i8").tobytes())},
         "k": request.k,
-        "score": ready.scorer.score,
+        "score": loaded.recommender.score,
         "search": request.search,
         "filters": {**asdict(request.filters), "items": _digest(allowed)},
-        "users_per_part": part_size(ready),
-        "device": ready.scorer.backbone.device.type,
+        "users_per_part": part_size(loaded),
+        "device": loaded.recommender.device,
         "versions": versions(),
     }
     return job, json.loads(json.dumps(plan))
@@ -174,9 +167,9 @@ def _users(dataset: Dataset, source: str | None, report: Reporter) -> IntArray:
     return np.array([dataset.sequences.index[name] for name in distinct], dtype=np.int64)
 
 
-def part_size(ready: Ready) -> int:
+def part_size(loaded: LoadedRun) -> int:
     """Users of a part, by what the model runs on."""
-    return USERS_PER_PART.get(ready.scorer.backbone.device.type, USERS_PER_PART["cpu"])
+    return USERS_PER_PART.get(loaded.recommender.device, USERS_PER_PART["cpu"])
 
 
 def _digest(content: bytes) -> str:

@@ -1,0 +1,256 @@
+"""What a backbone knows of items besides their tokens: vectors added to their patches, and a head that scores them all.
+
+The head stands at the node where an answer begins: one product of that node's last hidden state with a table of a row
+for each item gives the logits of the whole catalog. Of two tables, `patch` reads the items' texts:
+
+    row = P rms(patch) / D + free,    logit = hidden . row + s log((count + 1) / (total + I))
+
+P and `free` begin at zero and s at 1, so that the head begins as the popularity of the train split, and learns what to
+add to it. Patches have root mean square 1 here, and P's product is divided by D: then an entry of P and one of `free`
+weigh alike, and an update of all of P by r in the direction of the gradient moves a logit by no more than D r for a
+state of root mean square 1, as in any linear head. An item that joins the catalog later has a row by its text at once.
+
+`free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
+
+Source: LITE-LLM4Rec (2024) for `free`.
+
+Shapes: I items, D hidden size, n states.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from patchrec.errors import CorruptError, UsageError
+from patchrec.history import IntArray
+
+Table = Literal["patch", "free"]
+_STD = 0.02  # of the rows of a free table at the start
+_EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in any trained model
+_OF_ITEMS = ("vectors", "head.free", "head.prior")  # tensors with a row, or an entry, for each item
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSideConfig:
+    """What a backbone shall know of items.
+
+    Attributes:
+        table: Of the head; None: no head.
+        item_vectors: Whether items have vectors that are added to their patches in the input.
+    """
+
+    table: Table | None = "patch"
+    item_vectors: bool = False
+
+
+class ItemHead(nn.Module):
+    """A linear layer over all items. See `PatchHead` and `FreeHead`.
+
+    Attributes:
+        table: Which one.
+        reads_patches: Whether its weight is made of item patches.
+        free: (I, D) what is learned of each item on its own.
+    """
+
+    table: Table
+    reads_patches: bool
+    free: nn.Parameter
+
+    def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(I, D) and (I,) of the linear layer in float32, differentiable.
+
+        Args:
+            patches: (I, D) item patches; None where the head does not read them.
+        """
+        raise NotImplementedError
+
+    def scores(self, hidden: Tensor, patches: Tensor | None) -> Tensor:
+        """(n, I) logits in float32 of (n, D) hidden states."""
+        return item_scores(hidden, *self.weight_and_bias(patches))
+
+
+class PatchHead(ItemHead):
+    """Rows are projected item patches plus free vectors; the bias is the popularity prior.
+
+    Attributes:
+        projection: (D, D) P.
+        prior: (I,) log-probability of every item by its count, add-one smoothed.
+        unseen: (1,) that of an item with count 0.
+        prior_scale: (1,) s; no scalar, which a backbone split over processes cannot hold.
+    """
+
+    table = "patch"
+    reads_patches = True
+
+    def __init__(self, num_items: int, hidden_size: int, popularity: IntArray) -> None:
+        super().__init__()
+        self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
+        self.free = nn.Parameter(torch.zeros(num_items, hidden_size))
+        self.prior_scale = nn.Parameter(torch.ones(1))
+        floor = -np.log(popularity.sum() + num_items)
+        self.prior: Tensor
+        self.register_buffer("prior", torch.from_numpy(np.log(popularity + 1.0) + floor).float())
+        self.unseen: Tensor
+        self.register_buffer("unseen", torch.tensor([floor], dtype=torch.float32))
+
+    def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `ItemHead.weight_and_bias`."""
+        assert patches is not None
+        with torch.autocast(patches.device.type, enabled=False):  # few products beside those of a forward pass
+            width = patches.shape[1]
+            alike = functional.rms_norm(patches.float(), (width,), eps=_EPSILON)
+            weight = functional.linear(alike, self.projection.float()) / width + self.free.float()
+            return weight, self.prior_scale.float() * self.prior.float()
+
+
+class FreeHead(ItemHead):
+    """Rows are free vectors, and there is no bias."""
+
+    table = "free"
+    reads_patches = False
+
+    def __init__(self, num_items: int, hidden_size: int, seed: int) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        self.free = nn.Parameter(torch.randn(num_items, hidden_size, generator=random) * _STD)
+
+    def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, None]:
+        """See `ItemHead.weight_and_bias`."""
+        return self.free.float(), None
+
+
+def item_scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(n, I) logits in float32 of (n, D) hidden states by the weight and bias of a head."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        return functional.linear(hidden.float(), weight, bias)
+
+
+class ItemSide(nn.Module):
+    """What a backbone knows of a catalog's items besides their tokens.
+
+    Attributes:
+        num_items: I.
+        vectors: (I, D) added to item patches in the input, averaged in session patches; zeros at the start.
+        head: Scores all items.
+    """
+
+    def __init__(
+        self, num_items: int, hidden_size: int, config: ItemSideConfig, popularity: IntArray, *, seed: int = 0
+    ) -> None:
+        """Make it as it is before training.
+
+        Args:
+            num_items: I.
+            hidden_size: D of the backbone.
+            config: What it shall have.
+            popularity: (I,) train interactions of every item, for the prior.
+            seed: Fixes the rows of a free table, which alone are random.
+        """
+        super().__init__()
+        self.num_items = num_items
+        self.vectors: nn.Parameter | None = None
+        if config.item_vectors:
+            self.vectors = nn.Parameter(torch.zeros(num_items, hidden_size))
+        self.head: ItemHead | None = None
+        if config.table == "patch":
+            self.head = PatchHead(num_items, hidden_size, popularity)
+        elif config.table == "free":
+            self.head = FreeHead(num_items, hidden_size, seed)
+
+    @property
+    def reads_patches(self) -> bool:
+        """Whether a head needs the item patches of the whole catalog."""
+        return self.head is not None and self.head.reads_patches
+
+    def save(self, path: Path, fingerprint: str = "") -> None:
+        """Write everything into one safetensors file.
+
+        Args:
+            path: The file.
+            fingerprint: Of the catalog, kept beside the tensors for whoever reads them (`read_metadata`).
+        """
+        from safetensors.torch import save_file
+
+        known = {"table": self._table, "num_items": str(self.num_items), "fingerprint": fingerprint}
+        save_file({name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}, path, known)
+
+    def load(self, path: Path) -> None:
+        """Take everything from a file, in place; items at the end of the catalog that it does not have begin anew.
+
+        They have no vector of their own and the prior of an item that was never chosen: a head that reads patches ranks
+        them by their text.
+
+        Raises:
+            CorruptError: It is no such file.
+            UsageError: It is of other parts, of another backbone or a larger catalog, or its rows mean nothing for
+                items that it does not have.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        known = read_metadata(path)
+        try:
+            saved = load_file(path)
+            rows = int(known["num_items"])
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise CorruptError(f"{path} does not hold the items of a run") from error
+        self._refuse_others(path, known["table"], rows, saved)
+        self.load_state_dict({name: self._grown(name, tensor, saved) for name, tensor in saved.items()})
+
+    @property
+    def _table(self) -> str:
+        return "none" if self.head is None else self.head.table
+
+    def _refuse_others(self, path: Path, table: str, rows: int, saved: Mapping[str, Tensor]) -> None:
+        own = self.state_dict()
+        if table != self._table or saved.keys() != own.keys():
+            raise UsageError(
+                f"{path} holds an item table {table!r} {_vectors(saved)}, and {self._table!r} {_vectors(own)} is asked "
+                "for; take the same --table and --item-vectors, or start from a run without an item head"
+            )
+        if any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in saved.items()):
+            raise UsageError(f"{path} belongs to a backbone of another hidden size; take that backbone")
+        if rows > self.num_items:
+            raise UsageError(
+                f"{path} holds {rows:,} items, and this catalog has {self.num_items:,}; a catalog may only grow, at "
+                "its end: take the one of that run with new items added"
+            )
+        if rows < self.num_items and table == "free":
+            raise UsageError(
+                f"table 'free' knows its {rows:,} items alone, and this catalog has {self.num_items:,}; train again on "
+                "the larger catalog, or take a run with --table patch, which ranks new items by their text"
+            )
+
+    def _grown(self, name: str, saved: Tensor, others: Mapping[str, Tensor]) -> Tensor:
+        """A saved tensor with the rows of items that came later."""
+        missing = self.num_items - len(saved)
+        if name not in _OF_ITEMS or missing == 0:
+            return saved
+        if name == "head.prior":
+            return torch.cat([saved, others["head.unseen"].expand(missing)])
+        return torch.cat([saved, saved.new_zeros(missing, *saved.shape[1:])])
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file of `ItemSide.save` says of itself: `table` ("none" without a head), `num_items`, `fingerprint`.
+
+    Raises:
+        CorruptError: It is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise CorruptError(f"{path} does not hold the items of a run") from error
+
+
+def _vectors(tensors: Mapping[str, Tensor]) -> str:
+    return "with item vectors" if "vectors" in tensors else "without item vectors"

@@ -1,0 +1,227 @@
+"""A run loaded for use: its data set and its recommender, checked to belong together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchrec import __version__
+from patchrec.config import RunConfig, ScoreName
+from patchrec.data.catalog import Catalog
+from patchrec.data.histories import Dataset, Example, window_start
+from patchrec.errors import NotFoundError, UsageError
+from patchrec.history import History, IntArray
+from patchrec.operations.backbones import find_backbone
+from patchrec.plugins import find_kind
+from patchrec.recommender import Query, Recommender, Saved, Search, nothing, refuse_score
+from patchrec.reporting import SILENT, Reporter
+from patchrec.store import Store
+from patchrec.store.catalogs import CatalogVersion
+from patchrec.store.runs import Run
+from patchrec.training.checkpoint import read_manifest
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun:
+    """A run that answers. It holds no open store.
+
+    Attributes:
+        recommender: What ranks the data set's items.
+    """
+
+    run: Run
+    dataset: Dataset
+    recommender: Recommender
+
+    def user_query(self, user: int, *, keep_seen: bool = False) -> Query:
+        """What is asked after everything that a user of the data set did.
+
+        Args:
+            user: Index of the user.
+            keep_seen: Rank what the user has had, too.
+        """
+        history = self.run.config.history
+        position = len(self.dataset.sequences.items_of(user))
+        example = Example.at(user, position, history.K, history.windows)
+        return Query.of(self.dataset, example, keep_seen=keep_seen)
+
+    def history_query(self, items: IntArray, *, keep_seen: bool = False) -> Query:
+        """What is asked after a made-up history of catalog indices, oldest first."""
+        history = self.run.config.history
+        start = window_start(len(items), history.K, history.windows)
+        past = History(items[start:], None, start, history.windows != "sliding")
+        return Query(past, nothing() if keep_seen else np.unique(items))
+
+
+def load(
+    store: Store,
+    run: Run,
+    score: ScoreName | None = None,
+    report: Reporter = SILENT,
+    *,
+    item_weight: float | None = None,
+    search: Search = "best-first",
+    max_tokens: int | None = None,
+) -> LoadedRun:
+    """Load a run's recommender, in float32 whatever it was trained in, with everything around it.
+
+    Args:
+        store: Where it is.
+        run: Which.
+        score: Ranks instead of the run's own score.
+        report: Where notes go.
+        item_weight: Of the item head in a mixture, instead of the run's own.
+        search: `best-first` stops with a proof; `whole` scores everything.
+        max_tokens: Positions run at a time; None chooses from free memory.
+
+    Raises:
+        UsageError: The run cannot rank, has no such score, or prompt, tokenizer, catalog or split are not those it was
+            fitted with.
+        NotFoundError: It has no checkpoint, or its kind is of a plugin that is gone.
+        CorruptError: The checkpoint's bytes are not those written.
+    """
+    if run.status not in ("done", "running"):
+        raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
+    kind = find_kind(run.config.kind.name)
+    refuse_score(kind, score, run.name)
+    dataset = store.datasets.load(run.dataset)
+    saved = Saved(
+        run.config,
+        dataset,
+        folder=checkpoint_folder(store, run),
+        start=start_folder(store, run.config, report),
+        score=score or run.score,
+        item_weight=item_weight if item_weight is not None else run.item_weight,
+        search=search,
+        max_tokens=max_tokens,
+        cache=store.run_folder(run.name),
+        report=report,
+    )
+    prints = fingerprints(saved)
+    refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
+    return LoadedRun(run, dataset, kind.load(replace(saved, stamp={**prints, **versions()})))
+
+
+def checkpoint_folder(store: Store, run: Run) -> Path | None:
+    """The folder of a run's newest checkpoint, verified; None for a run that learned nothing.
+
+    Raises:
+        NotFoundError: There is none. CorruptError: Its bytes are not those written.
+    """
+    saved = store.runs.checkpoints(run.name)
+    if saved:
+        read_manifest(saved[-1].path)
+        return saved[-1].path
+    if run.config.training is None and run.status == "done":
+        return None
+    raise NotFoundError(f"run {run.name} has no checkpoint; go on with `patchrec {run.command} --resume {run.name}`")
+
+
+def weights_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
+    """The folder of a run's language model, which other runs start from and `export` copies.
+
+    Raises:
+        UsageError: It has none. NotFoundError: It has no checkpoint. CorruptError: Its bytes are not those written.
+    """
+    if run.config.backbone is None:
+        raise UsageError(f"run {run.name} has no language model; choose another from `patchrec runs ls`")
+    folder = checkpoint_folder(store, run)
+    if folder is not None:
+        return folder / "model"
+    start = start_folder(store, run.config, report)
+    assert start is not None
+    return start
+
+
+def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> Path | None:
+    """The folder of the weights that a run begins with: its parent's, or its backbone's; None where it has neither."""
+    if config.backbone is None:
+        return None
+    if config.parent is not None:
+        return weights_folder(store, store.runs.get(config.parent), report)
+    return find_backbone(store, config.backbone, report).folder
+
+
+def fingerprints(saved: Saved) -> dict[str, str]:
+    """What must be the same whenever a run is used again."""
+    kind = find_kind(saved.config.kind.name)
+    own = {} if kind.fingerprints is None else kind.fingerprints(saved)
+    return {**own, "catalog": saved.dataset.catalog.fingerprint, "split": saved.dataset.sequences.fingerprint}
+
+
+def refuse_mismatch(run: Run, now: Mapping[str, str], catalog: Catalog, versions: Sequence[CatalogVersion]) -> None:
+    """Refuse to use a run with another prompt, tokenizer, catalog or split than it was trained with.
+
+    A catalog that only got new items at its end is no other: every item that the run knows is where it was.
+
+    Args:
+        run: What is to be used.
+        now: What `fingerprints` gives today.
+        catalog: Today's catalog.
+        versions: Those that it had.
+
+    Raises:
+        UsageError: The message names the parts that differ.
+    """
+    differing = [part for part, value in run.fingerprints.items() if part in now and now[part] != value]
+    if "catalog" in differing and _extends(catalog, run.fingerprints["catalog"], versions):
+        differing.remove("catalog")
+    if differing:
+        raise UsageError(
+            f"run {run.name} was trained with another {' and '.join(differing)} than data set {run.dataset!r} has now; "
+            "train again, or restore the data set it was trained on"
+        )
+
+
+def _extends(catalog: Catalog, fingerprint: str, versions: Sequence[CatalogVersion]) -> bool:
+    """Whether a catalog begins with the one of a fingerprint: the versions say how long it was, its items decide."""
+    lengths = [version.num_items for version in versions if version.fingerprint == fingerprint]
+    return any(catalog.prefix(length).fingerprint == fingerprint for length in lengths)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a run's numbers depend on."""
+    import torch
+
+    others = {name: metadata.version(name) for name in ("transformers", "numpy")}
+    return {"patchrec": __version__, "torch": str(torch.__version__), **others}
+
+
+def pick_run(store: Store, name: str | None, data: str | None, report: Reporter) -> Run:
+    """The named run, else the newest fine-tuned one, told as picked.
+
+    Raises:
+        NotFoundError: There is none, or no such data set.
+    """
+    if name is not None:
+        named = store.runs.get(name)
+        if data not in (None, named.dataset):
+            raise UsageError(
+                f"run {named.name} is on data set {named.dataset!r}, not {data!r}; drop --data or name another"
+            )
+        return named
+    if data is not None:
+        store.datasets.resolve(data)
+    run = store.runs.newest(stage="finetune", dataset=data)
+    if run is None:
+        raise NotFoundError(
+            "no fine-tuned run yet; make one with `patchrec finetune --strategy pft-s --L 5`, or run `patchrec demo`"
+        )
+    report.picked("run", run.name, "the newest fine-tuned run")
+    return run
+
+
+def find_same(store: Store, config: RunConfig, prints: Mapping[str, str]) -> Run | None:
+    """The newest finished run of this very configuration and these fingerprints: what was made need not be again."""
+    for run in reversed(store.runs.all()):
+        if run.config == config and run.status == "done" and run.fingerprints == prints:
+            return run
+    return None
+
+
+def plain_options(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Option values that were given."""
+    return {key: value for key, value in (options or {}).items() if value is not None}

@@ -1,0 +1,1 @@
+"""Verb: recommend for many users into a file."""

@@ -1,0 +1,1 @@
+"""Verbs that fit: pre-training, fine-tuning, baselines, and what a run would take."""

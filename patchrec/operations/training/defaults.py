@@ -1,0 +1,104 @@
+"""Defaults of a run by backbone and data set: the paper's where the backbone is of its kind, measured ones for a CPU.
+
+Source of the paper's: PatchRec (SIGIR 2025) and its published training script: learning rate and batch by data set,
+K = 100, one epoch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from patchrec.config import HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
+from patchrec.data.histories import Dataset
+from patchrec.errors import UsageError, wrong_values
+from patchrec.recommender import Kind
+from patchrec.reporting import Reporter
+
+# data set -> (batch size, learning rate) of the paper
+PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
+_OTHER_DATA = (64, 1e-5)
+# Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
+SMALL = ("smollm2-135m", "tiny-random")
+LORA_RATE = 10  # learning rate of adapters over that of all weights
+_SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
+_SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
+
+
+def shape_defaults(
+    dataset: Dataset,
+    backbone: str,
+    kind: Kind,
+    inherited: RunConfig | None,
+    given: Mapping[str, Any],
+    report: Reporter,
+) -> tuple[PromptConfig, HistoryConfig]:
+    """Prompt and histories of a new run: what was given, else the parent run's, else the defaults, which are told.
+
+    Args:
+        dataset: Whose words the prompt has.
+        backbone: By name.
+        kind: What ranks; some ask for windows of their own.
+        inherited: The parent's configuration.
+        given: `form`, `windows` and `K`; None where not given.
+        report: Where the choice is told.
+    """
+    chosen = {key: value for key, value in given.items() if value is not None}
+    small = backbone in SMALL
+    base: dict[str, Any] = dict(_SMALL_SHAPE) if small else {}
+    if inherited is not None:
+        base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include={"form"})
+    base |= {key: value for key, value in kind.shape.items() if inherited is None or key not in base or key == "windows"}
+    values = base | chosen
+    prompt = {"form": values["form"]} if "form" in values else {}
+    history = {key: values[key] for key in ("K", "windows") if key in values}
+    found = PromptConfig(noun=dataset.noun, verb=dataset.verb, **prompt), HistoryConfig(**history)
+    if inherited is None and len(chosen) < len(given):
+        why = "made for a CPU" if small else "as in the paper"
+        report.picked("prompt", f"{found[0].form}, {found[1].windows} windows, K={found[1].K}", why)
+    return found
+
+
+def training_defaults(
+    stage: Stage, dataset: Dataset, backbone: str | None, kind: Kind, given: Mapping[str, Any], report: Reporter
+) -> TrainingConfig:
+    """Training settings of a new run: what was given, else the defaults of kind, backbone and data set, which are told.
+
+    Weights are float32 always; forward and backward passes of a language model are bfloat16 where the hardware computes
+    in it. Adapters learn at ten times the rate of weights (Schulman et al., "LoRA Without Regret", 2025).
+
+    Raises:
+        UsageError: A value that cannot be.
+    """
+    chosen = {key: value for key, value in given.items() if value is not None}
+    base, why = _base(dataset, backbone)
+    base = base | dict(kind.training or {})
+    if kind.training:
+        why = f"measured for {kind.name}"
+    if "lora_rank" in chosen:
+        base = base | {"learning_rate": LORA_RATE * base["learning_rate"]}
+        why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
+    if not dataset.num_targets("validation") and "validate_every" not in chosen:
+        base = {key: value for key, value in base.items() if key not in ("validate_every", "patience")}
+    try:
+        config = TrainingConfig(**(base | chosen))
+    except ValidationError as error:
+        raise UsageError(f"{wrong_values(error)}; see `patchrec {stage} --help`") from error
+    if not base.keys() <= chosen.keys() | {"dtype"}:
+        size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"
+        report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)
+    return config
+
+
+def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
+    """Defaults of a backbone on a data set, and why; none without a backbone."""
+    if backbone is None:
+        return {}, ""
+    from patchrec.model.backbone import fast_dtype
+
+    dtype = {"dtype": str(fast_dtype()).removeprefix("torch.")}
+    if backbone in SMALL:
+        return dtype | _SMALL_TRAINING, "made for a CPU"
+    batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
+    why = "as in the paper" if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    return dtype | {"batch_size": batch_size, "learning_rate": learning_rate}, why

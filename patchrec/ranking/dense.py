@@ -1,0 +1,157 @@
+"""Rankings from scores of all items at once: for every model that has them in one product, and for counts.
+
+Shapes: B queries, I items of the catalog, F items that the model was fitted with.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+
+from patchrec.config import ScoreName
+from patchrec.errors import PluginError, UsageError
+from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.ranking.items import rank_items, shortfall
+from patchrec.recommender import Cost, Level, Query, Ranking, Recommendation, Scores
+
+_MOST = 1 << 22  # scores held at a time: 32 MiB
+_ROUNDING = 1e-3  # by which the probabilities of all items may miss 1: float32 over a million items
+
+
+class Scorer(Protocol):
+    """What a `DenseRecommender` asks."""
+
+    def log_probs(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, F) log-probability of every item after each query; each row sums to 1."""
+        ...
+
+
+@dataclass(eq=False)
+class DenseRecommender:
+    """Ranks by log-probabilities of all items. Items that came after it was fitted rank below all others.
+
+    Attributes:
+        name: Its kind, for messages.
+        scorer: Gives the log-probabilities.
+        place: (I,) order among equal scores (`precedence`).
+        titles: (I,) the catalog's titles.
+        positions: Positions that a query of n items runs through a model: n times this, and one more; 0: no model.
+        flops: Of one position.
+    """
+
+    name: str
+    scorer: Scorer
+    place: IntArray
+    titles: Sequence[str]
+    positions: int = 0
+    flops: float = 0.0
+    device: str = "cpu"
+    level: Level = "item"
+    score: ScoreName = "item"
+
+    def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
+        """See `Recommender.score_each`.
+
+        Raises:
+            PluginError: What the model gives is no distribution over the items.
+        """
+        size = max(1, _MOST // max(1, len(self.titles)))
+        for start in range(0, len(queries), size):
+            own = queries[start : start + size]
+            begun = perf_counter()
+            scores = self._checked(own, self.scorer.log_probs(own))
+            share = (perf_counter() - begun) / len(own)
+            for number, (query, row) in enumerate(zip(own, scores, strict=True), start):
+                run = self.positions and self.positions * len(query.history) + 1
+                yield number, Scores(row, Cost(positions=run, flops=run * self.flops, seconds=share))
+
+    def rank_each(
+        self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
+    ) -> Iterator[tuple[int, Ranking]]:
+        """See `Recommender.rank_each`."""
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k!r}")
+        for number, scores in self.score_each(queries):
+            yield number, dense_ranking(scores.log_probs, queries[number].seen, k, allowed, self.place, self.titles)
+
+    def lengths(self, queries: Sequence[Query]) -> IntArray:
+        """See `Recommender.lengths`."""
+        return np.array([len(query.history) + 1 for query in queries], dtype=np.int64)
+
+    def facts(self) -> dict[str, float | None]:
+        """See `Recommender.facts`."""
+        return {}
+
+    def _checked(self, queries: Sequence[Query], scores: FloatArray) -> FloatArray:
+        """(B, I) scores with those of new items at the end, if they are what the contract says."""
+        known = scores.shape[1] if scores.ndim == 2 else 0
+        if scores.ndim != 2 or len(scores) != len(queries) or not 0 < known <= len(self.titles):
+            raise PluginError(
+                f"recommender {self.name!r} gave scores of shape {scores.shape} for {len(queries)} queries over "
+                f"{len(self.titles)} items; its log_probs must give (B, I)"
+            )
+        scores = np.asarray(scores, dtype=np.float64)
+        if not np.isfinite(scores).all():
+            raise PluginError(
+                f"recommender {self.name!r} gave {np.count_nonzero(~np.isfinite(scores)):,} scores that are not finite "
+                "numbers; its weights are damaged or training diverged: fit it again"
+            )
+        totals = np.exp(np.logaddexp.reduce(scores, axis=1))
+        worst = float(totals[np.abs(totals - 1).argmax()])
+        if abs(worst - 1) > _ROUNDING:
+            raise PluginError(
+                f"recommender {self.name!r} gave probabilities that sum to {worst:.4g}, not to 1; its log_probs must be "
+                "a distribution over the items (a log-softmax)"
+            )
+        missing = len(self.titles) - known
+        if not missing:
+            return scores
+        last = scores.min(axis=1, keepdims=True)
+        grown = np.concatenate([scores, np.repeat(last, missing, axis=1)], axis=1)
+        return np.asarray(grown - np.logaddexp.reduce(grown, axis=1, keepdims=True), dtype=np.float64)
+
+
+def dense_ranking(
+    scores: FloatArray,
+    seen: IntArray,
+    k: int,
+    allowed: BoolArray | None,
+    place: IntArray,
+    titles: Sequence[str],
+    *,
+    normalised: bool = True,
+) -> Ranking:
+    """The exact best k of all items by their scores.
+
+    Args:
+        scores: (I,) log-probabilities.
+        seen: Items left out.
+        k: How many to give at most.
+        allowed: (I,) items that may be ranked at all; None allows all.
+        place: (I,) order among equal scores.
+        titles: (I,) the catalog's titles.
+        normalised: Whether the scores are probabilities.
+    """
+    mask = np.ones(len(scores), dtype=np.bool_) if allowed is None else allowed.copy()
+    num_allowed = int(mask.sum())
+    mask[seen] = False
+    items = np.flatnonzero(mask)
+    if len(items) > k:  # all that reach the k-th score: ties are settled below
+        kth = np.partition(scores[items], len(items) - k)[len(items) - k]
+        best = items[scores[items] >= kth]
+    else:
+        best = items
+    lines = rank_items(best, scores[best], place, titles, k=k)
+    if normalised:
+        lines = with_probabilities(lines)
+    return Ranking(lines, shortfall(k, len(scores), num_allowed, len(items)))
+
+
+def with_probabilities(lines: Sequence[Recommendation], total: float = 0.0) -> tuple[Recommendation, ...]:
+    """Recommendations with their probability, where `total` is the log of the sum of all exp(score)."""
+    return tuple(
+        Recommendation(line.rank, line.item, line.title, line.score, float(np.exp(line.score - total)))
+        for line in lines
+    )

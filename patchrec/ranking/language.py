@@ -1,0 +1,442 @@
+"""A language model as a recommender: by its titles, by its item head, or by both, over one forward pass of the prompts.
+
+A strategy lays a query's history out, the prompt runs once, and at its last position the answers begin: the title trie
+hangs there, and the item head reads the state there. Exact in each case. Prompts run in batches of like length without
+padding; what all of them begin with is run once; scoring all items, prompts of one user share what they share.
+
+Shapes: I items, P positions of a prompt, B prompts of a batch, D hidden size.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchrec.config import ScoreName
+from patchrec.data.histories import Dataset
+from patchrec.errors import CheckFailedError, OutOfResourcesError, UsageError
+from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.model.attention import Context, Extension
+from patchrec.model.backbone import Backbone
+from patchrec.model.forest import Forest, grow
+from patchrec.model.memory import is_out_of_memory, tokens_that_fit
+from patchrec.model.patching import PathEncoder
+from patchrec.ranking.compression import all_text
+from patchrec.ranking.dense import dense_ranking, with_probabilities
+from patchrec.ranking.items import precedence, rank_items, shortfall
+from patchrec.ranking.scorer import MAX_NODES, TitleScorer
+from patchrec.ranking.search import Candidates, Found, best_first
+from patchrec.recommender import Certificate, Cost, Level, Query, Ranking, Scores, Search
+from patchrec.reporting import SILENT, Reporter
+from patchrec.strategy import Planner
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Queries of one user whose prompts run together.
+
+    Attributes:
+        encoder: Knows the session patches of these prompts.
+        numbers: Of the queries.
+        paths: For each the keys of its prompt.
+        forest: The prompts, merged.
+        nodes: For each the nodes of its prompt.
+    """
+
+    encoder: PathEncoder
+    numbers: list[int]
+    paths: list[IntArray]
+    forest: Forest
+    nodes: list[IntArray]
+
+    @classmethod
+    def of(cls, encoder: PathEncoder, numbers: list[int], paths: list[IntArray]) -> "_Group":
+        """Merge some prompts."""
+        return cls(encoder, numbers, paths, *grow(paths))
+
+
+@dataclass(eq=False)
+class LanguageRecommender:
+    """A model with a catalog: ranks its items. The model's weights stay as they are for as long as it ranks.
+
+    Attributes:
+        backbone: The model.
+        encoder: Prompt and titles.
+        planner: The strategy that lays histories out.
+        place: (I,) order among equal scores (`precedence`).
+        titles: (I,) the catalog's titles.
+        scorer: Scores titles; None ranks by the item head alone.
+        item_weight: Of the item head's log-probability beside the title's; None ranks by titles alone.
+        search: `best-first` stops with a proof; `whole` scores every title.
+        max_tokens: Positions of one batch, prompts with what their searches run; chosen from free memory where not
+            given. A prompt that is longer is a batch of its own. Halved, and reported, when memory runs out.
+        max_nodes: Positions of prompts of one user that are scored together.
+        paper_ratio: Analytic compression ratio of the strategy on the data set; None where it has none.
+        report: Where notes go.
+    """
+
+    backbone: Backbone
+    encoder: PathEncoder
+    planner: Planner
+    place: IntArray
+    titles: Sequence[str]
+    scorer: TitleScorer | None
+    item_weight: float | None = None
+    search: Search = "best-first"
+    max_tokens: int | None = None
+    max_nodes: int = MAX_NODES
+    paper_ratio: float | None = None
+    report: Reporter = field(default=SILENT, repr=False)
+
+    @property
+    def score(self) -> ScoreName:
+        """Name of what ranks."""
+        if self.scorer is None:
+            return "item"
+        return self.scorer.score if self.item_weight is None else "mixture"
+
+    @property
+    def level(self) -> Level:
+        """An item head tells items of one title apart."""
+        return "title" if self.item_weight is None and self.scorer is not None else "item"
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
+        return self.backbone.device.type
+
+    @classmethod
+    def of(cls, scorer: TitleScorer, planner: Planner, dataset: Dataset, **more: Any) -> "LanguageRecommender":
+        """A recommender by titles of a data set's items.
+
+        Args:
+            scorer: The model with prompt, titles and score.
+            planner: Lays histories out.
+            dataset: Whose items are ranked.
+            more: Further attributes.
+        """
+        place, titles = precedence(dataset.popularity), dataset.catalog.titles
+        given = {"max_nodes": scorer.max_nodes, **more}
+        return cls(scorer.backbone, scorer.encoder, planner, place, titles, scorer, **given)
+
+    # All items
+
+    def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
+        """See `Recommender.score_each`; neighbouring queries of a user run as one forest, in the queries' order.
+
+        Raises:
+            CheckFailedError: The model's scores are not numbers.
+        """
+        for group in self._groups(queries):
+            begun = perf_counter()
+            hidden, context = self.backbone.prefill(group.encoder, group.forest)
+            share = (perf_counter() - begun) / len(group.numbers)
+            answers: dict[int, FloatArray] = {}  # by last position: equal prompts are scored once
+            ran = np.zeros(len(group.forest), dtype=np.bool_)
+            for number, nodes in zip(group.numbers, group.nodes, strict=True):
+                begun, leaf, beside = perf_counter(), int(nodes[-1]), 0
+                if leaf not in answers:
+                    answers[leaf] = self._score_all(group.encoder, context, leaf, hidden[leaf])
+                    beside = 0 if self.scorer is None else self.scorer.tokens
+                fresh = int(np.count_nonzero(~ran[nodes]))
+                ran[nodes] = True
+                seconds = share + perf_counter() - begun
+                yield number, Scores(answers[leaf], self._cost(queries[number], len(nodes), fresh, beside, seconds))
+
+    def _score_all(self, encoder: PathEncoder, context: Context, position: int, hidden: Tensor) -> FloatArray:
+        """(I,) log-probabilities after a prompt already run."""
+        if self.scorer is None:
+            return np.asarray(self._item_log_probs(encoder, hidden[None])[0], dtype=np.float64)
+        titles = self.scorer.for_encoder(encoder).score_titles(context, position, hidden)
+        own = titles[self.scorer.trie.title_of_item]
+        if self.item_weight is None:
+            return np.asarray(own, dtype=np.float64)
+        fused = own + self.item_weight * self._item_log_probs(encoder, hidden[None])[0]
+        return np.asarray(fused - np.logaddexp.reduce(fused), dtype=np.float64)
+
+    @torch.no_grad()
+    def _item_log_probs(self, encoder: PathEncoder, hidden: Tensor) -> FloatArray:
+        """(B, I) log-probability of every item by the item head.
+
+        Raises:
+            CheckFailedError: They are not numbers.
+        """
+        logits = self.backbone.item_logits(hidden, encoder)
+        log_probs: FloatArray = logits.double().log_softmax(dim=1).cpu().numpy()
+        unsound = np.count_nonzero(~np.isfinite(log_probs))
+        if unsound:
+            raise CheckFailedError(
+                f"{self.backbone.name}: the item head's scores of {unsound:,} items are not numbers; its weights are "
+                "damaged or training diverged: rank with an earlier checkpoint or another run"
+            )
+        return log_probs
+
+    def _groups(self, queries: Sequence[Query]) -> Iterator[_Group]:
+        """Put neighbouring queries of a user together while their merged prompts fit one forward pass."""
+        alone = (-1 - number for number in range(len(queries)))
+        users = [next(alone) if query.user is None else query.user for query in queries]
+        for _, run in groupby(range(len(queries)), key=lambda number: users[number]):
+            encoder = self.encoder.fresh()
+            group: _Group | None = None
+            for number in run:
+                path = self._path(encoder, queries[number])
+                if group is not None:
+                    grown = _Group.of(encoder, [*group.numbers, number], [*group.paths, path])
+                    if len(grown.forest) <= self.max_nodes:
+                        group = grown
+                        continue
+                    yield group
+                group = _Group.of(encoder, [number], [path])
+            if group is not None:
+                yield group
+
+    def _path(self, encoder: PathEncoder, query: Query) -> IntArray:
+        """(P,) keys of a query's prompt."""
+        return encoder.prompt_path(query.history, self.planner.plan(query.history))
+
+    def _cost(self, query: Query, length: int, fresh: int, beside: int, seconds: float) -> Cost:
+        heads = 0 if self.level == "title" else 2 * len(self.titles) * self.backbone.embedding.shape[1]
+        return Cost(
+            positions=fresh + beside,
+            beside=beside,
+            flops=(fresh + beside) * self._flops_per_position + heads,
+            seconds=seconds,
+            length=length,
+            text_length=self.encoder.num_positions(query.history, all_text(len(query.history))),
+            around=len(self.encoder.prompt.head) + len(self.encoder.prompt.tail),
+        )
+
+    @cached_property
+    def _flops_per_position(self) -> float:
+        """Two for each weight that a position passes through; embeddings are looked up, not multiplied."""
+        model = self.backbone.model.base_model
+        tables = {id(self.backbone.embedding)}
+        return 2.0 * sum(int(weight.numel()) for weight in model.parameters() if id(weight) not in tables)
+
+    # The best k
+
+    def rank_each(
+        self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
+    ) -> Iterator[tuple[int, Ranking]]:
+        """See `Recommender.rank_each`; each ranking as soon as its batch is done, long prompts first.
+
+        Raises:
+            UsageError: k is below 1.
+            CheckFailedError: The model's scores are not numbers.
+            OutOfResourcesError: One prompt alone does not fit in memory.
+        """
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k!r}")
+        mask = np.ones(len(self.titles), dtype=np.bool_) if allowed is None else allowed
+        if self.max_tokens is None:
+            self.max_tokens = tokens_that_fit(self.backbone)
+        lengths = self.lengths(queries).tolist()
+        order = sorted(range(len(queries)), key=lambda number: -lengths[number])
+        done = 0
+        beside = 0 if self.scorer is None else 4 * k  # positions that a search runs: a guess, then the last batch's
+        while done < len(order):
+            batch = _fitting(order, done, lengths, beside, self.max_tokens)
+            rankings, error = self._tried([queries[number] for number in batch], k, mask)
+            if rankings is None:
+                self._halve([lengths[number] + beside for number in batch], k, error)
+                continue
+            done += len(batch)
+            beside = max(_tokens_beside(ranking) for ranking in rankings)
+            yield from zip(batch, rankings, strict=True)
+
+    def lengths(self, queries: Sequence[Query]) -> IntArray:
+        """(B,) positions of each query's prompt."""
+        layouts = (self.planner.plan(query.history) for query in queries)
+        found = [
+            self.encoder.num_positions(query.history, layout) for query, layout in zip(queries, layouts, strict=True)
+        ]
+        return np.array(found, dtype=np.int64)
+
+    def facts(self) -> dict[str, float | None]:
+        """The analytic compression ratio of the strategy."""
+        return {"compression_paper": self.paper_ratio}
+
+    def _tried(
+        self, queries: Sequence[Query], k: int, allowed: BoolArray
+    ) -> tuple[list[Ranking] | None, BaseException | None]:
+        """The rankings of a batch, or the error where memory ran out."""
+        try:
+            return self._rank_batch(queries, k, allowed), None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None, error.with_traceback(None)  # which would keep the tensors of the batch
+
+    def _halve(self, sizes: Sequence[int], k: int, error: BaseException | None) -> None:
+        """Take half of what ran out of memory from now on."""
+        if len(sizes) == 1:
+            raise OutOfResourcesError(
+                f"out of memory on one prompt with its search for the best {k:,}, about {sizes[0]:,} positions; take a "
+                "strategy that compresses more, a smaller k, K or backbone, the score catalog, or close other programs"
+            ) from error
+        self.max_tokens = sum(sizes) // 2
+        self.report.note(f"out of memory on {sum(sizes):,} positions: going on with {self.max_tokens:,} in a batch")
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _rank_batch(self, queries: Sequence[Query], k: int, allowed: BoolArray) -> list[Ranking]:
+        encoder = self.encoder.fresh()  # which forgets the sessions of other batches
+        contexts, hidden = self._prefill(encoder, queries)
+        items = None if self.level == "title" else self._item_log_probs(encoder, hidden)
+        if self.scorer is None or items is not None and self.search == "whole":
+            return self._from_scores(encoder, queries, contexts, hidden, items, k, allowed)
+        scorer = self.scorer.for_encoder(encoder)
+        if self.search == "whole":
+            return [
+                self._from_all(scorer.score_titles(context, len(context) - 1, state), query, k, allowed)
+                for query, context, state in zip(queries, contexts, hidden, strict=True)
+            ]
+        before = self._allowed_before(allowed)
+        candidates = [
+            self._candidates(before, query, allowed, None if items is None else items[number])
+            for number, query in enumerate(queries)
+        ]
+        found = best_first(scorer, contexts, hidden, candidates, k)
+        return [self._from_found(one, query, k, allowed) for one, query in zip(found, queries, strict=True)]
+
+    def prefill(self, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
+        """Run some prompts and search nothing: their contexts and (B, D) last hidden states. For measuring."""
+        return self._prefill(self.encoder.fresh(), queries)
+
+    def _prefill(self, encoder: PathEncoder, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
+        """Contexts of some prompts, each ending with its prompt's last position, and (B, D) hidden states there."""
+        head = self._head
+        start = 0 if head is None else len(head)
+        extensions = []
+        for query in queries:
+            path = self._path(encoder, query)[start:]
+            if not len(path):
+                raise ValueError("a prompt needs a position to end with")
+            forest, _ = grow([path])
+            extensions.append(Extension(forest) if head is None else Extension.at(forest, head, start - 1))
+        hidden, contexts = self.backbone.extend(encoder, extensions)
+        last = np.cumsum([len(extension.forest) for extension in extensions]) - 1
+        return contexts, hidden[torch.from_numpy(last).to(hidden.device)]
+
+    @cached_property
+    def _head(self) -> Context | None:
+        """What every prompt begins with, but for its last position: a prompt of nothing more has to end somewhere."""
+        head = self.encoder.prompt.head[:-1]
+        if not len(head):
+            return None
+        forest, _ = grow([head])
+        return self.backbone.prefill(self.encoder, forest)[1]
+
+    def _allowed_before(self, allowed: BoolArray) -> IntArray:
+        """(T + 1,) allowed items of all titles before each title."""
+        assert self.scorer is not None
+        trie = self.scorer.trie
+        counts = np.bincount(trie.title_of_item[allowed], minlength=len(trie))
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def _left_out(self, seen: IntArray, allowed: BoolArray) -> IntArray:
+        """Titles of allowed items that were seen, ascending."""
+        assert self.scorer is not None
+        distinct = np.unique(seen)
+        return np.sort(self.scorer.trie.title_of_item[distinct[allowed[distinct]]]).astype(np.int64)
+
+    def _candidates(
+        self, before: IntArray, query: Query, allowed: BoolArray, items: FloatArray | None
+    ) -> Candidates:
+        """What a search may find after a query, with what the item head adds to each item's score."""
+        if items is None:
+            return Candidates(before, self._left_out(query.seen, allowed))
+        assert self.scorer is not None
+        assert self.item_weight is not None
+        kept = allowed.copy()
+        kept[query.seen] = False
+        return Candidates.with_addends(self.scorer.trie, self.item_weight * items, kept)
+
+    def _from_scores(
+        self,
+        encoder: PathEncoder,
+        queries: Sequence[Query],
+        contexts: Sequence[Context],
+        hidden: Tensor,
+        items: FloatArray | None,
+        k: int,
+        allowed: BoolArray,
+    ) -> list[Ranking]:
+        """Rankings from scores of all items: of the item head alone, or of both where every title is scored."""
+        rankings = []
+        for number, query in enumerate(queries):
+            if self.scorer is None:
+                assert items is not None
+                scores = items[number]
+            else:
+                scores = self._score_all(encoder, contexts[number], len(contexts[number]) - 1, hidden[number])
+            rankings.append(dense_ranking(scores, query.seen, k, allowed, self.place, self.titles))
+        return rankings
+
+    def _from_all(self, scores: FloatArray, query: Query, k: int, allowed: BoolArray) -> Ranking:
+        """The ranking of a prompt after which every title has its score."""
+        assert self.scorer is not None
+        scorer = self.scorer
+        own = scores[scorer.trie.title_of_item]
+        found = dense_ranking(own, query.seen, k, allowed, self.place, self.titles, normalised=False)
+        total = 0.0 if scorer.score == "catalog" else float(np.logaddexp.reduce(scores))
+        certificate = Certificate(
+            search="whole",
+            kth_score=found.recommendations[-1].score if found.shortfall is None else None,
+            best_open_bound=None,
+            num_expanded=len(scorer.trie.parents(scorer.score)),
+            num_titles=len(scores),
+            num_tokens=scorer.tokens,
+            num_rounds=len(scorer.trie.pieces(scorer.score, scorer.max_nodes)),
+        )
+        return Ranking(with_probabilities(found.recommendations, total), found.shortfall, certificate)
+
+    def _from_found(self, found: Found, query: Query, k: int, allowed: BoolArray) -> Ranking:
+        """The ranking of a prompt from the titles, or the items, that a search found."""
+        enough = len(found.titles) if found.kth_score is None else int((found.scores >= found.kth_score).sum())
+        items, values = self._items_of(found, enough)
+        kept = allowed[items] & ~np.isin(items, query.seen)
+        best = rank_items(items[kept], values[kept], self.place, self.titles, k=k)
+        left = int(allowed.sum()) - int(allowed[np.unique(query.seen)].sum())
+        certificate = Certificate(
+            search="best-first",
+            kth_score=found.kth_score,
+            best_open_bound=found.best_open_bound,
+            num_expanded=found.num_expanded,
+            num_titles=len(found.titles),
+            num_tokens=found.num_tokens,
+            num_rounds=found.num_rounds,
+        )
+        if self.score == "catalog":
+            best = with_probabilities(best)
+        return Ranking(best, shortfall(k, len(allowed), int(allowed.sum()), left), certificate)
+
+    def _items_of(self, found: Found, enough: int) -> tuple[IntArray, FloatArray]:
+        """The items of the first lines that a search found, with their scores; a title stands for all that have it."""
+        if found.items is not None:
+            return found.items[:enough], found.scores[:enough]
+        assert self.scorer is not None
+        order, starts = self.scorer.trie.items_by_title
+        groups = [order[starts[title] : starts[title + 1]] for title in found.titles[:enough].tolist()]
+        items = np.concatenate([np.empty(0, dtype=np.int64), *groups]).astype(np.int64)
+        return items, np.repeat(found.scores[:enough], [len(group) for group in groups])
+
+
+def _fitting(order: Sequence[int], start: int, lengths: Sequence[int], beside: int, max_tokens: int) -> Sequence[int]:
+    """The queries from `start` on that fit a batch: one at least."""
+    stop, room = start, max_tokens
+    while stop < len(order) and (stop == start or lengths[order[stop]] + beside <= room):
+        room -= lengths[order[stop]] + beside
+        stop += 1
+    return order[start:stop]
+
+
+def _tokens_beside(ranking: Ranking) -> int:
+    """Positions whose keys and values a ranking kept beside its prompt's."""
+    found = ranking.certificate
+    return 0 if found is None or found.search == "whole" else found.num_tokens

@@ -1,0 +1,357 @@
+"""The contract of everything that ranks: questions in, log-probabilities of all items or exact rankings out.
+
+A language model with titles or an item head, SASRec, a table of counts, a plugin's own model: each is a `Recommender`.
+Evaluating, recommending, comparing and serving ask it these questions and never which kind it is. A `Kind` is a named
+way to make one: its options, how it is fitted and how it is loaded. No torch here.
+
+Shapes: B queries, I items of the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from patchrec.errors import PluginError, UsageError
+from patchrec.options import Options, bind, check_named, label
+from patchrec.reporting import SILENT, Reporter
+
+if TYPE_CHECKING:  # NumPy too takes a tenth of a second that `patchrec --help` must not wait for
+    from pathlib import Path
+
+    from patchrec.config import RunConfig, ScoreName
+    from patchrec.data.histories import Dataset, Example
+    from patchrec.history import BoolArray, FloatArray, History, IntArray
+    from patchrec.training.learner import Learner
+
+Level = Literal["item", "title"]
+Search = Literal["best-first", "whole"]
+
+
+def nothing() -> IntArray:
+    """(0,) items."""
+    import numpy as np
+
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What one ranking is asked after.
+
+    Attributes:
+        history: What the user did, cut to the window that the run was fitted with.
+        seen: Items left out of this ranking; empty keeps all.
+        user: Neighbouring queries of one user may be run together; None is nobody's neighbour.
+    """
+
+    history: History
+    seen: IntArray = field(default_factory=lambda: nothing())
+    user: int | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, example: Example, *, keep_seen: bool = False) -> Query:
+        """What is asked after the history of an example.
+
+        Args:
+            dataset: Where it is from.
+            example: A target, which may be one past the user's last item.
+            keep_seen: Rank what the user has had, too.
+        """
+        return cls(dataset.history(example), nothing() if keep_seen else dataset.seen(example), example.user)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What scoring all items after one query took.
+
+    Attributes:
+        positions: Positions run through a model for it; those that it shares with an earlier query count there.
+        beside: Of these, the ones after its prompt: candidates' titles.
+        flops: Floating-point operations of them, a multiplication and an addition counted as two; attention left out.
+        seconds: Wall time, with an equal share of what ran for several.
+        length: Positions of its whole prompt; 0 where there is no prompt.
+        text_length: The same with every item as text. around: Of either, the positions around the history.
+    """
+
+    positions: int = 0
+    beside: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    length: int = 0
+    text_length: int = 0
+    around: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """All items after one query.
+
+    Attributes:
+        log_probs: (I,) what ranks, nats, higher is better: of each item, or of its title (`Recommender.level`).
+        cost: What it took.
+    """
+
+    log_probs: FloatArray
+    cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One line of a ranking; a higher score is better.
+
+    Attributes:
+        rank: 1-based.
+        item: Catalog index.
+        score: What ranks, nats.
+        probability: Of the item among all items, or of its title among all titles (`Recommender.level`); None where
+            the score is not normalised over them.
+    """
+
+    rank: int
+    item: int
+    title: str
+    score: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Why a ranking is exact: nothing that was left open can score above its last title.
+
+    Attributes:
+        search: `best-first` or `whole`.
+        kth_score: Score of the last title that the ranking needed; None where candidates ran out before k.
+        best_open_bound: Best score that anything not looked at could have; None where nothing was left open.
+        num_expanded: Trie nodes whose children were scored.
+        num_titles: Titles whose score is known (with a candidate, where the search is best-first).
+        num_tokens: Positions run through the model after the prompt.
+        num_rounds: Forward passes that they took.
+    """
+
+    search: str
+    kth_score: float | None
+    best_open_bound: float | None
+    num_expanded: int
+    num_titles: int
+    num_tokens: int
+    num_rounds: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the k-th score is at least every open bound."""
+        if self.best_open_bound is None:
+            return True
+        return self.kth_score is not None and self.kth_score >= self.best_open_bound
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best items, and why there are fewer than asked for where there are (else None).
+
+    Attributes:
+        certificate: Why it is exact, where a search found it; scores of all items need none.
+    """
+
+    recommendations: tuple[Recommendation, ...]
+    shortfall: str | None = None
+    certificate: Certificate | None = None
+
+
+class Recommender(Protocol):
+    """A fitted model with a catalog. Its answers depend on the query alone, not on what else is asked."""
+
+    @property
+    def level(self) -> Level:
+        """What a log-probability is of: each item, or its title, which several items may share."""
+        ...
+
+    @property
+    def score(self) -> ScoreName:
+        """Name of what ranks."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What it runs on, such as "cpu"."""
+        ...
+
+    def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
+        """Score all items after each query, in any order, with the number of the query."""
+        ...
+
+    def rank_each(
+        self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
+    ) -> Iterator[tuple[int, Ranking]]:
+        """The exact best k items after each query, in any order, with the number of the query.
+
+        Args:
+            queries: What is asked; seen items are left out.
+            k: How many items.
+            allowed: (I,) items that may be ranked at all; None allows the whole catalog.
+
+        Raises:
+            UsageError: k is below 1.
+        """
+        ...
+
+    def lengths(self, queries: Sequence[Query]) -> IntArray:
+        """(B,) about how much each query costs, in positions, so that like ones can go together."""
+        ...
+
+    def facts(self) -> dict[str, float | None]:
+        """What is true of every query, for the costs of an evaluation, such as an analytic compression ratio."""
+        ...
+
+
+def rank(
+    recommender: Recommender, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
+) -> list[Ranking]:
+    """The exact best k items after each query, in the queries' order (see `Recommender.rank_each`)."""
+    return [ranking for _, ranking in sorted(recommender.rank_each(queries, k, allowed=allowed), key=lambda p: p[0])]
+
+
+def log_probs(recommender: Recommender, queries: Sequence[Query]) -> FloatArray:
+    """(B, I) log-probabilities of all items (of their titles, as `level` says) after each query, in their order."""
+    import numpy as np
+
+    each = sorted(recommender.score_each(queries), key=lambda pair: pair[0])
+    return np.array([scores.log_probs for _, scores in each])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitting:
+    """What a recommender is fitted to.
+
+    Attributes:
+        config: Everything that determines the result.
+        dataset: Its train split is learned from.
+        start: Folder of the weights that it begins with; None where it begins with none.
+        validation: Targets to measure on the way; none where the run does not validate.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    start: Path | None = None
+    validation: Sequence[Example] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """A fitted recommender on disk, and what it is wanted for.
+
+    Attributes:
+        config: What it was fitted with.
+        dataset: Whose items it shall rank.
+        folder: Of its checkpoint, verified; None where nothing was learned.
+        start: Folder of the weights that it began with, where nothing was learned.
+        score: What it shall rank by; None: what its configuration says.
+        item_weight: Of the item head's log-probability in a mixture; None: what its configuration says.
+        search: `best-first` stops with a proof, `whole` scores everything.
+        max_tokens: Positions run at a time; None chooses from free memory.
+        cache: Folder for what is dear to make again; `stamp` says what it depends on.
+        report: Where notes go.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    folder: Path | None = None
+    start: Path | None = None
+    score: ScoreName | None = None
+    item_weight: float | None = None
+    search: Search = "best-first"
+    max_tokens: int | None = None
+    cache: Path | None = None
+    stamp: Mapping[str, str] = field(default_factory=dict)
+    report: Reporter = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A named way to recommend. Whatever is heavy is imported inside its functions.
+
+    Attributes:
+        name: Lower case with hyphens, unique among all plugins, such as "item-knn".
+        summary: One line for listings.
+        learner: `learner(fitting) -> Learner`: what the one training loop drives.
+        load: `load(saved) -> Recommender`.
+        fingerprints: `fingerprints(saved)`: what besides data set and split must be the same whenever a run is used
+            again, by name; None: nothing.
+        options: The model whose fields are the kind's options.
+        training: Defaults of its training settings; None where nothing is learned by gradient.
+        shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`).
+        scores: What it can rank by, the default first.
+        is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
+        source: The paper.
+    """
+
+    name: str
+    summary: str
+    learner: Callable[[Fitting], Learner]
+    load: Callable[[Saved], Recommender]
+    fingerprints: Callable[[Saved], Mapping[str, str]] | None = None
+    options: type[Options] = Options
+    training: Mapping[str, Any] | None = None
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[ScoreName, ...] = ("item",)
+    is_head: bool = False
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        check_named("recommender", self.name, self.summary, self.options)
+        if not callable(self.learner) or not callable(self.load):
+            raise PluginError(f"recommender {self.name!r}: learner and load must be functions")
+
+    def bind(self, values: Mapping[str, object] | None = None) -> BoundKind:
+        """Check option values and return the kind ready to fit or load. A value of None counts as not given.
+
+        Raises:
+            UsageError: An unknown option or a value out of range; the message names the choices.
+        """
+        return BoundKind(self, bind(f"recommender {self.name}", self.options, values))
+
+
+@dataclass(frozen=True, slots=True)
+class BoundKind:
+    """A kind with its option values."""
+
+    kind: Kind
+    options: Options
+
+    @property
+    def label(self) -> str:
+        """Name and options for tables, such as "sasrec layers=2"."""
+        return label(self.kind.name, self.options)
+
+
+class Counted(Protocol):
+    """A model of counts: fitted in one look at the train split, without gradients. See `counted_kind`."""
+
+    def fit(self, dataset: Dataset) -> None:
+        """Count the train split."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """Everything that was counted, by name, as NumPy arrays."""
+        ...
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Take back what `arrays` gave."""
+        ...
+
+    def log_probs(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, I) log-probability of every item that was there when it was fitted; each row sums to 1."""
+        ...
+
+
+def refuse_score(kind: Kind, score: ScoreName | None, run: str) -> None:
+    """Refuse a score that a kind does not have.
+
+    Raises:
+        UsageError: The message names the choices.
+    """
+    if score is not None and score not in kind.scores:
+        raise UsageError(
+            f"run {run} is of kind {kind.name}, which has no score {score!r}; choices: {', '.join(kind.scores)}"
+        )

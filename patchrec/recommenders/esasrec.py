@@ -1,0 +1,45 @@
+"""eSASRec as a kind of recommender: its options, and how they become a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from patchrec.recommenders.factories import item_model_kind
+from patchrec.recommenders.sasrec import SHAPE, TRAINING, SASRecOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ESASRecOptions(SASRecOptions):
+    """Size and regularisation of the transformer, and how many items its loss compares."""
+
+    negatives: int = Field(256, ge=1, description="items that each step's loss compares targets with, drawn anew")
+
+
+def make_esasrec(num_items: int, max_items: int, options: ESASRecOptions) -> nn.Module:
+    """A new model of so many items for histories of at most `max_items`; weights come from torch's generator."""
+    from patchrec.model.esasrec import ESASRec
+
+    return ESASRec(
+        num_items,
+        max_items,
+        width=options.width,
+        layers=options.layers,
+        heads=options.heads,
+        dropout=options.dropout,
+        negatives=options.negatives,
+    )
+
+
+KIND = item_model_kind(
+    "esasrec",
+    "SASRec with gated layers and a softmax over sampled items",
+    make_esasrec,
+    options=ESASRecOptions,
+    training=TRAINING,
+    shape=SHAPE,
+    source="Tikhonovich et al., eSASRec, RecSys 2025",
+)

@@ -1,0 +1,120 @@
+"""Two ways to make a kind of recommender out of a model: of counts, or of identifiers trained by gradient.
+
+What a third party writes is the model; fitting, checkpoints, resuming, ranking and filters come from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from patchrec.options import Options
+from patchrec.recommender import Counted, Fitting, Kind, Recommender, Saved
+
+if TYPE_CHECKING:
+    from patchrec.training.learner import Learner
+
+
+def counted_kind(
+    name: str,
+    summary: str,
+    make: Callable[[Any], Counted],
+    *,
+    options: type[Options] = Options,
+    source: str = "",
+    shape: Mapping[str, Any] | None = None,
+) -> Kind:
+    """A kind that counts the train split.
+
+    Args:
+        name: Lower case with hyphens.
+        summary: One line for listings.
+        make: Makes the model of its option values.
+        options: The model of its options.
+        source: The paper.
+        shape: Defaults of how its histories are cut.
+    """
+
+    def learner(fitting: Fitting) -> Learner:
+        from patchrec.training.counted_learner import CountedLearner
+
+        return CountedLearner(name, fitting.dataset, make(_options(options, fitting.config.kind.options)))
+
+    def load(saved: Saved) -> Recommender:
+        from patchrec.ranking.dense import DenseRecommender
+        from patchrec.ranking.items import precedence
+        from patchrec.training.counted_learner import restore
+
+        model = make(_options(options, saved.config.kind.options))
+        if saved.folder is None:  # a run of an earlier version, which kept no counts: they are the same again
+            model.fit(saved.dataset)
+        else:
+            restore(saved.folder, model)
+        return DenseRecommender(name, model, precedence(saved.dataset.popularity), saved.dataset.catalog.titles)
+
+    return Kind(name, summary, learner, load, options=options, source=source, shape=shape or {})
+
+
+def item_model_kind(
+    name: str,
+    summary: str,
+    make: Callable[[int, int, Any], Any],
+    *,
+    training: Mapping[str, Any],
+    options: type[Options] = Options,
+    source: str = "",
+    shape: Mapping[str, Any] | None = None,
+) -> Kind:
+    """A kind that trains a torch module over item identifiers.
+
+    Args:
+        name: Lower case with hyphens.
+        summary: One line for listings.
+        make: `make(num_items, max_items, options)` makes the module, a `patchrec.model.item_batch.ItemModel`; it draws
+            its starting weights from torch's generator, which is seeded.
+        training: Defaults of its training settings (`patchrec.config.TrainingConfig`).
+        options: The model of its options.
+        source: The paper.
+        shape: Defaults of how its histories are cut.
+    """
+
+    def module(config: Any, num_items: int) -> Any:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return make(num_items, config.history.K, _options(options, config.kind.options))
+
+    def learner(fitting: Fitting) -> Learner:
+        from patchrec.training.item_learner import ItemLearner
+
+        model = module(fitting.config, len(fitting.dataset.catalog))
+        return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation)
+
+    def load(saved: Saved) -> Recommender:
+        import torch
+
+        from patchrec.errors import NotFoundError
+        from patchrec.model.backbone import best_device
+        from patchrec.ranking.dense import DenseRecommender
+        from patchrec.ranking.identifiers import ModelScorer
+        from patchrec.ranking.items import precedence
+        from patchrec.training.item_learner import load_model, saved_num_items
+
+        if saved.folder is None:
+            raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
+        num_items = saved_num_items(saved.folder)
+        model, device = module(saved.config, num_items), torch.device(best_device())
+        load_model(saved.folder, model)
+        scorer = ModelScorer(model.to(device).eval(), num_items, device)
+        place = precedence(saved.dataset.popularity)
+        weights = 2.0 * sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
+        return DenseRecommender(
+            name, scorer, place, saved.dataset.catalog.titles, positions=1, flops=weights, device=device.type
+        )
+
+    return Kind(name, summary, learner, load, options=options, training=training, source=source, shape=shape or {})
+
+
+def _options(model: type[Options], values: Mapping[str, Any]) -> Options:
+    return model.model_validate(dict(values))

@@ -1,0 +1,269 @@
+"""Language models as recommenders: by titles, by an item head where an answer begins, or by both.
+
+Source: PatchRec (SIGIR 2025) for `title`; LITE-LLM4Rec (2024) for `item` with `--table free`, on a causal model, with
+every position of a history supervised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from patchrec.options import Options
+from patchrec.recommender import Fitting, Kind, Recommender, Saved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from patchrec.config import RunConfig
+    from patchrec.data.histories import Dataset
+    from patchrec.model.backbone import Backbone
+    from patchrec.model.patching import PathEncoder
+    from patchrec.model.prompt import Prompt
+    from patchrec.model.titles import TitleTokens
+    from patchrec.ranking.trie import TitleTrie
+    from patchrec.training.learner import Learner
+
+
+class ItemHeadOptions(Options):
+    """Options of an item head."""
+
+    table: Literal["patch", "free"] = Field(
+        "patch", description="Rows of the head: projected item patches plus free vectors and a prior, or free vectors."
+    )
+    item_vectors: bool = Field(True, description="Add a free vector of each item to its patch in the input.")
+    item_text: str = Field("{title}", description='What patches are made of, such as "{title} ({year}), {genres}".')
+
+
+class TwoHeadsOptions(ItemHeadOptions):
+    """Options of titles and an item head together."""
+
+    item_loss: float = Field(1.0, gt=0, description="Weight of the item loss beside the title loss in training.")
+    item_weight: float = Field(1.0, gt=0, description="Weight of the item head in the score, until one is chosen.")
+
+
+def _learner(fitting: Fitting) -> Learner:
+    from patchrec.model.backbone import Backbone
+    from patchrec.plugins import plan_for
+    from patchrec.training.batches import all_batches
+    from patchrec.training.language_learner import HeadWeights, LanguageLearner
+
+    config, dataset = fitting.config, fitting.dataset
+    assert fitting.start is not None
+    sharded = config.training is not None and config.training.shard  # what is to be split may fit on no GPU
+    backbone = Backbone.load(fitting.start, name=str(config.backbone), device="cpu" if sharded else None)
+    if config.layers is not None:
+        backbone.keep_layers(config.layers)
+    options = _options(config)
+    _add_items(backbone, dataset, config, fitting.start.parent)
+    weights = HeadWeights()
+    if options is not None:
+        weights = HeadWeights(1.0, options.item_loss) if isinstance(options, TwoHeadsOptions) else HeadWeights(0.0, 1.0)
+    return LanguageLearner(
+        config,
+        dataset,
+        backbone,
+        encoder=_encoder(config, dataset, fitting.start),
+        planners=[plan_for(strategy) for strategy in config.strategies],
+        batches=all_batches(config, dataset),
+        weights=weights,
+        validation=fitting.validation,
+    )
+
+
+def _load(saved: Saved) -> Recommender:
+    from patchrec.model.backbone import Backbone
+    from patchrec.plugins import plan_for
+    from patchrec.ranking.compression import dataset_paper_ratio
+    from patchrec.ranking.items import precedence
+    from patchrec.ranking.language import LanguageRecommender
+    from patchrec.ranking.scorer import TitleScorer
+
+    config, dataset = saved.config, saved.dataset
+    folder = _weights(saved)
+    backbone = Backbone.load(folder, name=str(config.backbone))
+    if saved.folder is None and config.layers is not None:
+        backbone.keep_layers(config.layers)
+    options = _options(config)
+    _add_items(backbone, dataset, config, saved.folder)
+    score = saved.score or config.score
+    prompt = _prompt(config, folder)
+    titles, trie = _kept(saved, prompt)
+    encoder = _encoder(config, dataset, folder, titles)
+    backbone.remember_items(encoder)
+    planner = plan_for(config.strategies[-1])
+    scorer, item_weight = None, None
+    if score != "item":
+        scorer = TitleScorer(backbone, encoder, trie, "catalog" if score == "mixture" else score)
+    if score == "mixture":
+        assert isinstance(options, TwoHeadsOptions)
+        item_weight = options.item_weight if saved.item_weight is None else saved.item_weight
+    ratio = dataset_paper_ratio(dataset, planner, float(encoder.titles.lengths.mean()), config.history.K)
+    return LanguageRecommender(
+        backbone,
+        encoder,
+        planner,
+        precedence(dataset.popularity),
+        dataset.catalog.titles,
+        scorer,
+        item_weight=item_weight,
+        search=saved.search,
+        max_tokens=saved.max_tokens,
+        paper_ratio=ratio if ratio == ratio else None,  # noqa: PLR0124 (nan: it has none)
+        report=saved.report,
+    )
+
+
+def _fingerprints(saved: Saved) -> Mapping[str, str]:
+    from patchrec.model.tokenizer import load_tokenizer, tokenizer_fingerprint
+
+    folder = _weights(saved)
+    prompt = _prompt(saved.config, folder)
+    return {"prompt": prompt.fingerprint, "tokenizer": tokenizer_fingerprint(load_tokenizer(folder))}
+
+
+def _prompt(config: RunConfig, folder: Path) -> Prompt:
+    from patchrec.config import PromptConfig
+    from patchrec.model.prompt import build_prompt
+    from patchrec.model.tokenizer import load_tokenizer
+
+    return build_prompt(load_tokenizer(folder), config.prompt or PromptConfig())
+
+
+def _weights(saved: Saved) -> Path:
+    """The model folder of a run: its checkpoint's, or what it began with where it learned nothing."""
+    if saved.folder is not None:
+        return saved.folder / "model"
+    assert saved.start is not None
+    return saved.start
+
+
+def _options(config: RunConfig) -> ItemHeadOptions | None:
+    """The options of a run's item head; None where it has none."""
+    model = {"item": ItemHeadOptions, "both": TwoHeadsOptions}.get(config.kind.name)
+    return None if model is None else model.model_validate(config.kind.options)
+
+
+def _encoder(config: RunConfig, dataset: Dataset, folder: Path, titles: TitleTokens | None = None) -> PathEncoder:
+    """Prompt and titles, and the texts that patches are made of where those are not the titles.
+
+    Args:
+        config: Of the run.
+        dataset: Whose titles.
+        folder: A model folder.
+        titles: Title tokens, where they are there already.
+    """
+    from patchrec.data.item_texts import TITLE, item_texts
+    from patchrec.model.patching import PathEncoder
+    from patchrec.model.tokenizer import encode_titles, vocab_size
+
+    prompt, options = _prompt(config, folder), _options(config)
+    if titles is None:
+        titles = encode_titles(folder, dataset.catalog.titles, prompt)
+    texts = None
+    if options is not None and options.item_text != TITLE:
+        texts = encode_titles(folder, item_texts(dataset.catalog, options.item_text), prompt)
+    return PathEncoder(prompt, titles, vocab_size(folder), texts)
+
+
+def _kept(saved: Saved, prompt: Prompt) -> tuple[TitleTokens, TitleTrie]:
+    """Title tokens and trie of a fitted run, kept beside it."""
+    from patchrec.model.tokenizer import encode_titles
+    from patchrec.ranking.kept import FILE_NAME, recall_or_build
+    from patchrec.ranking.trie import TitleTrie
+
+    def encode() -> TitleTokens:
+        return encode_titles(_weights(saved), saved.dataset.catalog.titles, prompt)
+
+    if saved.cache is None:
+        titles = encode()
+        return titles, TitleTrie.build(titles, prompt.end)
+    return recall_or_build(saved.cache / FILE_NAME, saved.stamp, encode, prompt.end)
+
+
+def _add_items(backbone: Backbone, dataset: Dataset, config: RunConfig, folder: Path | None) -> None:
+    """Give a backbone an item head and item vectors, where a run has them: those in a checkpoint, or new ones.
+
+    Args:
+        backbone: Changed in place.
+        dataset: Whose items.
+        config: Of the run.
+        folder: Of the checkpoint; None, or one without items: new ones.
+
+    Raises:
+        UsageError: The checkpoint has other tables. OutOfResourcesError: They could not be held.
+    """
+    from patchrec.model.item_head import ItemSide, ItemSideConfig
+    from patchrec.training.weights import ITEMS
+
+    options = _options(config)
+    if options is None:
+        return
+    num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
+    _refuse_too_large(num_items, width, 1 + options.item_vectors)
+    shape = ItemSideConfig(table=options.table, item_vectors=options.item_vectors)
+    items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
+    if folder is not None and (folder / ITEMS).is_file():
+        items.load(folder / ITEMS)
+    backbone.items = items.to(backbone.device)
+
+
+def _refuse_too_large(num_items: int, width: int, num_tables: int) -> None:
+    """Refuse item tables that training could not hold: weights, gradient and two moments in float32.
+
+    Raises:
+        OutOfResourcesError: In one line, with what to do.
+    """
+    import torch
+
+    from patchrec.errors import OutOfResourcesError
+    from patchrec.model.backbone import best_device
+    from patchrec.model.memory import free_memory
+
+    wanted, free = 16 * num_items * width * num_tables, free_memory(torch.device(best_device()))
+    if wanted > free:
+        raise OutOfResourcesError(
+            f"an item head of {num_items:,} items x {width:,} takes {wanted / 1e9:,.1f} GB to train, and "
+            f"{free / 1e9:,.1f} GB are free; take --no-item-vectors, a smaller backbone, or --head title"
+        )
+
+
+KINDS = (
+    Kind(
+        "title",
+        "a language model ranks titles by their tokens",
+        _learner,
+        _load,
+        _fingerprints,
+        scores=("catalog", "joint"),
+        training={},
+        is_head=True,
+        source="PatchRec, SIGIR 2025",
+    ),
+    Kind(
+        "item",
+        "a language model ranks items by one product where an answer begins",
+        _learner,
+        _load,
+        _fingerprints,
+        options=ItemHeadOptions,
+        scores=("item",),
+        training={"head_learning_rate": 1e-3, "epochs": 4, "batch_size": 256},
+        shape={"windows": "blocks"},
+        is_head=True,
+        source="LITE-LLM4Rec, 2024",
+    ),
+    Kind(
+        "both",
+        "a language model ranks by titles and an item head together",
+        _learner,
+        _load,
+        _fingerprints,
+        options=TwoHeadsOptions,
+        scores=("mixture", "catalog", "joint", "item"),
+        training={"head_learning_rate": 1e-3},
+        is_head=True,
+    ),
+)

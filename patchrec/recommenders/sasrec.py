@@ -1,0 +1,58 @@
+"""SASRec as a kind of recommender: its options, and how they become a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from patchrec.options import Options
+from patchrec.recommenders.factories import item_model_kind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SASRecOptions(Options):
+    """Size and regularisation of the transformer."""
+
+    width: int = Field(64, ge=1, description="size of item vectors and states")
+    layers: int = Field(2, ge=1, description="transformer layers")
+    heads: int = Field(2, ge=1, description="attention heads, a divisor of the width")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of activations dropped in training")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> SASRecOptions:
+        if self.width % self.heads:
+            raise ValueError(f"--width {self.width} must be a multiple of --heads {self.heads}")
+        return self
+
+
+def make_sasrec(num_items: int, max_items: int, options: SASRecOptions) -> nn.Module:
+    """A new model of so many items for histories of at most `max_items`; weights come from torch's generator."""
+    from patchrec.model.sasrec import SASRec
+
+    return SASRec(
+        num_items,
+        max_items,
+        width=options.width,
+        layers=options.layers,
+        heads=options.heads,
+        dropout=options.dropout,
+    )
+
+
+TRAINING = {
+    "epochs": 60, "batch_size": 256, "learning_rate": 1e-3, "validate_every": 50, "validate_metric": "ndcg@20",
+    "validation_targets": 1000, "patience": 10,
+}  # fmt: skip
+SHAPE = {"K": 100, "windows": "blocks"}
+KIND = item_model_kind(
+    "sasrec",
+    "self-attention over item identifiers, softmax over all items",
+    make_sasrec,
+    options=SASRecOptions,
+    training=TRAINING,
+    shape=SHAPE,
+    source="Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
+)

@@ -1,0 +1,190 @@
+"""A model of identifiers that learns: each tree of examples is a row of items, each supervised position a target.
+
+A user's examples that share a history's start are one row: the history of the last of them, with the next item asked
+for at each position that an example stands for.
+
+Shapes: B rows, P positions, I items.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from math import nan
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from patchrec.config import RunConfig, TrainingConfig
+from patchrec.data.histories import Dataset, Example
+from patchrec.errors import OutOfResourcesError, PluginError
+from patchrec.history import IntArray
+from patchrec.model.backbone import best_device
+from patchrec.model.item_batch import ItemBatch, ItemModel
+from patchrec.model.memory import is_out_of_memory
+from patchrec.ranking.dense import DenseRecommender
+from patchrec.ranking.identifiers import ModelScorer
+from patchrec.ranking.items import precedence
+from patchrec.recommender import Query
+from patchrec.store.runs import LossRow
+from patchrec.training.batches import Step, Tree, all_batches, pass_seed
+from patchrec.training.learner import Measured, Updater, Write
+from patchrec.training.processes import Process
+from patchrec.training.validation import ranking_metric
+from patchrec.training.weights import OPTIMIZER, load_optimizer, optimizer_tensors
+
+MODEL = "model.safetensors"
+
+
+class ItemLearner:
+    """A model of identifiers that learns step by step, in float32."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, model: nn.Module, validation: Sequence[Example]) -> None:
+        """Take everything together; `begin` makes it learn.
+
+        Args:
+            config: `config.training` says how, `config.seed` fixes all random numbers.
+            dataset: Where examples come from.
+            model: A module that is an `ItemModel`.
+            validation: Targets to measure.
+
+        Raises:
+            UsageError: The run has no training settings. InputError: There is nothing to train on.
+        """
+        self.training = config.training or TrainingConfig()
+        self.config, self.dataset, self.model, self.validation = config, dataset, model, validation
+        self.batches = all_batches(config, dataset)
+        self.num_steps, self.num_targets = self.batches.num_steps, self.batches.num_targets
+        self.process = Process()
+        self.device = torch.device(best_device())
+
+    def begin(self) -> None:
+        """See `Learner.begin`."""
+        self.process = Process.among_peers()
+        self.model.to(self.device, torch.float32)
+        self.updater = Updater(self.model, self.training, self.num_steps, self.process)
+
+    def identity(self) -> dict[str, Any]:
+        """See `Learner.identity`: the shapes of its weights."""
+        shapes = {name: list(tensor.shape) for name, tensor in self.model.state_dict().items()}
+        return {"model": {"name": self.config.kind.name, "weights": shapes}}
+
+    def learn(self, first: int) -> Iterator[LossRow]:
+        """See `Learner.learn`.
+
+        Raises:
+            PatchrecError: Loss or gradient is not finite. OutOfResourcesError: A step does not fit in memory.
+            PluginError: The model's loss is no number.
+        """
+        for step in self.batches.steps(first):
+            begun, total = time.perf_counter(), self.updater.begin()
+            trees = step.trees[self.process.rank :: self.process.count]
+            batch = tree_batch(trees, self.dataset, self.device)
+            torch.manual_seed(pass_seed(self.config.seed, step.number, self.process.rank))
+            if trees:
+                loss = self._summed_loss(batch) / step.num_targets
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+            loss_of_step, rate = self.updater.update(step, total, self.dataset)
+            tokens = self.positions(step)
+            yield LossRow(
+                step.number + 1, loss_of_step, tokens, step.num_targets, time.perf_counter() - begun, rate
+            )
+
+    def positions(self, step: Step) -> int:
+        """Positions of a step's histories, padding left out."""
+        return sum(tree[-1].position - tree[0].start + 1 for tree in step.trees)
+
+    def _summed_loss(self, batch: ItemBatch) -> torch.Tensor:
+        try:
+            loss = cast(ItemModel, self.model).loss(batch)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise OutOfResourcesError(
+                    f"out of memory on {batch.num_positions:,} positions over {len(self.dataset.catalog):,} items; "
+                    "begin again with a lower --batch-size, a lower --K or a smaller model"
+                ) from error
+            raise
+        if not isinstance(loss, torch.Tensor) or loss.ndim:
+            raise PluginError(f"recommender {self.config.kind.name!r}: its loss must be one number, got {loss!r:.80}")
+        return loss
+
+    def measure(self) -> Measured | None:
+        """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked."""
+        if not self.validation:
+            return None
+        recommender = self.recommender()
+        queries = [Query.of(self.dataset, example) for example in self.validation]
+        targets = [self.dataset.target(example) for example in self.validation]
+        loss, tokens = 0.0, 0
+        for number, scores in recommender.score_each(queries):
+            loss -= float(scores.log_probs[targets[number]]) / len(queries)
+            tokens += scores.cost.positions
+        metric = ranking_metric(recommender, self.dataset, self.validation, self.training.validate_metric)
+        return Measured(loss if queries else nan, tokens, len(queries), metric)
+
+    def recommender(self) -> DenseRecommender:
+        """What ranks with the weights as they are."""
+        scorer = ModelScorer(self.model, len(self.dataset.catalog), self.device)
+        return DenseRecommender(
+            self.config.kind.name, scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles, positions=1
+        )
+
+    def save(self, *, complete: bool) -> Write | None:
+        """See `Learner.save`."""
+        if not self.process.is_main:
+            return None
+        from safetensors.torch import save_file
+
+        def write(folder: Path) -> None:
+            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+            save_file(weights, folder / MODEL, metadata={"num_items": str(len(self.dataset.catalog))})
+            if not complete:
+                named = list(self.model.named_parameters())
+                save_file(optimizer_tensors(named, self.updater.optimizer), folder / OPTIMIZER)
+
+        return write
+
+    def load(self, folder: Path, *, optimizer: bool) -> None:
+        """See `Learner.load`."""
+        load_model(folder, self.model)
+        if optimizer:
+            load_optimizer(folder, list(self.model.named_parameters()), self.updater.optimizer)
+
+
+def load_model(folder: Path, model: nn.Module) -> None:
+    """Put the weights of a verified checkpoint into a model of the same shape.
+
+    Raises:
+        PluginError: They do not fit: the plugin that made them builds another model now.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        model.load_state_dict(load_file(folder / MODEL))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise PluginError(f"the weights in {folder} are not of this model ({first}); fit it again") from error
+
+
+def saved_num_items(folder: Path) -> int:
+    """How many items a saved model knows."""
+    from safetensors import safe_open
+
+    with safe_open(folder / MODEL, framework="pt") as stored:
+        return int(stored.metadata()["num_items"])
+
+
+def tree_batch(trees: Sequence[Tree], dataset: Dataset, device: torch.device) -> ItemBatch:
+    """Rows of trees: each the history of its last example, asked for the target of each."""
+    histories: list[IntArray] = []
+    wanted: list[IntArray] = []
+    for tree in trees:
+        history = dataset.history(tree[-1]).items
+        targets = np.full(len(history) + 1, -1, dtype=np.int64)
+        at = np.array([example.position - example.start for example in tree], dtype=np.int64)
+        targets[at] = [dataset.target(example) for example in tree]
+        histories.append(history)
+        wanted.append(targets)
+    return ItemBatch.of(histories, len(dataset.catalog), device, wanted)

@@ -1,0 +1,192 @@
+"""Options that come from what a command names: a strategy, a head, a baseline; built from their options models.
+
+A field `L: int` of any strategy is the option `--L`. Several may share a name; what is chosen checks the value, and
+refuses what is not its own.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+from typer.main import get_command
+
+from patchrec.errors import PluginError, UsageError, flag_of
+from patchrec_cli.command import Command, write_sections
+
+if TYPE_CHECKING:
+    from patchrec.options import Options
+    from patchrec.recommender import Kind
+    from patchrec.strategy import Strategy
+
+VALUES = "patchrec.named-options"
+PARAMS = "patchrec.named-params"
+SWITCH = "yes|no"  # the type of an option that is on or off
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What of a kind can be named on the command line.
+
+    Attributes:
+        what: In words, such as "strategy".
+        how: How one is named, such as "--strategy NAME".
+        default: Named where nothing is; None: nothing is.
+        members: Everything that can be named, by name.
+    """
+
+    what: str
+    how: str
+    default: str | None
+    members: "Callable[[], dict[str, Strategy] | dict[str, Kind]]"
+
+    def find(self, name: str) -> "Strategy | Kind":
+        """The member of a name.
+
+        Raises:
+            NotFoundError: There is none; the message guesses and lists.
+        """
+        from patchrec.errors import not_found
+        from patchrec.plugins import find_kind, find_strategy
+
+        if self.what == "strategy":
+            return find_strategy(name)
+        members = self.members()
+        if name not in members:
+            raise not_found(self.what, name, members)
+        return find_kind(name)
+
+
+def _strategies() -> "dict[str, Strategy]":
+    from patchrec.plugins import strategies
+
+    return dict(sorted(strategies().items()))
+
+
+def _heads() -> "dict[str, Kind]":
+    from patchrec.plugins import recommenders
+
+    return {name: kind for name, kind in recommenders().items() if kind.is_head}
+
+
+def _baselines() -> "dict[str, Kind]":
+    from patchrec.plugins import recommenders
+
+    return {name: kind for name, kind in recommenders().items() if not kind.is_head}
+
+
+STRATEGIES = Family("strategy", "--strategy NAME", None, _strategies)
+HEADS = Family("head", "--head NAME", "title", _heads)
+BASELINES = Family("baseline", "NAME", None, _baselines)
+
+
+class NamedCommand(Command):
+    """A command that also takes the options of all members of its families, shown under the member's name."""
+
+    families: ClassVar[tuple[Family, ...]] = (STRATEGIES,)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Add the members' options to the command's own, made once for each call."""
+        own = super().get_params(ctx)
+        made = ctx.meta.setdefault(PARAMS, {})
+        if self.name not in made:
+            taken = {flag for param in own for flag in (*param.opts, *param.secondary_opts)}
+            models = [member.options for family in self.families for member in family.members().values()]
+            made[self.name] = build_params(models, taken)
+        return [*own, *made[self.name]]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the command's own options, then a section for each member that has any."""
+        from patchrec.operations.strategies import describe_options
+
+        sections = {
+            f"Options of {family.what} {name}": [option_record(option) for option in describe_options(member.options)]
+            for family in self.families
+            for name, member in family.members().items()
+        }
+        write_sections(ctx, formatter, super().get_params(ctx), sections)
+
+
+class StrategyCommand(NamedCommand):
+    """A command that names a strategy."""
+
+
+class FinetuneCommand(NamedCommand):
+    """A command that names a strategy and a head."""
+
+    families = (STRATEGIES, HEADS)
+
+
+class BaselineCommand(NamedCommand):
+    """A command that names a baseline."""
+
+    families = (BASELINES,)
+
+
+def build_params(models: "Iterable[type[Options]]", taken: set[str]) -> list[Any]:
+    """One parameter for each distinct option of some models that the command does not have itself."""
+    switches: dict[str, bool] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            switches[name] = switches.get(name, True) and field.annotation is bool
+
+    def remember(ctx: typer.Context, param: typer.CallbackParam, value: object) -> None:
+        if value is not None:
+            ctx.meta.setdefault(VALUES, {})[param.name] = value
+
+    def holder(**_: object) -> None:
+        """Carry the signature that Typer reads."""
+
+    parameters = []
+    for name, switch in switches.items():
+        flag = flag_of(name)
+        if flag in taken:
+            continue
+        decl = f"{flag}/--no-{flag[2:]}" if switch else flag
+        option = typer.Option(decl, callback=remember, expose_value=False)
+        kind: Any = Annotated[bool | None, option] if switch else Annotated[str | None, option]
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
+    holder.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    holder.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    carrier = typer.Typer(add_completion=False)
+    carrier.command()(holder)
+    return list(get_command(carrier).params)
+
+
+def option_values(ctx: typer.Context, family: Family, name: str | None) -> dict[str, Any]:
+    """The options of a family's named member that were given on the command line, as text; it has accepted them.
+
+    They are checked here so that a slip is told before a model is loaded.
+
+    Raises:
+        NotFoundError: No such member.
+        UsageError: Options without what they belong to, or values that it refuses.
+        PluginError: The chosen member has an option that the command itself uses.
+    """
+    known = {field for member in family.members().values() for field in member.options.model_fields}
+    values = {field: value for field, value in ctx.meta.get(VALUES, {}).items() if field in known}
+    name = name or family.default
+    if name is None:
+        if values:
+            flags = ", ".join(map(flag_of, values))
+            raise UsageError(f"{flags} belongs to a {family.what}, and none is named; add {family.how}")
+        return {}
+    own = {flag for param in ctx.command.params for flag in param.opts}
+    chosen = family.find(name)
+    for field in chosen.options.model_fields:
+        if flag_of(field) in own:
+            raise PluginError(
+                f"{family.what} {name!r} names an option {flag_of(field)}, which `{ctx.command_path}` uses itself; "
+                "the plugin has to rename it"
+            )
+    chosen.bind(values)
+    return values
+
+
+def option_record(option: dict[str, Any]) -> tuple[str, str]:
+    """The help of one option: how it is written, and what it means with its default."""
+    flag, default = flag_of(option["name"]), option["default"]
+    note = "required" if option["required"] else f"default: {default}" if default is not None else ""
+    written = f"{flag} / --no-{flag[2:]}" if option["type"] == SWITCH else f"{flag} <{option['type']}>"
+    return written, f"{option['help']}  [{note}]" if note else option["help"]
