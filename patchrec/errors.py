@@ -8,7 +8,7 @@
     ├── StoreBusyError        5   another process holds the store
     ├── CorruptError          6   stored bytes are not what was written
     ├── OutOfResourcesError   7   disk or memory ran out
-    ├── PluginError           8   a third-party strategy broke its contract
+    ├── PluginError           8   a plugin broke its contract
     └── InterruptedRunError 130   a run stopped by Ctrl-C (130) or SIGTERM (143) after saving
 
 A message is one line: the thing, the choices, the next step.

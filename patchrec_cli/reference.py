@@ -44,7 +44,7 @@ Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal
 | variable | meaning |
 | --- | --- |
 | `PATCHREC_HOME` | folder of the store; a `./.patchrec` folder is taken where the variable is not set |
-| `PATCHREC_PLUGINS` | names of the plugins to load, with commas; empty: the built-in strategies only |
+| `PATCHREC_PLUGINS` | names of the plugins to load, with commas; empty: only what is built in |
 | `PATCHREC_DEBUG` | set to show the traceback of an error |
 | `PATCHREC_PEER_TIMEOUT` | seconds that one of several training processes waits for another; default: 600 |
 | `NO_COLOR` | set to have no colours |
@@ -57,6 +57,10 @@ An error is one line on stderr that begins with `error:` and names the thing, th
 """
 
 
+FITTED = (
+    "run", "label", "stage", "kind", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
+    "validation_loss", "validation_metric",
+)  # fmt: skip
 JSON_KEYS = {
     "demo": ("pretrained", "finetuned", "comparison", "recommendations", "seconds"),
     "data add": ("dataset",),
@@ -67,14 +71,9 @@ JSON_KEYS = {
     "data items add": ("dataset", "items", "num_items", "rejected"),
     "data items ls": ("dataset", "num_items", "items"),
     "data export": ("user_id", "item_id", "timestamp", "position", "history"),
-    "pretrain": (
-        "run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
-        "validation_loss",
-    ),
-    "finetune": (
-        "run", "label", "stage", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
-        "validation_loss",
-    ),
+    "pretrain": FITTED,
+    "finetune": FITTED,
+    "baseline": FITTED,
     "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
@@ -85,7 +84,8 @@ JSON_KEYS = {
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
     ),
     "runs choose-score": (
-        "run", "label", "dataset", "chosen", "before", "metric", "num_targets", "num_users", "results", "difference",
+        "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
+        "reference", "alternative", "difference",
     ),
     "runs rm": ("removed",),
     "strategies ls": ("strategies", "problems"),

@@ -16,7 +16,7 @@ from torch.nn import functional
 from patchrec.errors import InputError, UsageError
 from patchrec.model.attention import Context, Extension, KeysValues, Visibility, register
 from patchrec.model.forest import Forest, grow
-from patchrec.model.item_head import ItemSide, item_scores
+from patchrec.model.item_head import ItemSide
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
 from patchrec.model.titles import TitleTokens
@@ -227,7 +227,7 @@ class Backbone(nn.Module):
         assert self.items.head is not None
         known = self._remembered_of(encoder)
         if known is not None and known.head is not None:
-            return item_scores(hidden, *known.head)
+            return self.items.head.scores_by(hidden, *known.head)
         return self.items.head.scores(hidden, self.item_patches(encoder) if self._reads_patches else None)
 
     def embed(self, batch: ForestBatch) -> Tensor:
@@ -284,7 +284,7 @@ class Backbone(nn.Module):
             assert self.items is not None
             assert self.items.head is not None
             patches = None if batch.catalog is None else self._bag(self.embedding, *batch.catalog)
-            states = hidden[on_device(items.nodes, self.device)]
+            states = self.items.head.states(hidden[on_device(items.nodes, self.device)])
             losses[1] = summed_cross_entropy(states, *self.items.head.weight_and_bias(patches), items)
         return torch.stack(losses)
 

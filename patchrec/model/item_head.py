@@ -3,12 +3,12 @@
 The head stands at the node where an answer begins: one product of that node's last hidden state with a table of a row
 for each item gives the logits of the whole catalog. Of two tables, `patch` reads the items' texts:
 
-    row = P rms(patch) / D + free,    logit = hidden . row + s log((count + 1) / (total + I))
+    row = P alike(patch) / D + free,    logit = alike(hidden) . row + s log((count + 1) / (total + I))
 
-P and `free` begin at zero and s at 1, so that the head begins as the popularity of the train split, and learns what to
-add to it. Patches have root mean square 1 here, and P's product is divided by D: then an entry of P and one of `free`
-weigh alike, and an update of all of P by r in the direction of the gradient moves a logit by no more than D r for a
-state of root mean square 1, as in any linear head. An item that joins the catalog later has a row by its text at once.
+where `alike` divides by the root mean square. P and `free` begin at zero and s at 1, so that the head begins as the
+popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
+direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r, whatever the
+backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text at once.
 
 `free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
 
@@ -32,7 +32,7 @@ from patchrec.history import IntArray
 
 Table = Literal["patch", "free"]
 _STD = 0.02  # of the rows of a free table at the start
-_EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in any trained model
+_EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
 _OF_ITEMS = ("vectors", "head.free", "head.prior")  # tensors with a row, or an entry, for each item
 
 
@@ -70,13 +70,22 @@ class ItemHead(nn.Module):
         """
         raise NotImplementedError
 
+    def states(self, hidden: Tensor) -> Tensor:
+        """(n, D) what the linear layer takes of (n, D) hidden states."""
+        return hidden
+
     def scores(self, hidden: Tensor, patches: Tensor | None) -> Tensor:
         """(n, I) logits in float32 of (n, D) hidden states."""
-        return item_scores(hidden, *self.weight_and_bias(patches))
+        return self.scores_by(hidden, *self.weight_and_bias(patches))
+
+    def scores_by(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same with weight and bias at hand."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return functional.linear(self.states(hidden).float(), weight, bias)
 
 
 class PatchHead(ItemHead):
-    """Rows are projected item patches plus free vectors; the bias is the popularity prior.
+    """Rows are projected item patches plus free vectors; the bias is the popularity prior. States count by direction.
 
     Attributes:
         projection: (D, D) P.
@@ -103,10 +112,12 @@ class PatchHead(ItemHead):
         """See `ItemHead.weight_and_bias`."""
         assert patches is not None
         with torch.autocast(patches.device.type, enabled=False):  # few products beside those of a forward pass
-            width = patches.shape[1]
-            alike = functional.rms_norm(patches.float(), (width,), eps=_EPSILON)
-            weight = functional.linear(alike, self.projection.float()) / width + self.free.float()
-            return weight, self.prior_scale.float() * self.prior.float()
+            projected = functional.linear(_alike(patches), self.projection.float()) / patches.shape[1]
+            return projected + self.free.float(), self.prior_scale.float() * self.prior.float()
+
+    def states(self, hidden: Tensor) -> Tensor:
+        """See `ItemHead.states`."""
+        return _alike(hidden)
 
 
 class FreeHead(ItemHead):
@@ -125,10 +136,9 @@ class FreeHead(ItemHead):
         return self.free.float(), None
 
 
-def item_scores(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(n, I) logits in float32 of (n, D) hidden states by the weight and bias of a head."""
-    with torch.autocast(hidden.device.type, enabled=False):
-        return functional.linear(hidden.float(), weight, bias)
+def _alike(rows: Tensor) -> Tensor:
+    """(n, D) rows in float32, each with root mean square 1."""
+    return functional.rms_norm(rows.float(), rows.shape[-1:], eps=_EPSILON)
 
 
 class ItemSide(nn.Module):

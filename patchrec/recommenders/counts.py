@@ -17,23 +17,23 @@ class RecentOptions(Options):
     """How fast an interaction fades."""
 
     half_life: float = Field(
-        30.0, ge=1e-3, description="days after which an interaction counts half; positions where there are no times"
+        60.0, ge=1e-3, description="days after which an interaction counts half; positions where there are no times"
     )
 
 
 class MarkovOptions(Options):
     """How far popularity is trusted."""
 
-    strength: float = Field(10.0, ge=1e-6, description="transitions from an item that popularity is worth")
+    strength: float = Field(100.0, ge=1e-6, description="transitions from an item that popularity is worth")
 
 
 class ItemKNNOptions(Options):
     """Which neighbours vote, and how loudly."""
 
-    neighbours: int = Field(100, ge=1, description="most similar items kept of each item")
-    shrink: float = Field(10.0, ge=0, description="added below the cosine, against similarities of few users")
-    decay: float = Field(0.9, gt=0, le=1, description="weight of a history's item relative to the next newer one")
-    smoothing: float = Field(0.1, ge=1e-6, le=1, description="share of popularity in the mixture")
+    neighbours: int = Field(200, ge=1, description="most similar items kept of each item")
+    shrink: float = Field(0.0, ge=0, description="added below the cosine, against similarities of few users")
+    decay: float = Field(0.7, gt=0, le=1, description="weight of a history's item relative to the next newer one")
+    smoothing: float = Field(0.01, ge=1e-6, le=1, description="share of popularity in the mixture")
 
 
 def _popularity(options: Options) -> Counted:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -161,7 +161,7 @@ class _Run:
                 self.progress = _add(self.progress, row)
                 if main:
                     self.log.step(row)
-                    task.advance(row.targets, tokens=row.tokens, loss=row.loss)
+                    task.advance(row.targets, tokens=row.tokens, loss=row.loss if isfinite(row.loss) else None)
                 better = self._validate(num_steps)
                 if self._is_patience_over():
                     break

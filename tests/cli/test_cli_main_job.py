@@ -137,7 +137,8 @@ def test_a_preview_with_a_run_has_its_prompt(job):
     shown = job("strategies", "preview", "--run", "pft-s-1", "--user", "u3")
     assert set(shown) == set(JSON_KEYS["strategies preview"])
     assert shown["label"] == "pft-s L=2"
-    assert shown["prompt"] == job("runs", "show", "pft-s-1")["run"]["config"]["prompt"]
+    config = job("runs", "show", "pft-s-1")["run"]["config"]
+    assert shown["prompt"] == config["prompt"] | config["history"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from patchrec.operations.many import bulk_job
 from patchrec.operations.many.recommend_all import BulkRecommendations
-from patchrec.ranking.ranker import Ranker
 from patchrec_cli.app import main
 from patchrec_cli.recommend import percent
 from patchrec_cli.reference import JSON_KEYS, PREFACE
@@ -138,16 +137,16 @@ def test_stdout_has_the_rows_alone(say, flags):
 
 
 def test_ctrl_c_gives_the_command_that_goes_on(say, home, monkeypatch):
-    rank, calls = Ranker.rank, []
+    rank, calls = bulk_job.rank, []
 
-    def interrupted(self, *arguments, **options):
+    def interrupted(*arguments, **options):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return rank(self, *arguments, **options)
+        return rank(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ranker, "rank", interrupted)
+        patch.setattr(bulk_job, "rank", interrupted)
         arguments = ["--all", "--output", "my recs.csv", "--k", "2", "--deny", "Big", "--deny", "i3", "--restart"]
         code, out, err = say(*arguments)
     assert (code, out) == (130, "")
@@ -165,13 +164,13 @@ def test_ctrl_c_gives_the_command_that_goes_on(say, home, monkeypatch):
 
 
 def test_another_process_than_the_first_is_silent_when_stopped(say, monkeypatch):
-    def interrupted(self, *arguments, **options):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     from patchrec.training.processes import Process
 
     say("--all", "--output", "recs.csv", "--k", "1")
-    monkeypatch.setattr(Ranker, "rank", interrupted)
+    monkeypatch.setattr(bulk_job, "rank", interrupted)
     assert say("--all", "--output", "r.csv")[0] == 130
     monkeypatch.setattr(Process, "start", lambda self, prepare: (None, b"[0, 1, 2]"))
     monkeypatch.setenv("RANK", "1")
@@ -182,10 +181,10 @@ def test_another_process_than_the_first_is_silent_when_stopped(say, monkeypatch)
 def test_the_command_to_go_on_with_starts_as_many_processes(say, monkeypatch):
     from patchrec.training.processes import Process
 
-    def interrupted(self, *arguments, **options):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Ranker, "rank", interrupted)
+    monkeypatch.setattr(bulk_job, "rank", interrupted)
     monkeypatch.setattr(Process, "start", lambda self, prepare: prepare())
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

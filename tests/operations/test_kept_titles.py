@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from patchrec.operations import load as ready_module
+from patchrec.model import tokenizer
 from patchrec.operations.datasets import add_items
 from patchrec.operations.evaluate import evaluate
-from patchrec.operations.load import Ready, make_ready
+from patchrec.operations.load import load
 from patchrec.operations.training.train import finetune
 from patchrec.ranking.kept import FILE_NAME
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.store import Store
 from patchrec.training.checkpoint import list_checkpoints, prune
 
@@ -21,20 +22,20 @@ def run(home: Path) -> str:
     ).run
 
 
-def ready(home: Path, run: str) -> Ready:
+def loaded(home: Path, run: str) -> LanguageRecommender:
     with Store.open(home) as store:
-        return make_ready(store, store.runs.get(run))
+        return load(store, store.runs.get(run)).recommender
 
 
 def refuse_to_encode(*_: object) -> None:
     raise AssertionError("titles were encoded again")
 
 
-def test_a_run_made_ready_again_encodes_no_title(home: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = ready(home, run)
-    monkeypatch.setattr(ready_module, "encode_titles", refuse_to_encode)
-    again = ready(home, run)
-    assert again.scorer.encoder.titles.ids.tolist() == first.scorer.encoder.titles.ids.tolist()
+def test_a_run_loaded_again_encodes_no_title(home: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = loaded(home, run)
+    monkeypatch.setattr(tokenizer, "encode_titles", refuse_to_encode)
+    again = loaded(home, run)
+    assert again.encoder.titles.ids.tolist() == first.encoder.titles.ids.tolist()
     assert again.scorer.trie.forest.keys.tolist() == first.scorer.trie.forest.keys.tolist()
 
 
@@ -47,9 +48,9 @@ def test_an_untrained_run_keeps_them_too(home: Path) -> None:
 
 
 def test_a_catalog_with_new_items_is_encoded_anew(home: Path, run: str) -> None:
-    before = len(ready(home, run).scorer.trie)
+    before = len(loaded(home, run).scorer.trie)
     add_items("walkers", item_id="new", title="a new letter", home=home)
-    assert len(ready(home, run).scorer.trie) == before + 1
+    assert len(loaded(home, run).scorer.trie) == before + 1
 
 
 def test_a_run_folder_that_cannot_be_written_is_no_obstacle(home: Path) -> None:
@@ -61,11 +62,11 @@ def test_a_run_folder_that_cannot_be_written_is_no_obstacle(home: Path) -> None:
     (folder / FILE_NAME).unlink()
     folder.rmdir()
     folder.write_text("a file where the folder should be")
-    assert len(ready(home, found.run).scorer.trie) == 20
+    assert len(loaded(home, found.run).scorer.trie) == 20
 
 
 def test_they_are_no_checkpoint_and_go_with_the_run(home: Path, run: str) -> None:
-    ready(home, run)
+    loaded(home, run)
     with Store.open(home) as store:
         folder = store.run_folder(run)
         before = list_checkpoints(folder)

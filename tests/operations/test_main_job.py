@@ -158,16 +158,16 @@ def test_a_run_is_refused_on_another_catalog(home: Path):
 
 
 def test_a_failed_run_says_why_and_can_be_resumed(home: Path, monkeypatch: pytest.MonkeyPatch):
-    from patchrec.training.learner import Learner
+    from patchrec.training.language_learner import LanguageLearner
 
-    learn = Learner.learn
+    learn = LanguageLearner.learn
 
-    def break_once(self, steps):
-        yield next(learn(self, steps))
+    def break_once(self, first):
+        yield next(learn(self, first))
         monkeypatch.undo()
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(Learner, "learn", break_once)
+    monkeypatch.setattr(LanguageLearner, "learn", break_once)
     with pytest.raises(RuntimeError):
         finetune(strategy="vanilla", **TINY, max_steps=3, batch_size=20, home=home)
     with Store.open(home) as store:

@@ -80,16 +80,16 @@ def test_another_catalog_is_refused_as_before(home: Path, run: str):
 
 
 def test_training_on_a_grown_catalog_is_not_resumed_in_silence(home: Path, monkeypatch: pytest.MonkeyPatch):
-    from patchrec.training.learner import Learner
+    from patchrec.training.language_learner import LanguageLearner
 
-    learn = Learner.learn
+    learn = LanguageLearner.learn
 
-    def break_once(self, steps):
-        yield next(learn(self, steps))
+    def break_once(self, first):
+        yield next(learn(self, first))
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Learner, "learn", break_once)
+    monkeypatch.setattr(LanguageLearner, "learn", break_once)
     monkeypatch.setattr("patchrec.training.loop.CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         finetune(strategy="vanilla", **{**TINY, "max_steps": 3}, home=home)

@@ -12,9 +12,10 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import InputError, NotFoundError, UsageError
 from patchrec.operations.filters import Filtered, Filters, find_items, find_named
-from patchrec.operations.load import Ready, make_ready
-from patchrec.operations.recommend import history_query, recommend, user_query
+from patchrec.operations.load import LoadedRun, load
+from patchrec.operations.recommend import recommend
 from patchrec.operations.training.train import finetune
+from patchrec.recommender import rank
 from patchrec.store import Store
 
 NUM_ITEMS = 30
@@ -53,9 +54,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ready(home: Path) -> Ready:
+def loaded(home: Path) -> LoadedRun:
     with Store.open(home) as store:
-        return make_ready(store, store.runs.get("pft-s-1"))
+        return load(store, store.runs.get("pft-s-1"))
 
 
 filters = st.builds(
@@ -78,18 +79,20 @@ def fits(item: int, given_filters: Filters) -> bool:
 
 @given(filters, st.integers(0, 7), st.integers(1, 40), st.sampled_from(["catalog", "joint"]))
 @settings(max_examples=40)
-def test_filters_give_what_filtering_the_whole_order_gives(ready, given_filters, user, k, score) -> None:
+def test_filters_give_what_filtering_the_whole_order_gives(loaded, given_filters, user, k, score) -> None:
     if not any(fits(item, given_filters) for item in range(NUM_ITEMS)):
         with pytest.raises(UsageError, match="no item of 30 fits"):
-            Filtered.of(ready.dataset.catalog, given_filters)
+            Filtered.of(loaded.dataset.catalog, given_filters)
         return
-    ranker = replace(ready.ranker, scorer=replace(ready.scorer, score=score))
-    [everything] = ranker.rank([user_query(ready, user, keep_seen=True)], NUM_ITEMS, search="whole")
-    seen = set() if given_filters.keep_seen else set(ready.dataset.sequences.items_of(user).tolist())
+    own = loaded.recommender
+    recommender = replace(own, scorer=replace(own.scorer, score=score))
+    whole = replace(recommender, search="whole")
+    [everything] = rank(whole, [loaded.user_query(user, keep_seen=True)], NUM_ITEMS)
+    seen = set() if given_filters.keep_seen else set(loaded.dataset.sequences.items_of(user).tolist())
     left = [line for line in everything.recommendations if fits(line.item, given_filters) and line.item not in seen]
-    filtered = Filtered.of(ready.dataset.catalog, given_filters)
-    query = user_query(ready, user, keep_seen=given_filters.keep_seen)
-    [found] = ranker.rank([query], k, allowed=filtered.allowed)
+    filtered = Filtered.of(loaded.dataset.catalog, given_filters)
+    query = loaded.user_query(user, keep_seen=given_filters.keep_seen)
+    [found] = rank(recommender, [query], k, allowed=filtered.allowed)
     assert [line.item for line in found.recommendations] == [line.item for line in left[:k]]
     assert [line.score for line in found.recommendations] == pytest.approx([line.score for line in left[:k]], abs=1e-4)
     reason = filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall
@@ -192,8 +195,8 @@ def test_an_item_of_a_history_is_one_item() -> None:
         find_items(catalog, ["Aliem"])
 
 
-def test_a_made_up_history_is_filtered_too(ready: Ready, home: Path) -> None:
+def test_a_made_up_history_is_filtered_too(loaded: LoadedRun, home: Path) -> None:
     found = recommend(history=["i00", "i07"], k=3, home=home, filters=Filters(where="kind = 'y'"))
     assert {int(line.item_id[1:]) % 3 for line in found.ranking} == {1}
     assert "i07" not in {line.item_id for line in found.ranking}
-    assert history_query(ready, np.array([0, 7]), keep_seen=True).seen.tolist() == []
+    assert loaded.history_query(np.array([0, 7]), keep_seen=True).seen.tolist() == []

@@ -23,7 +23,6 @@ from patchrec.operations.filters import Filters
 from patchrec.operations.recommend import recommend
 from patchrec.operations.many.recommend_all import BulkRecommendations, recommend_all
 from patchrec.operations.training.train import finetune
-from patchrec.ranking.ranker import Ranker
 from patchrec.store import Store
 from patchrec.training.processes import Process
 
@@ -100,15 +99,15 @@ class Notes:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, calls: int, error: BaseException | None = None) -> None:
     """Stop in the middle of a ranking, once."""
-    rank, seen = Ranker.rank, []
+    rank, seen = bulk_job.rank, []
 
-    def stop(self, *arguments, **options):
+    def stop(*arguments, **options):
         seen.append(1)
         if len(seen) == calls + 1:
             raise error or KeyboardInterrupt
-        return rank(self, *arguments, **options)
+        return rank(*arguments, **options)
 
-    monkeypatch.setattr(Ranker, "rank", stop)
+    monkeypatch.setattr(bulk_job, "rank", stop)
 
 
 def test_every_user_gets_what_recommend_gives_in_the_order_of_the_data_set(home: Path, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from patchrec.errors import UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.operations import score_choice
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import recommend
 from patchrec.operations.score_choice import choose_score
-from patchrec.operations.training.train import finetune
+from patchrec.operations.training.train import baseline, finetune
 from patchrec.store import Store
 
 SETTING = {"data": "walkers", "backbone": "tiny-random", "strategy": "pft-s", "options": {"L": 3}, "max_steps": 2}
@@ -37,9 +38,10 @@ def test_both_scores_are_measured_on_the_same_validation_targets(home: Path):
 def test_joint_is_taken_only_where_it_is_better_by_more_than_chance(home: Path, monkeypatch, first_ranked, chosen):
     run = finetune(**SETTING, home=home).run
 
-    def ranked(ready, examples, score, report):
-        ranks = np.full(len(examples), 1.0 if score == first_ranked else 9.0)
-        return score_choice._Ranked(ranks, tokens=0, seconds=0.0)
+    def ranked(loaded, examples, weight, report):
+        score = loaded.recommender.score
+        values = np.full(len(examples), 1.0 if score == first_ranked else 0.3)
+        return score_choice._Tried(score, weight, values, tokens=0, seconds=0.0)
 
     monkeypatch.setattr(score_choice, "_rank", ranked)
     assert choose_score(run, home=home).chosen == chosen
@@ -75,3 +77,34 @@ def test_the_targets_are_a_sample_of_validation(home: Path, monkeypatch):
     monkeypatch.setattr(score_choice, "sample_examples", sample)
     choose_score(finetune(**SETTING, home=home).run, limit=3, home=home)
     assert asked == [(24, 3)]
+
+
+BOTH = SETTING | {"head": "both", "head_options": {"item_weight": 0.7}}
+
+
+def test_a_run_of_two_heads_tries_titles_items_and_mixtures(home: Path):
+    run = finetune(**BOTH, home=home).run
+    choice = choose_score(run, limit=6, home=home)
+    tried = [(result.score, result.item_weight) for result in choice.results]
+    mixtures = [("mixture", weight) for weight in score_choice.ITEM_WEIGHTS]
+    assert tried == [*mixtures, ("catalog", None), ("joint", None), ("item", None)]
+    for result in choice.results:
+        if result.score != "mixture":
+            found = evaluate(run, split="validation", limit=6, score=result.score, ks=(20,), home=home)
+            (same,) = (
+                row.value
+                for row in found.metrics
+                if (row.name, row.level, row.seen, row.slice) == ("ndcg@20", "item", "dropped", "all")
+            )
+            assert result.value == pytest.approx(same)
+    assert choice.reference == "mixture"
+    with Store.open(home) as store:
+        kept = store.runs.get(run)
+    assert (kept.score, kept.item_weight) == (choice.chosen, choice.item_weight)
+    assert recommend(user="u1", run=run, home=home).score == choice.chosen
+
+
+def test_a_run_with_one_score_has_nothing_to_choose(home: Path):
+    run = baseline("markov", data="walkers", home=home).run
+    with pytest.raises(UsageError, match="has one score, item"):
+        choose_score(run, home=home)

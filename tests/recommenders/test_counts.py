@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from math import log, sqrt
 from typing import Any
 
@@ -92,7 +93,7 @@ def plain_recent(dataset: Dataset, half_life: float) -> list[float]:
 
 
 def plain_markov(dataset: Dataset, query: Query, strength: float) -> list[float]:
-    pairs = Counter(pair for items in train_items(dataset) for pair in zip(items, items[1:], strict=False))
+    pairs = Counter(pair for items in train_items(dataset) for pair in pairwise(items))
     last = query.history.items[-1] if len(query.history) else None
     left = sum(count for (before, _), count in pairs.items() if before == last)
     popularity = plain_popularity(dataset)
