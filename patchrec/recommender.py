@@ -276,6 +276,7 @@ class Kind:
         summary: One line for listings.
         learner: `learner(fitting) -> Learner`: what the one training loop drives.
         load: `load(saved) -> Recommender`.
+        export: `export(saved, folder)`: write what other programs read, and give what `patchrec.json` says of it.
         fingerprints: `fingerprints(saved)`: what besides data set and split must be the same whenever a run is used
             again, by name; None: nothing.
         options: The model whose fields are the kind's options.
@@ -290,6 +291,7 @@ class Kind:
     summary: str
     learner: Callable[[Fitting], Learner]
     load: Callable[[Saved], Recommender]
+    export: Callable[[Saved, Path], Mapping[str, Any]]
     fingerprints: Callable[[Saved], Mapping[str, str]] | None = None
     options: type[Options] = Options
     training: Mapping[str, Any] | None = None
@@ -300,8 +302,8 @@ class Kind:
 
     def __post_init__(self) -> None:
         check_named("recommender", self.name, self.summary, self.options)
-        if not callable(self.learner) or not callable(self.load):
-            raise PluginError(f"recommender {self.name!r}: learner and load must be functions")
+        if not all(callable(own) for own in (self.learner, self.load, self.export)):
+            raise PluginError(f"recommender {self.name!r}: learner, load and export must be functions")
 
     def bind(self, values: Mapping[str, object] | None = None) -> BoundKind:
         """Check option values and return the kind ready to fit or load. A value of None counts as not given.

@@ -38,7 +38,7 @@ from patchrec.strategy import Planner
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Group:
-    """Queries of one user whose prompts run together.
+    """Queries whose prompts run together.
 
     Attributes:
         encoder: Knows the session patches of these prompts.
@@ -127,7 +127,7 @@ class LanguageRecommender:
     # All items
 
     def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
-        """See `Recommender.score_each`; neighbouring queries of a user run as one forest, in the queries' order.
+        """See `Recommender.score_each`; neighbouring queries run as one forest, in the queries' order.
 
         Raises:
             CheckFailedError: The model's scores are not numbers.
@@ -177,10 +177,13 @@ class LanguageRecommender:
         return log_probs
 
     def _groups(self, queries: Sequence[Query]) -> Iterator[_Group]:
-        """Put neighbouring queries of a user together while their merged prompts fit one forward pass."""
+        """Put neighbouring queries together while their merged prompts fit one forward pass.
+
+        Titles hang under the prompts of one user alone; an item head reads nothing but their ends, whoever's they are.
+        """
         alone = (-1 - number for number in range(len(queries)))
         users = [next(alone) if query.user is None else query.user for query in queries]
-        for _, run in groupby(range(len(queries)), key=lambda number: users[number]):
+        for _, run in groupby(range(len(queries)), key=lambda number: self.scorer and users[number]):
             encoder = self.encoder.fresh()
             group: _Group | None = None
             for number in run:
@@ -232,13 +235,18 @@ class LanguageRecommender:
         """
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k!r}")
+        if self.scorer is None:
+            for number, scores in self.score_each(queries):
+                seen = queries[number].seen
+                yield number, dense_ranking(scores.log_probs, seen, k, allowed, self.place, self.titles)
+            return
         mask = np.ones(len(self.titles), dtype=np.bool_) if allowed is None else allowed
         if self.max_tokens is None:
             self.max_tokens = tokens_that_fit(self.backbone)
         lengths = self.lengths(queries).tolist()
         order = sorted(range(len(queries)), key=lambda number: -lengths[number])
         done = 0
-        beside = 0 if self.scorer is None else 4 * k  # positions that a search runs: a guess, then the last batch's
+        beside = 4 * k  # positions that a search runs beside its prompt: a guess, then what the last batch took
         while done < len(order):
             batch = _fitting(order, done, lengths, beside, self.max_tokens)
             rankings, error = self._tried([queries[number] for number in batch], k, mask)
@@ -287,10 +295,17 @@ class LanguageRecommender:
     def _rank_batch(self, queries: Sequence[Query], k: int, allowed: BoolArray) -> list[Ranking]:
         encoder = self.encoder.fresh()  # which forgets the sessions of other batches
         contexts, hidden = self._prefill(encoder, queries)
-        items = None if self.level == "title" else self._item_log_probs(encoder, hidden)
-        if self.scorer is None or items is not None and self.search == "whole":
-            return self._from_scores(encoder, queries, contexts, hidden, items, k, allowed)
+        assert self.scorer is not None
         scorer = self.scorer.for_encoder(encoder)
+        items = None if self.item_weight is None else self._item_log_probs(encoder, hidden)
+        if self.search == "whole" and items is not None:
+            return [
+                dense_ranking(
+                    self._score_all(encoder, context, len(context) - 1, state),
+                    query.seen, k, allowed, self.place, self.titles,
+                )
+                for query, context, state in zip(queries, contexts, hidden, strict=True)
+            ]  # fmt: skip
         if self.search == "whole":
             return [
                 self._from_all(scorer.score_titles(context, len(context) - 1, state), query, k, allowed)
@@ -356,27 +371,6 @@ class LanguageRecommender:
         kept = allowed.copy()
         kept[query.seen] = False
         return Candidates.with_addends(self.scorer.trie, self.item_weight * items, kept)
-
-    def _from_scores(
-        self,
-        encoder: PathEncoder,
-        queries: Sequence[Query],
-        contexts: Sequence[Context],
-        hidden: Tensor,
-        items: FloatArray | None,
-        k: int,
-        allowed: BoolArray,
-    ) -> list[Ranking]:
-        """Rankings from scores of all items: of the item head alone, or of both where every title is scored."""
-        rankings = []
-        for number, query in enumerate(queries):
-            if self.scorer is None:
-                assert items is not None
-                scores = items[number]
-            else:
-                scores = self._score_all(encoder, contexts[number], len(contexts[number]) - 1, hidden[number])
-            rankings.append(dense_ranking(scores, query.seen, k, allowed, self.place, self.titles))
-        return rankings
 
     def _from_all(self, scores: FloatArray, query: Query, k: int, allowed: BoolArray) -> Ranking:
         """The ranking of a prompt after which every title has its score."""

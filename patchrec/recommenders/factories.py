@@ -12,6 +12,8 @@ from patchrec.options import Options
 from patchrec.recommender import Counted, Fitting, Kind, Recommender, Saved
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from patchrec.training.learner import Learner
 
 
@@ -52,7 +54,7 @@ def counted_kind(
             restore(saved.folder, model)
         return DenseRecommender(name, model, precedence(saved.dataset.popularity), saved.dataset.catalog.titles)
 
-    return Kind(name, summary, learner, load, options=options, source=source, shape=shape or {})
+    return Kind(name, summary, learner, load, _copy, options=options, source=source, shape=shape or {})
 
 
 def item_model_kind(
@@ -113,7 +115,23 @@ def item_model_kind(
             name, scorer, place, saved.dataset.catalog.titles, positions=1, flops=weights, device=device.type
         )
 
-    return Kind(name, summary, learner, load, options=options, training=training, source=source, shape=shape or {})
+    return Kind(
+        name, summary, learner, load, _copy, options=options, training=training, source=source, shape=shape or {}
+    )
+
+
+def _copy(saved: Saved, folder: Path) -> Mapping[str, Any]:
+    """Write the tensors of a checkpoint as they are; their rows are the catalog's items, in this order."""
+    import shutil
+
+    from patchrec.errors import NotFoundError
+
+    found = [] if saved.folder is None else sorted(saved.folder.glob("*.safetensors"))
+    if not found:
+        raise NotFoundError("the run has no checkpoint to export; fit it again")
+    for path in found:
+        shutil.copyfile(path, folder / path.name)
+    return {"item_ids": list(saved.dataset.catalog.item_ids)}
 
 
 def _options(model: type[Options], values: Mapping[str, Any]) -> Options:

@@ -7,7 +7,7 @@ every position of a history supervised.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -114,6 +114,33 @@ def _load(saved: Saved) -> Recommender:
         paper_ratio=ratio if ratio == ratio else None,  # noqa: PLR0124 (nan: it has none)
         report=saved.report,
     )
+
+
+def _export(saved: Saved, folder: Path) -> Mapping[str, Any]:
+    """Write the plain model with its tokenizer, and the item head beside it where there is one."""
+    import shutil
+
+    from patchrec.model.backbone import Backbone
+    from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
+    from patchrec.training.weights import ITEMS
+
+    source = _weights(saved)
+    backbone = Backbone.load(source, name=str(saved.config.backbone), device="cpu")
+    backbone.save(folder)
+    prompt = _encoder(saved.config, saved.dataset, source).prompt
+    facts: dict[str, Any] = {
+        "prompt": {
+            "head": prompt.head.tolist(),
+            "separator": prompt.separator,
+            "tail": prompt.tail.tolist(),
+            "end": prompt.end,
+        },
+        "markers": {"item": ITEM_MARKER, "session": SESSION_MARKER},
+    }
+    if saved.folder is not None and (saved.folder / ITEMS).is_file():
+        shutil.copyfile(saved.folder / ITEMS, folder / ITEMS)
+        facts["item_ids"] = list(saved.dataset.catalog.item_ids)
+    return facts
 
 
 def _fingerprints(saved: Saved) -> Mapping[str, str]:
@@ -236,6 +263,7 @@ KINDS = (
         "a language model ranks titles by their tokens",
         _learner,
         _load,
+        _export,
         _fingerprints,
         scores=("catalog", "joint"),
         training={},
@@ -247,6 +275,7 @@ KINDS = (
         "a language model ranks items by one product where an answer begins",
         _learner,
         _load,
+        _export,
         _fingerprints,
         options=ItemHeadOptions,
         scores=("item",),
@@ -260,6 +289,7 @@ KINDS = (
         "a language model ranks by titles and an item head together",
         _learner,
         _load,
+        _export,
         _fingerprints,
         options=TwoHeadsOptions,
         scores=("mixture", "catalog", "joint", "item"),

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchrec.config import SPLITS, PromptConfig
+from patchrec.config import SPLITS
 from patchrec.errors import UsageError
-from patchrec.model.backbone import Backbone
 from patchrec.model.disk import disk_errors
-from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt
-from patchrec.model.tokenizer import make_encoder
 from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.load import weights_folder
+from patchrec.operations.load import checkpoint_folder, start_folder
+from patchrec.plugins import find_kind
+from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -71,17 +70,21 @@ def export_run(
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
     with Store.open(home) as store:
         found = store.runs.get(run)
-        source = weights_folder(store, found, report)
-        dataset = store.datasets.load(found.dataset)
+        saved = Saved(
+            found.config,
+            store.datasets.load(found.dataset),
+            folder=checkpoint_folder(store, found),
+            start=start_folder(store, found.config, report),
+        )
         card = model_card(card_facts(store, found))
-    backbone = Backbone.load(source, name=str(found.config.backbone), device="cpu")
-    encoder = make_encoder(source, dataset.catalog.titles, found.config.prompt or PromptConfig(), backbone.vocab_size)
+    kind = find_kind(found.kind)
     with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
             work = Path(temporary) / "model"
-            backbone.save(work)
-            (work / "patchrec.json").write_text(json.dumps(_facts(found, encoder.prompt), indent=2), encoding="utf-8")
+            work.mkdir()
+            facts = _facts(found) | dict(kind.export(saved, work))
+            (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
             (work / "README.md").write_text(card, encoding="utf-8")
             if folder.exists():
                 folder.rmdir()
@@ -102,18 +105,9 @@ def card_facts(store: Store, run: Run) -> CardFacts:
     return CardFacts(runs, store.datasets.show(run.dataset), evaluations)
 
 
-def _facts(run: Run, prompt: Prompt) -> dict[str, Any]:
-    """What `patchrec.json` says."""
-    return {
-        "schema": 1,
-        "run": run.name,
-        "config": run.config.model_dump(mode="json") | {"backbone": shown_backbone(str(run.backbone))},
-        "fingerprints": run.fingerprints,
-        "prompt": {
-            "head": prompt.head.tolist(),
-            "separator": prompt.separator,
-            "tail": prompt.tail.tolist(),
-            "end": prompt.end,
-        },
-        "markers": {"item": ITEM_MARKER, "session": SESSION_MARKER},
-    }
+def _facts(run: Run) -> dict[str, Any]:
+    """What `patchrec.json` says of every run."""
+    config = run.config.model_dump(mode="json")
+    if run.backbone is not None:
+        config["backbone"] = shown_backbone(run.backbone)
+    return {"schema": 1, "run": run.name, "config": config, "fingerprints": run.fingerprints}

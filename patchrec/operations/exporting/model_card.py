@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from patchrec import plugins
-from patchrec.config import PromptConfig
 from patchrec.evaluation.rows import LOG_PROB, VIEWS
 from patchrec.evaluation.significance import few_users_note
 from patchrec.model.pull import KNOWN
@@ -73,6 +72,14 @@ print(score(history, "A title to score"))
 '''
 
 
+_LANGUAGE_LIMITS = (
+    "It knows an item by its title first: items of one title can have one score, and a title says little of what is new "
+    "or local.",
+    "It answers this prompt only, and is no longer meant to chat.",
+    "Scores are for float32; in bfloat16 titles can tie that do not.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CardFacts:
     """What a card is filled from.
@@ -131,13 +138,13 @@ def _licence(backbone: str) -> str:
 def _front_matter(facts: CardFacts) -> str:
     from huggingface_hub import ModelCardData
 
-    backbone = str(facts.runs[0].backbone)
-    licence = _HUB_LICENCES.get(_licence(backbone))
+    backbone = facts.runs[0].backbone
+    licence = None if backbone is None else _HUB_LICENCES.get(_licence(backbone))
     data = ModelCardData(
-        library_name="transformers",
+        library_name="patchrec" if backbone is None else "transformers",
         license=licence or "other",
-        license_name=None if licence else "see-the-base-model",
-        base_model=hub_backbone(backbone),
+        license_name=None if licence else "see-the-data" if backbone is None else "see-the-base-model",
+        base_model=None if backbone is None else hub_backbone(backbone),
         datasets=[facts.dataset["name"]],
         tags=["patchrec", "sequential-recommendation", "recommender-system"] + ["lora"] * bool(facts.lora_ranks),
     )
@@ -146,7 +153,9 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _what(facts: CardFacts) -> str:
     run = facts.runs[0]
-    backbone = str(run.backbone)
+    if run.backbone is None:
+        return _what_baseline(facts)
+    backbone = run.backbone
     ranks = sorted(set(facts.lora_ranks))
     how = "nothing trained" if run.config.training is None else "all weights trained"
     if ranks:
@@ -167,7 +176,31 @@ def _what(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
+def _what_baseline(facts: CardFacts) -> str:
+    run = facts.runs[0]
+    known = plugins.recommenders().get(run.kind)
+    source = f" After {_plain(known.source)}." if known and known.source else ""
+    summary = f" ({_plain(known.summary)})" if known else ""
+    return (
+        f"# {run.name}: {_plain(run.label)} on {facts.dataset['name']}\n\n"
+        f"A recommender of the next {_plain(facts.dataset['noun'])} without a language model: `{run.kind}`{summary}, made "
+        f"by patchrec.{source}"
+    )
+
+
 def _use(run: Run) -> str:
+    if run.backbone is None:
+        return (
+            "Its tensors are in a safetensors file; their rows are the items of `item_ids` in `patchrec.json`, in that "
+            f"order. `patchrec recommend --run {run.name}` ranks with the run it was exported from."
+        )
+    if run.kind == "item":
+        return (
+            "The language model is a plain Hugging Face model; `items.safetensors` holds the item head and the items' "
+            "input vectors, whose rows are the items of `item_ids` in `patchrec.json`, in that order. A prompt is the "
+            "token ids there around a history's units; the hidden state at its last position, times the head's table, "
+            f"gives the logits of all items. `patchrec recommend --run {run.name}` does that."
+        )
     return (
         "Any program that runs Hugging Face models can compute its scores. This one gives the log-probability of a "
         "title after a history:\n\n"
@@ -197,7 +230,9 @@ def _data(dataset: dict[str, Any]) -> str:
 
 
 def _strategy(run: Run) -> str:
-    prompt, history, lines = run.config.prompt or PromptConfig(), run.config.history, []
+    prompt, history, lines = run.config.prompt, run.config.history, []
+    if prompt is None:
+        return f"No prompt; the newest {history.K} items at most, `{history.windows}` windows."
     for chosen in run.config.strategies:
         known = plugins.strategies().get(chosen.name)
         label = known.bind(chosen.options).label if known else chosen.name
@@ -284,12 +319,9 @@ def _limits(facts: CardFacts) -> str:
     lines = [
         f"It learned from {users:,} users of one data set, with the tastes and gaps of these users; popular items are "
         "recommended more than rare ones.",
-        "It knows an item by its title alone: items of one title have one score, and a title says little of what is "
-        "new or local.",
-        "It answers this prompt only, and is no longer meant to chat.",
+        *(_LANGUAGE_LIMITS if facts.runs[0].backbone is not None else ("It knows no item that came after it.",)),
         "Metrics on logged choices say how often the logged item is found, not how good a recommendation is.",
-        "Scores are for float32; in bfloat16 titles can tie that do not.",
-        "Use is bound by both licences, of the base model and of the data.",
+        "Use is bound by the licences of the data and of the base model, where there is one.",
     ]
     few = min((evaluation.num_users for evaluation, _ in facts.evaluations), default=None)
     note = few_users_note(few) if few is not None else None
