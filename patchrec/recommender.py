@@ -311,7 +311,12 @@ class Kind:
         Raises:
             UsageError: An unknown option or a value out of range; the message names the choices.
         """
-        return BoundKind(self, bind(f"recommender {self.name}", self.options, values))
+        return BoundKind(self, bind(f"{self.what} {self.name}", self.options, values))
+
+    @property
+    def what(self) -> str:
+        """What it is called on the command line."""
+        return "head" if self.is_head else "baseline"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,14 @@ class Family:
     Attributes:
         what: In words, such as "strategy".
         how: How one is named, such as "--strategy NAME".
+        command: What makes a run with it.
         default: Named where nothing is; None: nothing is.
         members: Everything that can be named, by name.
     """
 
     what: str
     how: str
+    command: str
     default: str | None
     members: "Callable[[], dict[str, Strategy] | dict[str, Kind]]"
 
@@ -45,17 +47,20 @@ class Family:
         """The member of a name.
 
         Raises:
-            NotFoundError: There is none; the message guesses and lists.
+            NotFoundError: There is none; the message guesses and lists. UsageError: It is of another family.
         """
         from patchrec.errors import not_found
-        from patchrec.plugins import find_kind, find_strategy
+        from patchrec.plugins import find_strategy
 
         if self.what == "strategy":
             return find_strategy(name)
         members = self.members()
-        if name not in members:
-            raise not_found(self.what, name, members)
-        return find_kind(name)
+        if name in members:
+            return members[name]
+        other = next((family for family in (HEADS, BASELINES) if name in family.members()), None)
+        if other is not None:
+            raise UsageError(f"{name!r} is a {other.what}, not a {self.what}; make one with `patchrec {other.command}`")
+        raise not_found(self.what, name, members)
 
 
 def _strategies() -> "dict[str, Strategy]":
@@ -76,9 +81,9 @@ def _baselines() -> "dict[str, Kind]":
     return {name: kind for name, kind in recommenders().items() if not kind.is_head}
 
 
-STRATEGIES = Family("strategy", "--strategy NAME", None, _strategies)
-HEADS = Family("head", "--head NAME", "title", _heads)
-BASELINES = Family("baseline", "NAME", None, _baselines)
+STRATEGIES = Family("strategy", "--strategy NAME", "finetune --strategy NAME", None, _strategies)
+HEADS = Family("head", "--head NAME", "finetune --head NAME", "title", _heads)
+BASELINES = Family("baseline", "NAME", "baseline NAME", None, _baselines)
 
 
 class NamedCommand(Command):
