@@ -9,7 +9,9 @@ STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order de
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Windows = Literal["sliding", "anchored", "blocks"]
 ScoreName = Literal["catalog", "joint", "item", "mixture"]
-NORMALISED: frozenset[ScoreName] = frozenset({"catalog", "item", "mixture"})  # over titles: their log-probabilities compare
+NORMALISED: frozenset[ScoreName] = frozenset(
+    {"catalog", "item", "mixture"}
+)  # over titles: their log-probabilities compare
 ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")

@@ -43,7 +43,11 @@ PromptForm = Annotated[
 ]
 Windows = Annotated[
     Literal["sliding", "anchored", "blocks"] | None,
-    typer.Option("--windows", help="How a history is cut: the newest K, from anchors, or each item in one block.", rich_help_panel=PROMPT),
+    typer.Option(
+        "--windows",
+        help="How a history is cut: the newest K, from anchors, or each item in one block.",
+        rich_help_panel=PROMPT,
+    ),
 ]
 HistoryLength = Annotated[
     int | None, typer.Option("--K", metavar="N", min=1, help="Newest items kept.", rich_help_panel=PROMPT)

@@ -80,9 +80,7 @@ def recommend(
     if (user is None) == (history is None):
         raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
     with Store.open(home) as store:
-        loaded = load(
-            store, pick_run(store, run, data, report), score, report, search=search, max_tokens=max_tokens
-        )
+        loaded = load(store, pick_run(store, run, data, report), score, report, search=search, max_tokens=max_tokens)
     catalog = loaded.dataset.catalog
     filtered = Filtered.of(catalog, filters)
     if user is not None:

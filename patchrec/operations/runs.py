@@ -23,7 +23,20 @@ COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "pro
 
 def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
     """Every run, newest first, with what a listing shows."""
-    keys = ("name", "stage", "kind", "command", "label", "status", "dataset", "backbone", "parent", "seed", "created_at", "finished_at")
+    keys = (
+        "name",
+        "stage",
+        "kind",
+        "command",
+        "label",
+        "status",
+        "dataset",
+        "backbone",
+        "parent",
+        "seed",
+        "created_at",
+        "finished_at",
+    )
     with Store.open(home) as store:
         return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
 

@@ -36,6 +36,7 @@ from patchrec.recommender import Certificate, Cost, Level, Query, Ranking, Score
 from patchrec.reporting import SILENT, Reporter
 from patchrec.strategy import Planner
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Group:
     """Queries whose prompts run together.
@@ -360,9 +361,7 @@ class LanguageRecommender:
         distinct = np.unique(seen)
         return np.sort(self.scorer.trie.title_of_item[distinct[allowed[distinct]]]).astype(np.int64)
 
-    def _candidates(
-        self, before: IntArray, query: Query, allowed: BoolArray, items: FloatArray | None
-    ) -> Candidates:
+    def _candidates(self, before: IntArray, query: Query, allowed: BoolArray, items: FloatArray | None) -> Candidates:
         """What a search may find after a query, with what the item head adds to each item's score."""
         if items is None:
             return Candidates(before, self._left_out(query.seen, allowed))

@@ -379,4 +379,10 @@ def _next_number(db: "Database", prefix: str) -> int:
 
 def as_json(run: Run) -> dict[str, Any]:
     """A run as plain JSON, its configuration included."""
-    return {**asdict(run), "kind": run.kind, "command": run.command, "score": run.score, "config": run.config.model_dump(mode="json")}
+    return {
+        **asdict(run),
+        "kind": run.kind,
+        "command": run.command,
+        "score": run.score,
+        "config": run.config.model_dump(mode="json"),
+    }

@@ -29,7 +29,7 @@ from patchrec.ranking.items import precedence
 from patchrec.recommender import Query
 from patchrec.store.runs import LossRow
 from patchrec.training.batches import Step, Tree, all_batches, pass_seed
-from patchrec.training.learner import Measured, Updater, Write
+from patchrec.training.learner import Measured, Updater, Write, checked_validation
 from patchrec.training.processes import Process
 from patchrec.training.validation import ranking_metric
 from patchrec.training.weights import OPTIMIZER, load_optimizer, optimizer_tensors
@@ -53,7 +53,8 @@ class ItemLearner:
             UsageError: The run has no training settings. InputError: There is nothing to train on.
         """
         self.training = config.training or TrainingConfig()
-        self.config, self.dataset, self.model, self.validation = config, dataset, model, validation
+        self.config, self.dataset, self.model = config, dataset, model
+        self.validation = checked_validation(self.training, validation, dataset)
         self.batches = all_batches(config, dataset)
         self.num_steps, self.num_targets = self.batches.num_steps, self.batches.num_targets
         self.process = Process()
@@ -88,9 +89,7 @@ class ItemLearner:
                 total += loss.detach()
             loss_of_step, rate = self.updater.update(step, total, self.dataset)
             tokens = self.positions(step)
-            yield LossRow(
-                step.number + 1, loss_of_step, tokens, step.num_targets, time.perf_counter() - begun, rate
-            )
+            yield LossRow(step.number + 1, loss_of_step, tokens, step.num_targets, time.perf_counter() - begun, rate)
 
     def positions(self, step: Step) -> int:
         """Positions of a step's histories, padding left out."""

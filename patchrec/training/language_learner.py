@@ -26,7 +26,7 @@ from patchrec.store.runs import LossRow
 from patchrec.strategy import EVALUATION, Planner
 from patchrec.training.ahead import one_ahead
 from patchrec.training.batches import Batches, Step, group_trees, pass_seed
-from patchrec.training.learner import Measured, Updater, Write
+from patchrec.training.learner import Measured, Updater, Write, checked_validation
 from patchrec.training.objective import Heads, LabelledForest, label_step, label_trees
 from patchrec.training.processes import Process
 from patchrec.training.sharding import is_sharded, release, shard
@@ -106,7 +106,7 @@ class LanguageLearner:
         self.training = config.training or TrainingConfig()
         self.config, self.seed = config, config.seed
         self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
-        self.batches, self.validation = batches, validation
+        self.batches, self.validation = batches, checked_validation(self.training, validation, dataset)
         self.weights = weights or HeadWeights()
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
@@ -276,7 +276,9 @@ class LanguageLearner:
                 total += self.summed_losses(self.batch(encoder, labelled), labelled) * counts
         self.process.add(total)
         release(self.backbone)
-        return sum(float(loss) * weight for loss, weight in zip(total, (titles, items), strict=True)) if forests else nan
+        return (
+            sum(float(loss) * weight for loss, weight in zip(total, (titles, items), strict=True)) if forests else nan
+        )
 
     def recommender(self) -> Recommender:
         """What ranks with the weights as they are."""

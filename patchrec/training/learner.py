@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from patchrec.config import TrainingConfig
-from patchrec.data.histories import Dataset
-from patchrec.errors import PatchrecError
+from patchrec.data.histories import Dataset, Example
+from patchrec.errors import PatchrecError, UsageError
 from patchrec.store.runs import LossRow
 from patchrec.training.batches import Step
 from patchrec.training.processes import Process
@@ -83,6 +83,17 @@ class Learner(Protocol):
     def load(self, folder: Path, *, optimizer: bool) -> None:
         """Take weights back from a verified checkpoint, and the optimizer's memory where it is wanted."""
         ...
+
+
+def checked_validation(training: TrainingConfig, examples: Sequence[Example], dataset: Dataset) -> Sequence[Example]:
+    """The validation targets of a run, which it has where it measures any.
+
+    Raises:
+        UsageError: It shall measure and has none.
+    """
+    if training.validate_every is not None and not examples:
+        raise UsageError(f"data set {dataset.name!r} has no validation target; drop --validate-every")
+    return examples
 
 
 class Updater:

@@ -87,7 +87,9 @@ def load_weights(folder: Path, backbone: Backbone) -> None:
 
 def trained(backbone: Backbone) -> list[tuple[str, nn.Parameter]]:
     """The weights of a language model that training updates, by name, in the order that checkpoints rely on."""
-    parts = [] if backbone.items is None else [(f"items.{name}", own) for name, own in backbone.items.named_parameters()]
+    parts = (
+        [] if backbone.items is None else [(f"items.{name}", own) for name, own in backbone.items.named_parameters()]
+    )
     return [*_wanting(backbone.model.named_parameters()), *_wanting(parts)]
 
 

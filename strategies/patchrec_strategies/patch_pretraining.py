@@ -35,5 +35,8 @@ def plan(history: History, options: PretrainingOptions, moment: Moment) -> Layou
 
 
 STRATEGY = Strategy(
-    "patch-pretraining", "each item as an item patch with probability step / total steps, else text", plan, PretrainingOptions
+    "patch-pretraining",
+    "each item as an item patch with probability step / total steps, else text",
+    plan,
+    PretrainingOptions,
 )

@@ -53,5 +53,8 @@ def plan(history: History, options: PFTSOptions, moment: Moment) -> Layout:
 
 
 STRATEGY = Strategy(
-    "pft-s", "the newest group as text, the group before as item patches, the rest as session patches", plan, PFTSOptions
+    "pft-s",
+    "the newest group as text, the group before as item patches, the rest as session patches",
+    plan,
+    PFTSOptions,
 )

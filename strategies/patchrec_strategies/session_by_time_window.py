@@ -31,5 +31,8 @@ def plan(history: History, options: TimeWindowOptions, moment: Moment) -> Layout
 
 
 STRATEGY = Strategy(
-    "session-by-time-window", "items of one time window, or between two pauses, as one session patch", plan, TimeWindowOptions
+    "session-by-time-window",
+    "items of one time window, or between two pauses, as one session patch",
+    plan,
+    TimeWindowOptions,
 )

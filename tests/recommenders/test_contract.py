@@ -22,7 +22,11 @@ def tiny_folder(tmp_path_factory):
 def contracts(tiny_folder):
     """One contract for each case, so that each is fitted once."""
     return [
-        type(f"Contract{number}", (RecommenderContract,), {"kind": KINDS[name], "options": options, "backbone": tiny_folder})()
+        type(
+            f"Contract{number}",
+            (RecommenderContract,),
+            {"kind": KINDS[name], "options": options, "backbone": tiny_folder},
+        )()
         for number, (name, options) in enumerate(CASES)
     ]
 

@@ -27,35 +27,35 @@ from patchrec.config import TrainingConfig
 from patchrec.errors import PatchrecError
 from patchrec.model.backbone import Backbone
 from patchrec.store.runs import LossRow
-from patchrec.training.learner import Learner
+from patchrec.training.language_learner import LanguageLearner
 
 TRAINING = {"batch_size": 8, "epochs": 2, "learning_rate": 3e-3, "checkpoint_every": 2, "max_nodes": 60, "max_steps": 8}
-learners: list[Learner] = []
+learners: list[LanguageLearner] = []
 
 
 def stop_after(step: int, number: int, note: Path) -> None:
     """Let this process send itself a signal when it has learned a step."""
-    learn = Learner.learn
+    learn = LanguageLearner.learn
 
-    def watched(self: Learner, steps: Any) -> Iterator[LossRow]:
-        for row in learn(self, steps):
+    def watched(self: LanguageLearner, first: int) -> Iterator[LossRow]:
+        for row in learn(self, first):
             if row.step == step:
                 note.write_text(str(time.time()))
                 os.kill(os.getpid(), number)
             yield row
 
-    Learner.learn = watched  # type: ignore[method-assign]
+    LanguageLearner.learn = watched  # type: ignore[method-assign]
 
 
 def remember_learners() -> None:
     """Keep what trains, to see what it holds."""
-    init = Learner.__init__
+    init = LanguageLearner.__init__
 
-    def remembered(self: Learner, *arguments: Any, **options: Any) -> None:
+    def remembered(self: LanguageLearner, *arguments: Any, **options: Any) -> None:
         init(self, *arguments, **options)
         learners.append(self)
 
-    Learner.__init__ = remembered  # type: ignore[method-assign]
+    LanguageLearner.__init__ = remembered  # type: ignore[method-assign]
 
 
 def held() -> int:

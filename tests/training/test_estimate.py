@@ -2,32 +2,21 @@
 
 import numpy as np
 import pytest
-from tiny_training import STRATEGIES, make_config, make_dataset, make_planners
+from tiny_training import STRATEGIES, make_config, make_dataset, make_learner, make_planners, train
 
 from patchrec.config import TrainingConfig
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
-from patchrec.training.batches import Batches
 from patchrec.training.estimate import ModelShape, bytes_per_node, count_steps, estimate_memory
-from patchrec.training.loop import train
 
 TRAINING = TrainingConfig(batch_size=8, epochs=2, learning_rate=3e-3, max_nodes=200)
 SHAPE = ModelShape(layers=3, hidden=10, inner=40, queries=12, keys=4, vocabulary=1000)
 
 
 def count(config, folder, dataset, limit):
-    encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, 100_000)
-    batches = Batches(dataset.examples("train", config.history.K), config.training, config.seed, stage=config.stage)
-    counted = count_steps(
-        batches,
-        dataset,
-        encoder,
-        make_planners(config),
-        seed=config.seed,
-        max_nodes=config.training.max_nodes,
-        limit=limit,
-    )
-    return batches, counted
+    backbone = Backbone.load(folder, name="tiny-random", device="cpu")
+    learner = make_learner(config, dataset, backbone, make_planners(config))
+    return learner.batches, count_steps(learner, limit=limit)
 
 
 @pytest.mark.parametrize("strategies", [(STRATEGIES[0], STRATEGIES[-1]), (("pft-s", {"L": 2}),)])

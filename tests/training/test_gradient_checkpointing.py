@@ -2,15 +2,11 @@
 
 import pytest
 import torch
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_learner, make_planners
 
 from patchrec.config import TrainingConfig
 from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
-from patchrec.model.tokenizer import make_encoder
-from patchrec.training.batches import Batches
-from patchrec.training.learner import Learner
-from patchrec.training.objective import label_step
 
 CONFIG = make_config(
     ("vanilla", {}), ("pft-s", {"L": 2}), training=TrainingConfig(batch_size=8, max_nodes=100), stage="pretrain"
@@ -20,22 +16,20 @@ CONFIG = make_config(
 def learner_of(folder, **training):
     config = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update=training)})
     backbone = Backbone.load(folder, name="tiny-random", device="cpu")
-    dataset, planners = make_dataset(), make_planners(config)
-    encoder = make_encoder(folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", config.history.K), config.training, 0, stage=config.stage)
-    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
-    return learner, next(batches.steps())
+    learner = make_learner(config, make_dataset(), backbone, make_planners(config))
+    learner.begin()
+    return learner, next(learner.batches.steps())
 
 
 def loss_and_gradients(folder, **training):
     learner, step = learner_of(folder, **training)
     encoder = learner.encoder.fresh()
-    forests = label_step(step, learner.dataset, encoder, learner.planners, seed=0, max_nodes=100)
+    forests = learner.forests(step, encoder)
     assert len(forests) > 1
     learner.backbone.train()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda it: it):
-        losses = [learner.summed_loss(learner.batch(encoder, labelled), labelled.labels) for labelled in forests]
+        losses = [learner.summed_losses(learner.batch(encoder, labelled), labelled)[0] for labelled in forests]
     for loss in losses:
         loss.backward()
     gradients = {name: parameter.grad for name, parameter in learner.backbone.named_parameters()}
@@ -55,16 +49,16 @@ def test_steps_are_the_same(tiny_folder):
     rows = []
     for checkpointing in (False, True):
         learner, step = learner_of(tiny_folder, gradient_checkpointing=checkpointing)
-        rows.append([row.loss for row in learner.learn([step] * 3)])
+        rows.append([row.loss for row in learner.take([step] * 3)])
     assert rows[0] == pytest.approx(rows[1], rel=1e-6)
 
 
 def test_measuring_without_gradients_works_too(tiny_folder):
     learner, step = learner_of(tiny_folder, gradient_checkpointing=True)
     encoder = learner.encoder.fresh()
-    forests = label_step(step, learner.dataset, encoder, learner.planners, seed=0, max_nodes=100)
-    measured = learner.measure(encoder, forests)
-    assert measured == pytest.approx(next(learner.learn([step])).loss, rel=1e-5)
+    forests = learner.forests(step, encoder)
+    measured = learner.measure_forests(encoder, forests)
+    assert measured == pytest.approx(next(learner.take([step])).loss, rel=1e-5)
 
 
 def test_a_model_that_cannot_is_refused(tiny_folder, monkeypatch):

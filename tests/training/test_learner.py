@@ -6,14 +6,11 @@ decay rates 0.9 and 0.999, epsilon 1e-8, the decay scaled by the learning rate.
 
 import pytest
 import torch
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_learner, make_planners
 
 from patchrec.config import TrainingConfig
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
-from patchrec.model.tokenizer import make_encoder
-from patchrec.training.batches import Batches
-from patchrec.training.learner import Learner
 from patchrec.training.objective import label_step
 from patchrec.training.schedule import learning_rate_factor
 
@@ -25,19 +22,11 @@ class Setting:
         self.config = make_config(("vanilla", {}), ("pft-s", {"L": 2}), training=training)
         self.dataset = make_dataset()
         self.backbone = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
-        prompt = self.config.prompt
-        self.encoder = make_encoder(tiny_folder, self.dataset.catalog.titles, prompt, self.backbone.vocab_size)
         self.planners = make_planners(self.config)
-        batches = Batches(self.dataset.examples("train", prompt.K), training, 0, stage="finetune")
-        self.steps, self.num_steps = list(batches.steps()), batches.num_steps
-        self.learner = Learner(
-            self.config,
-            self.dataset,
-            self.backbone,
-            encoder=self.encoder,
-            planners=self.planners,
-            num_steps=batches.num_steps,
-        )
+        self.learner = make_learner(self.config, self.dataset, self.backbone, self.planners)
+        self.learner.begin()
+        self.encoder = self.learner.encoder
+        self.steps, self.num_steps = list(self.learner.batches.steps()), self.learner.num_steps
 
     def weights(self):
         return [parameter.detach().clone() for parameter in self.backbone.parameters()]
@@ -53,7 +42,7 @@ def slow_adamw(setting, training, num_steps):
     for step in setting.steps[:num_steps]:
         (labelled,) = label_step(step, setting.dataset, setting.encoder, setting.planners, seed=0, max_nodes=10**6)
         batch = backbone.batch(setting.encoder, [Extension(labelled.forest)])
-        loss = backbone(batch, labelled.labels) / labelled.labels.total
+        loss = backbone(batch, labelled.titles)[0] / labelled.titles.total
         gradients = [gradient.double() for gradient in torch.autograd.grad(loss, parameters)]
         losses.append(loss.item())
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
@@ -79,7 +68,7 @@ def test_steps_are_clipped_adamw_on_the_mean_loss_per_supervised_token(tiny_fold
     )
     setting, slow = Setting(tiny_folder, training), Setting(tiny_folder, training)
     start = setting.weights()
-    losses = [row.loss for row in setting.learner.learn(setting.steps[:3])]
+    losses = [row.loss for row in setting.learner.take(setting.steps[:3])]
 
     assert losses == pytest.approx(slow_adamw(slow, training, 3), rel=1e-5)
     moved = torch.cat([(now - then).flatten() for now, then in zip(setting.weights(), start, strict=True)])
@@ -90,7 +79,7 @@ def test_steps_are_clipped_adamw_on_the_mean_loss_per_supervised_token(tiny_fold
 def test_a_step_remembers_no_sessions_of_the_step_before(tiny_folder):
     """Session patches are numbered per step; a long run would otherwise keep every session it ever saw."""
     setting = Setting(tiny_folder, TrainingConfig(batch_size=8))
-    next(setting.learner.learn(setting.steps[:1]))
+    next(setting.learner.take(setting.steps[:1]))
     first_session = setting.encoder.vocab_size + len(setting.encoder.titles)
     with pytest.raises(IndexError):
         setting.encoder.items_of(first_session)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_planners, model_of, train
 
-from patchrec.config import PromptConfig, TrainingConfig
+from patchrec.config import HistoryConfig, TrainingConfig
 from patchrec.errors import (
     CorruptError,
     InputError,
@@ -25,7 +25,6 @@ from patchrec.model import backbone
 from patchrec.model.backbone import Backbone
 from patchrec.training import loop
 from patchrec.training.checkpoint import list_checkpoints, read_manifest
-from patchrec.training.loop import train
 from patchrec.training.schedule import learning_rate_factor
 
 TRAINING = TrainingConfig(batch_size=8, epochs=2, learning_rate=3e-3, checkpoint_every=2)
@@ -127,9 +126,8 @@ def signal_after(number, which):
 def test_a_tiny_model_learns_twenty_examples_by_heart(sitting):
     dataset = make_dataset(num_users=4, shortest=8, longest=8)
     training = TrainingConfig(batch_size=20, epochs=60, learning_rate=1e-2)
-    prompt = PromptConfig(form="continuation", noun="movie", verb="watched", K=20)
     run = sitting()
-    run.run(make_config(("vanilla", {}), prompt=prompt, training=training), dataset)
+    run.run(make_config(("vanilla", {}), history=HistoryConfig(K=20), training=training), dataset)
     assert {row.targets for row in run.rows} == {20}
     assert run.rows[-1].loss < 0.1 * run.rows[0].loss
 
@@ -203,7 +201,7 @@ def test_a_finished_run_leaves_its_weights_and_no_optimizer(undisturbed):
     assert sorted(path.name for path in only.iterdir()) == ["manifest.json", "model", "training.json"]
     assert result.progress.step == len(undisturbed.rows)
     assert result.progress.tokens == sum(row.tokens for row in undisturbed.rows)
-    loaded = Backbone.load(result.model, name="tiny-random", device="cpu")
+    loaded = Backbone.load(model_of(result), name="tiny-random", device="cpu")
     assert_same_bits(weights(loaded), weights(undisturbed.backbone))
 
 
@@ -433,7 +431,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(sitting, undisturbed, monkeypat
     ],
 )
 def test_too_little_memory_names_the_knob(sitting, monkeypatch, error):
-    def forward(self, batch, nodes):
+    def forward(self, batch, *labels):
         raise error
 
     run = sitting()
@@ -443,7 +441,7 @@ def test_too_little_memory_names_the_knob(sitting, monkeypatch, error):
 
 
 def test_other_errors_pass_as_they_are(sitting, monkeypatch):
-    def forward(self, batch, nodes):
+    def forward(self, batch, *labels):
         raise RuntimeError("something else")
 
     run = sitting()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import make_config, make_dataset, make_planners, run_training
+from tiny_training import make_config, make_dataset, make_learner, make_planners, model_of, run_training, train
 
 from patchrec.config import TrainingConfig
 from patchrec.errors import PatchrecError, UsageError
@@ -15,9 +15,8 @@ from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
 from patchrec.model.lora import ALPHA, adapter_weights, add_adapters, merged_weights
 from patchrec.model.tokenizer import make_encoder
-from patchrec.training.batches import Batches
-from patchrec.training.learner import Learner
-from patchrec.training.loop import train
+from patchrec.training.language_learner import LanguageLearner
+from patchrec.training.learner import Measured
 
 pytest.importorskip("peft", reason="LoRA is the extra patchrec[peft]")
 
@@ -29,13 +28,9 @@ LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 def learn_steps(backbone, num_steps):
     """Losses of the first steps of a run."""
-    dataset = make_dataset()
-    encoder = make_encoder(backbone.folder, dataset.catalog.titles, CONFIG.prompt, backbone.vocab_size)
-    batches = Batches(dataset.examples("train", CONFIG.history.K), TRAINING, 0, stage="finetune")
-    learner = Learner(
-        CONFIG, dataset, backbone, encoder=encoder, planners=make_planners(CONFIG), num_steps=batches.num_steps
-    )
-    return [row.loss for row in learner.learn(list(batches.steps())[:num_steps])]
+    learner = make_learner(CONFIG, make_dataset(), backbone, make_planners(CONFIG))
+    learner.begin()
+    return [row.loss for row in learner.take(list(learner.batches.steps())[:num_steps])]
 
 
 def logits(backbone):
@@ -95,7 +90,7 @@ def test_merged_weights_are_w_plus_scaled_b_a(tiny):
 
 def test_the_saved_model_is_a_plain_one_that_computes_the_same(tiny, tiny_folder, tmp_path):
     result = train(CONFIG, make_dataset(), tiny, make_planners(CONFIG), folder=tmp_path / "run")
-    saved = Backbone.load(result.model, name="tiny-random", device="cpu")
+    saved = Backbone.load(model_of(result), name="tiny-random", device="cpu")
     plain = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
     assert saved.model.state_dict().keys() == plain.model.state_dict().keys()
     assert torch.allclose(logits(saved), logits(tiny), atol=1e-4)
@@ -127,7 +122,7 @@ def broken_then_resumed(tiny_folder: Path, work: Path, at: int) -> tuple[bytes, 
     with pytest.raises(PatchrecError):
         train(CONFIG, make_dataset(), backbone, make_planners(CONFIG), folder=work / "run", log=stop)
     result = run_training(CONFIG, tiny_folder, work / "run", work / "losses.jsonl", resume=True)
-    return (result.model / "model.safetensors").read_bytes(), (work / "losses.jsonl").read_text().splitlines()
+    return (model_of(result) / "model.safetensors").read_bytes(), (work / "losses.jsonl").read_text().splitlines()
 
 
 @pytest.mark.parametrize("at", [2, 3, 5])
@@ -135,14 +130,14 @@ def test_a_broken_run_resumes_bitwise_equal(tiny_folder, tmp_path, at):
     whole = run_training(CONFIG, tiny_folder, tmp_path / "run", tmp_path / "losses.jsonl", resume=False)
     rows = (tmp_path / "losses.jsonl").read_text().splitlines()
     weights, resumed = broken_then_resumed(tiny_folder, tmp_path / "again", at)
-    assert weights == (whole.model / "model.safetensors").read_bytes()
+    assert weights == (model_of(whole) / "model.safetensors").read_bytes()
     assert resumed == rows[-len(resumed) :]
 
 
 def test_a_run_that_had_ended_gives_its_model_again(tiny_folder, tmp_path):
     first = run_training(CONFIG, tiny_folder, tmp_path / "run", tmp_path / "losses.jsonl", resume=False)
     again = run_training(CONFIG, tiny_folder, tmp_path / "run", tmp_path / "losses.jsonl", resume=True)
-    assert (again.model, again.progress) == (first.model, first.progress)
+    assert (model_of(again), again.progress) == (model_of(first), first.progress)
 
 
 def test_adapters_are_refused_over_other_weights(tiny_folder, tmp_path):
@@ -165,13 +160,13 @@ def test_a_checkpoint_says_which_peft_made_it(tiny_folder, tmp_path):
     import peft
 
     result = run_training(CONFIG, tiny_folder, tmp_path / "run", tmp_path / "losses.jsonl", resume=False)
-    record = json.loads((result.model.parent / "training.json").read_text())
+    record = json.loads((result.checkpoint.path / "training.json").read_text())
     assert record["identity"]["versions"]["peft"] == peft.__version__
 
 
 def test_the_best_adapters_by_validation_are_those_merged_at_the_end(tiny, tmp_path, monkeypatch):
     """Every validation here is worse than the one before, so the first step's weights are the best."""
-    monkeypatch.setattr(Learner, "measure", lambda self, encoder, forests: float(next(losses)))
+    monkeypatch.setattr(LanguageLearner, "measure", lambda self: Measured(float(next(losses)), 1, 1))
     losses = iter(range(100))
     training = TRAINING.model_copy(update={"validate_every": 1, "checkpoint_every": None})
     config = CONFIG.model_copy(update={"training": training})
@@ -189,6 +184,6 @@ def test_the_best_adapters_by_validation_are_those_merged_at_the_end(tiny, tmp_p
         validation=dataset.examples("validation", config.history.K),
         saved=keep,
     )
-    final = load_file(result.model / "model.safetensors")
+    final = load_file(model_of(result) / "model.safetensors")
     assert result.progress.step > 2
     assert all(torch.equal(final[name], tensor) for name, tensor in kept[1].items())

@@ -2,10 +2,9 @@
 
 import json
 
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_planners, train
 
 from patchrec.config import TrainingConfig
-from patchrec.training.loop import train
 from patchrec.training.state import differences, read_run
 
 

@@ -6,7 +6,7 @@ from math import nan
 import numpy as np
 import pytest
 import torch
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_learner, make_planners, model_of, train
 from torch.nn import functional
 
 from patchrec.config import TrainingConfig
@@ -15,12 +15,8 @@ from patchrec.errors import CorruptError, UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
-from patchrec.model.tokenizer import make_encoder
-from patchrec.training import validation as validation_module
 from patchrec.training.checkpoint import list_checkpoints, read_manifest
-from patchrec.training.learner import Learner
-from patchrec.training.loop import train
-from patchrec.training.validation import Validation
+from patchrec.training.language_learner import LanguageLearner
 
 TRAINING = TrainingConfig(batch_size=8, epochs=3, learning_rate=3e-3, checkpoint_every=2)
 WATCHED = TRAINING.model_copy(update={"validate_every": 3})
@@ -110,10 +106,10 @@ def test_the_loss_is_that_of_one_example_per_row(tiny_folder):
     config = make_config(*STRATEGIES, training=WATCHED, stage="pretrain")
     backbone = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
     planners = make_planners(config)
-    encoder = make_encoder(tiny_folder, DATASET.catalog.titles, config.prompt, backbone.vocab_size)
-    learner = Learner(config, DATASET, backbone, encoder=encoder, planners=planners, num_steps=1)
     examples = DATASET.examples("validation", config.history.K)
-    total, count, own = 0.0, 0, encoder.fresh()
+    learner = make_learner(config, DATASET, backbone, planners, examples)
+    learner.begin()
+    total, count, own = 0.0, 0, learner.encoder.fresh()
     for planner in planners:
         for example in examples:
             history = DATASET.history(example)
@@ -124,7 +120,7 @@ def test_the_loss_is_that_of_one_example_per_row(tiny_folder):
                 logits = backbone.logits(backbone.hidden(backbone.batch(own, [Extension(forest)]))[nodes])
             total += float(functional.cross_entropy(logits, torch.from_numpy(answer), reduction="sum"))
             count += len(answer)
-    assert Validation(learner, examples).measure(1).loss == pytest.approx(total / count, rel=1e-5)
+    assert learner.measure().loss == pytest.approx(total / count, rel=1e-5)
 
 
 def test_measuring_changes_nothing_of_the_training(sitting, whole):
@@ -154,12 +150,18 @@ def losses_of(monkeypatch):
     """Let validation find these losses, by step."""
 
     def prepare(found):
-        measure = Validation.measure
-        monkeypatch.setattr(
-            validation_module.Validation,
-            "measure",
-            lambda self, step: replace(measure(self, step), loss=found.get(step, 9.0)),
-        )
+        learn, measure, steps = LanguageLearner.learn, LanguageLearner.measure, []
+
+        def counted(self, first):
+            for row in learn(self, first):
+                steps.append(row.step)
+                yield row
+
+        def measured(self):
+            return replace(measure(self), loss=found.get(steps[-1], 9.0))
+
+        monkeypatch.setattr(LanguageLearner, "learn", counted)
+        monkeypatch.setattr(LanguageLearner, "measure", measured)
 
     return prepare
 
@@ -176,7 +178,7 @@ def test_the_run_ends_with_the_weights_that_were_best(sitting, losses_of):
     assert read_manifest(only).step == len(full.rows)
     best = Backbone.load(at_six.folder / "step-00000006" / "model", name="tiny-random", device="cpu")
     assert_same_bits(weights(full.backbone), weights(best))
-    assert_same_bits(weights(Backbone.load(result.model, name="tiny-random", device="cpu")), weights(best))
+    assert_same_bits(weights(Backbone.load(model_of(result), name="tiny-random", device="cpu")), weights(best))
 
 
 def test_the_best_is_told_in_one_line(sitting, losses_of):

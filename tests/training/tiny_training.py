@@ -1,7 +1,8 @@
 """A data set and a run small enough to train in a second: shared by the tests here and the processes they kill."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 
 from patchrec.config import HistoryConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset, Sequences
+from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.model.backbone import Backbone
+from patchrec.model.tokenizer import make_encoder
 from patchrec.strategy import Planner
-from patchrec.training.loop import TrainingResult, train
+from patchrec.training import loop
+from patchrec.training.batches import all_batches
+from patchrec.training.language_learner import LanguageLearner
+from patchrec.training.loop import TrainingResult
 from patchrec_strategies import patchrec_strategies
 
 # Titles that share beginnings, one inside another, and two items of one title.
@@ -74,6 +79,61 @@ def make_planners(config: RunConfig) -> list[Planner]:
     return [known[entry.name].bind(entry.options) for entry in config.strategies]
 
 
+def make_learner(
+    config: RunConfig,
+    dataset: Dataset,
+    backbone: Backbone,
+    planners: Sequence[Planner],
+    validation: Sequence[Example] = (),
+) -> LanguageLearner:
+    """What learns in a run, not begun."""
+    encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size)
+    batches = all_batches(config, dataset)
+    return LanguageLearner(
+        config, dataset, backbone, encoder=encoder, planners=planners, batches=batches, validation=validation
+    )
+
+
+def nothing(*_: object) -> None:
+    """Hear and forget."""
+
+
+@dataclass
+class Heard:
+    """A log made of functions."""
+
+    begun: Callable[..., None] = nothing
+    step: Callable[..., None] = nothing
+    validated: Callable[..., None] = nothing
+    saved: Callable[..., None] = nothing
+
+
+def train(
+    config: RunConfig,
+    dataset: Dataset,
+    backbone: Backbone,
+    planners: Sequence[Planner],
+    *,
+    folder: Path,
+    validation: Sequence[Example] = (),
+    begun: Callable[..., None] = nothing,
+    log: Callable[..., None] = nothing,
+    validated: Callable[..., None] = nothing,
+    saved: Callable[..., None] = nothing,
+    **options: Any,
+) -> TrainingResult:
+    """Train a backbone in place with the one loop."""
+    learner = make_learner(config, dataset, backbone, planners, validation)
+    result = loop.train(config, dataset, learner, folder=folder, log=Heard(begun, log, validated, saved), **options)
+    backbone.eval()
+    return result
+
+
+def model_of(result: TrainingResult) -> Path:
+    """The model folder of a finished training."""
+    return result.checkpoint.path / "model"
+
+
 def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, *, resume: bool) -> TrainingResult:
     """Train and append every loss row to a file of JSON lines."""
 
@@ -88,7 +148,7 @@ def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, 
         Backbone.load(backbone, name="tiny-random", device="cpu"),
         make_planners(config),
         folder=folder,
-        validation=dataset.examples("validation", config.prompt.K, config.prompt.windows),
+        validation=dataset.examples("validation", config.history.K, config.history.windows),
         log=log,
         resume=resume,
     )

@@ -48,7 +48,9 @@ def shape_defaults(
     base: dict[str, Any] = dict(_SMALL_SHAPE) if small else {}
     if inherited is not None:
         base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include={"form"})
-    base |= {key: value for key, value in kind.shape.items() if inherited is None or key not in base or key == "windows"}
+    base |= {
+        key: value for key, value in kind.shape.items() if inherited is None or key not in base or key == "windows"
+    }
     values = base | chosen
     prompt = {"form": values["form"]} if "form" in values else {}
     history = {key: values[key] for key in ("K", "windows") if key in values}

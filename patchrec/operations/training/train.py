@@ -146,9 +146,7 @@ def finetune(
             _refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
-        new = new_finetuning(
-            store, strategy, options, start, settings, report, head=head, head_options=head_options
-        )
+        new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
         return _begun(store, new, reuse, report)
 
     return _run(settle, home, report)
