@@ -44,6 +44,21 @@ def patchrec_strategies():
 )
 
 
+GOOD_KIND = """
+from patchrec.hookspecs import hookimpl
+from patchrec.recommenders.factories import counted_kind
+
+@hookimpl
+def patchrec_recommenders():
+    return [counted_kind("guess", "guesses", lambda options: None)]
+"""
+
+
+def kind_hook(body: str) -> str:
+    head = GOOD_KIND.partition("@hookimpl")[0] + "from patchrec.recommender import Kind\n"
+    return head + "\n@hookimpl\ndef patchrec_recommenders():\n    " + body
+
+
 def hook(body: str) -> str:
     return HEAD + "\n@hookimpl\ndef patchrec_strategies():\n    " + body
 
@@ -90,6 +105,19 @@ BROKEN = {
         hook('return [Strategy("twin", "a", text), Strategy("twin", "b", text)]'),
         "brought strategy 'twin' twice",
     ),
+    "returns-no-kind": (kind_hook('return ["sasrec"]'), "patchrec_recommenders returned 'sasrec', not a Kind"),
+    "takes-a-builtin-kind": (
+        kind_hook('return [counted_kind("sasrec", "mine now", lambda options: None)]'),
+        "its recommender 'sasrec' is left out: plugin 'recommenders' has that name already",
+    ),
+    "one-kind-twice": (
+        kind_hook('return [counted_kind("twin", "a", None), counted_kind("twin", "b", None)]'),
+        "brought recommender 'twin' twice",
+    ),
+    "kind-without-functions": (
+        kind_hook('return [Kind("empty", "does nothing", None, None, None)]'),
+        "recommender 'empty': learner, load and export must be functions",
+    ),
     "prints": ("print('hello')\nprint('there')" + GOOD.replace('"good"', '"loud"'), "printed 'hello there'"),
 }
 
@@ -132,12 +160,12 @@ def problems_of(name: str) -> list[str]:
 def test_the_builtin_strategies_come_through_the_hook(only_builtin):
     assert list(plugins.strategies()) == BUILTIN
     assert plugins.problems() == []
-    assert [plugin.name for plugin in plugins.plugins()] == ["builtin"]
+    assert [plugin.name for plugin in plugins.plugins()] == ["builtin", "recommenders"]
 
 
 def test_the_project_registers_the_builtin_strategies_as_anyone_would():
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"] == {plugins.GROUP: {plugins.BUILTIN: plugins.BUILTIN_MODULE}}
+    assert project["entry-points"] == {plugins.GROUP: plugins.BUILTINS}
 
 
 def test_a_plugin_is_found_by_its_entry_point(install):
@@ -147,6 +175,16 @@ def test_a_plugin_is_found_by_its_entry_point(install):
     assert plugins.find_strategy("good").summary == "all text again"
     found = next(plugin for plugin in plugins.plugins() if plugin.name == "good")
     assert (found.package, found.version, found.strategies) == ("made-good", "1.5", ("good",))
+
+
+def test_a_plugin_brings_kinds_of_recommender_and_no_strategy(install):
+    install("guess", GOOD_KIND)
+    plugins.load()
+    assert plugins.find_kind("guess").summary == "guesses"
+    found = next(plugin for plugin in plugins.plugins() if plugin.name == "guess")
+    assert (found.strategies, found.recommenders) == ((), ("guess",))
+    with pytest.raises(NotFoundError, match="no recommender 'gues'; did you mean 'guess'"):
+        plugins.find_kind("gues")
 
 
 def test_plugins_load_at_the_first_question(install, monkeypatch):

@@ -5,18 +5,14 @@ import pytest
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
-from patchrec.evaluation.efficiency import (
-    Compression,
-    analytic_length,
-    dataset_paper_ratio,
-    full_histories,
-    paper_ratio,
-)
+from patchrec.evaluation.efficiency import Compression
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import Prompt
 from patchrec.model.titles import TitleTokens
+from patchrec.ranking.compression import all_text, analytic_length, dataset_paper_ratio, full_histories, paper_ratio
+from patchrec.recommender import Cost
 from patchrec_strategies import dropout, item_mean, pft_i, pft_s, session_by_time_window, vanilla
 
 K = 100
@@ -85,11 +81,16 @@ TITLES = TitleTokens(np.array([10, 11, 12, 13, 14, 15]), np.array([0, 1, 3, 6]))
 ENCODER = PathEncoder(Prompt(np.array([0, 7]), np.array([8, 8, 8]), separator=2, end=1), TITLES, 50)
 
 
+def cost(history, length):
+    around = len(ENCODER.prompt.head) + len(ENCODER.prompt.tail)
+    return Cost(length=length, text_length=len(ENCODER.prompt_path(history, all_text(len(history)))), around=around)
+
+
 def count(planner, histories):
     compression = Compression()
     for items in histories:
         history = History(np.array(items, dtype=np.int64))
-        compression.add(ENCODER, history, len(ENCODER.prompt_path(history, planner.plan(history))))
+        compression.add(cost(history, len(ENCODER.prompt_path(history, planner.plan(history)))))
     return compression
 
 
@@ -108,7 +109,7 @@ def test_ratios_are_of_sums_over_targets():
 def test_a_strategy_that_shows_nothing_has_no_history_ratio():
     history = History(np.array([0, 1]))
     compression = Compression()
-    compression.add(ENCODER, history, len(ENCODER.prompt.head) + len(ENCODER.prompt.tail))
+    compression.add(cost(history, len(ENCODER.prompt.head) + len(ENCODER.prompt.tail)))
     assert isnan(compression.history)
     assert compression.prompt == (5 + 2 + 3) / 5
 

@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Example
 from patchrec.errors import UsageError
-from patchrec.evaluation.evaluate import evaluate, evaluate_popularity, sample_examples
-from patchrec.evaluation.popularity import popularity_log_probs, titles_by_text
-from patchrec.evaluation.rows import VIEWS
+from patchrec.evaluation.evaluate import evaluate, sample_examples
+from patchrec.evaluation.rows import VIEWS, title_log_prob
+from patchrec.options import Options
+from patchrec.ranking.compression import dataset_paper_ratio
+from patchrec.ranking.counts import Popularity
+from patchrec.ranking.dense import DenseRecommender
 from patchrec.ranking.items import precedence, rank_items
+from patchrec.ranking.language import LanguageRecommender
+from patchrec.recommender import Query
 from patchrec_strategies import dropout, pft_i, pft_s, vanilla
 
 K = 8
@@ -26,7 +32,20 @@ STRATEGIES = {
 
 def run(movies, scorer, strategy="vanilla", windows="sliding", **options):
     examples = movies.examples("test", K, windows)
-    return evaluate(movies, examples, scorer, STRATEGIES[strategy], K=K, **options)
+    return evaluate(movies, examples, recommender(movies, scorer, strategy), **options)
+
+
+def recommender(movies, scorer, strategy="vanilla"):
+    planner = STRATEGIES[strategy]
+    ratio = dataset_paper_ratio(movies, planner, float(scorer.encoder.titles.lengths.mean()), K)
+    return LanguageRecommender.of(scorer, planner, movies, paper_ratio=ratio)
+
+
+def popular(movies):
+    """The popularity of the train split as a recommender."""
+    model = Popularity(Options())
+    model.fit(movies)
+    return DenseRecommender("popularity", model, precedence(movies.popularity), movies.catalog.titles)
 
 
 def alone(movies, scorer, example, planner):
@@ -129,7 +148,7 @@ def test_patches_compress(movies, scorer):
 def test_equal_prompts_are_scored_once(movies, scorer):
     """Showing the newest item alone, neighbours that end alike are one prompt."""
     same = [Example(7, 0, position) for position in (10, 10)]
-    rows = evaluate(movies, same, scorer, STRATEGIES["dropout"], K=K).rankings
+    rows = evaluate(movies, same, recommender(movies, scorer, "dropout")).rankings
     assert rows[1].tokens == 0
     assert rows[0].top == rows[1].top
 
@@ -169,26 +188,24 @@ def test_progress_is_told_target_by_target(movies, scorer):
 
 def test_no_target_is_an_error(movies, scorer):
     with pytest.raises(UsageError, match="no target"):
-        evaluate(movies, [], scorer, STRATEGIES["vanilla"], K=K)
+        evaluate(movies, [], recommender(movies, scorer))
     with pytest.raises(UsageError, match="no target"):
-        evaluate_popularity(movies, [])
+        evaluate(movies, [], popular(movies))
 
 
 def test_popularity_ranks_by_train_counts_alone(movies):
-    result = evaluate_popularity(movies, movies.examples("test", K), ks=(3,))
+    result = evaluate(movies, movies.examples("test", K), popular(movies), ks=(3,))
     train = Counter()
     for user in range(8):
         train.update(movies.sequences.items_of(user)[: movies.sequences.train_stop[user]].tolist())
     by_title = Counter()
-    for item, count in train.items():
-        by_title[movies.catalog.titles[item]] += count
-    order = sorted(range(12), key=lambda item: (-by_title[movies.catalog.titles[item]], -train[item], item))
+    for item in range(12):
+        by_title[movies.catalog.titles[item]] += train[item] + 1
+    order = sorted(range(12), key=lambda item: (-train[item], item))
     for row, example in zip(result.rankings, movies.examples("test", K), strict=True):
         target = movies.target(example)
         assert row.item_rank_kept == 1 + order.index(target)
-        assert row.log_prob == pytest.approx(
-            log((by_title[movies.catalog.titles[target]] + 1) / (sum(train.values()) + 11))
-        )
+        assert row.log_prob == pytest.approx(log(by_title[movies.catalog.titles[target]] / (sum(train.values()) + 12)))
         assert row.tokens == 0
     assert result.cost["tokens_per_target"] == 0
     assert {row.name for row in result.metrics} == {"hr@3", "ndcg@3", "mrr@3", "mrr", "log_prob"}
@@ -196,20 +213,30 @@ def test_popularity_ranks_by_train_counts_alone(movies):
 
 def test_popularity_takes_the_same_sample_as_a_model(movies, scorer):
     examples = movies.examples("test", K)
-    model, baseline = run(movies, scorer, limit=7, seed=3), evaluate_popularity(movies, examples, limit=7, seed=3)
+    model, baseline = run(movies, scorer, limit=7, seed=3), evaluate(movies, examples, popular(movies), limit=7, seed=3)
     assert [(row.user, row.position) for row in model.rankings] == [(r.user, r.position) for r in baseline.rankings]
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=9))
-def test_popularity_is_a_distribution_over_titles(counts):
-    title_of_item = np.array([0, *range(len(counts) - 1)])
-    found = popularity_log_probs(np.array(counts), title_of_item)
-    assert np.exp(found).sum() == pytest.approx(1)
-    assert np.isfinite(found).all()
+def test_a_title_is_as_probable_as_its_items_together():
+    log_probs, title_of_item = np.log([0.1, 0.2, 0.3, 0.4]), np.array([0, 1, 0, 2])
+    assert title_log_prob(log_probs, "item", title_of_item, 2) == pytest.approx(log(0.1 + 0.3))
+    assert title_log_prob(log_probs, "item", title_of_item, 1) == pytest.approx(log(0.2))
+    assert title_log_prob(log_probs, "title", title_of_item, 2) == log_probs[2]
 
 
 def test_titles_are_told_apart_by_their_text():
-    assert titles_by_text(("Heat", "Up", "Heat", "heat")).tolist() == [0, 1, 0, 2]
+    assert Catalog(("1", "2", "3", "4"), ("Heat", "Up", "Heat", "heat")).title_of_item.tolist() == [0, 1, 0, 2]
+
+
+def test_asking_for_several_users_gives_what_asking_alone_gives(movies, scorer):
+    asked = [Query.of(movies, example) for example in movies.examples("test", K, "anchored")]
+    own = recommender(movies, scorer, "pft-s")
+    together = dict(own.score_each(asked))
+    assert sorted(together) == list(range(len(asked)))
+    for number, query in enumerate(asked):
+        ((_, alone),) = own.score_each([query])
+        np.testing.assert_allclose(together[number].log_probs, alone.log_probs, atol=1e-4)
+        assert together[number].cost.length == alone.cost.length == own.lengths([query])[0]
 
 
 EXAMPLES = [Example(user, 0, position) for user, length in enumerate([1, 30, 2, 7, 60]) for position in range(length)]

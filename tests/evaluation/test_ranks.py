@@ -22,7 +22,7 @@ def cases(draw):
 
 
 def ranks(scores, title_of_item, popularity, target, seen):
-    order = item_order(scores, title_of_item, precedence(popularity))
+    order = item_order(scores[title_of_item], precedence(popularity))
     return target_ranks(order, title_of_item, target, np.array(sorted(seen), dtype=np.int64))
 
 

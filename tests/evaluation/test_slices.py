@@ -5,8 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from patchrec.evaluation.evaluate import cold_targets, evaluate_popularity
+from patchrec.evaluation.evaluate import cold_targets, evaluate
 from patchrec.evaluation.rows import VIEWS, metric_rows
+from patchrec.options import Options
+from patchrec.ranking.counts import Popularity
+from patchrec.ranking.dense import DenseRecommender
+from patchrec.ranking.items import precedence
 
 
 def with_train(movies, length):
@@ -16,7 +20,10 @@ def with_train(movies, length):
 
 
 def run(movies, **options):
-    return evaluate_popularity(movies, movies.examples("test", 8), ks=(3,), **options)
+    model = Popularity(Options())
+    model.fit(movies)
+    popular = DenseRecommender("popularity", model, precedence(movies.popularity), movies.catalog.titles)
+    return evaluate(movies, movies.examples("test", 8), popular, ks=(3,), **options)
 
 
 def never_seen(movies):

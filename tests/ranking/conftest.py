@@ -7,9 +7,9 @@ import pytest
 from made_up_catalogs import END, make_titles
 
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import locate
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import Prompt
+from patchrec.model.pull import locate
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def slow_order(scores, title_of_item, popularity):
 @given(rankings())
 def test_order_is_score_then_popularity_then_index(case):
     scores, title_of_item, popularity, _ = case
-    found = item_order(scores, title_of_item, precedence(popularity))
+    found = item_order(scores[title_of_item], precedence(popularity))
     assert found.tolist() == slow_order(scores, title_of_item, popularity)
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from made_up_catalogs import END, make_titles
 
 from patchrec.history import History
-from patchrec.layout import Layout
 from patchrec.model.attention import Context, KeysValues
 from patchrec.ranking.items import precedence
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.search import Candidates, best_first
 from patchrec.ranking.trie import ROOT, TitleTrie
+from patchrec.recommender import Query
 
 POSITIONS = 4  # of a made-up prompt
 
@@ -67,14 +67,15 @@ def cases(draw):
 def check(case):
     trie, scorer = case.trie, case.scorer
     totals = np.array([scorer.steps[trie.path_to(int(leaf))].sum() for leaf in trie.leaves])[trie.title_of_item]
-    ranker = Ranker(scorer, case.place, [str(item) for item in range(len(case.place))])
+    names = [str(item) for item in range(len(case.place))]
+    ranker = LanguageRecommender(scorer.backbone, None, None, case.place, names, scorer)
     before = ranker._allowed_before(case.allowed)
     candidates = [Candidates(before, ranker._left_out(seen, case.allowed)) for seen in case.seen]
     parents, depth = np.arange(-1, POSITIONS - 1), np.arange(POSITIONS)
     contexts = [Context(((KeysValues(), slice(POSITIONS)),), parents, depth) for _ in case.seen]
     found = best_first(scorer, contexts, torch.zeros(len(contexts), 1), candidates, case.k)
     for one, seen in zip(found, case.seen, strict=True):
-        ranking = ranker._from_found(one, Query(History(seen), Layout(()), seen), case.k, case.allowed)
+        ranking = ranker._from_found(one, Query(History(seen), seen), case.k, case.allowed)
         left = [item for item in np.flatnonzero(case.allowed).tolist() if item not in seen]
         best = sorted(left, key=lambda item: (-totals[item], case.place[item]))[: case.k]
         assert [line.item for line in ranking.recommendations] == best

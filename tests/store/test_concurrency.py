@@ -62,6 +62,7 @@ def test_processes_that_start_at_once_create_the_store_once(tmp_path: Path) -> N
             ("m001_first_tables",),
             ("m002_growing_catalogs",),
             ("m003_watched_runs",),
+            ("m004_kinds_of_recommender",),
         ]
         assert_sound(store)
 

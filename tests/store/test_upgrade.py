@@ -1,6 +1,7 @@
 """A store of an earlier release becomes one of today: nothing is lost, and no kill leaves anything between."""
 
 import hashlib
+import json
 import random
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def everything(path: Path) -> dict[str, list[tuple]]:
         ("FIRST_TABLES", "84dba7f8f616898bb7cdbc25b47165f25d500c59ed0c617f2a4e894e9896d7ec"),
         ("GROWING_CATALOGS", "d58ed5db127b64f1fcb38903e355370836a282e04847d64d859343401fe901cc"),
         ("WATCHED_RUNS", "1066cfb09564b3c8f8b9dac3e59f5aaaa4102d01725a3bb689c94dbc3d0a6793"),
+        ("KINDS_OF_RECOMMENDER", "69f07fbfbb7403d8c8496db1f5a3fef055209d6c6ae9a12d0cb8905b74e8f17d"),
     ],
 )
 def test_a_migration_that_stores_have_does_not_change(statements: str, digest: str) -> None:
@@ -53,9 +55,34 @@ def test_a_store_of_the_first_release_is_upgraded_without_loss(tmp_path: Path) -
     after = everything(home / FILE_NAME)
     for table in UNCHANGED:
         assert after[table] == before[table] != [] or table == "backbones"
-    assert after["runs"] == [(*row, None) for row in before["runs"]] != []
+    assert after["runs"] == [(*row[:2], "baseline", *row[3:], None, "popularity") for row in before["runs"]] != []
     assert after["metrics"] == [(*row, "all") for row in before["metrics"]]
     assert after["catalog_versions"] == [("toy", 3, CATALOG.fingerprint, MOMENT)]
+
+
+def test_stages_that_were_kinds_are_runs_of_these_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "home" / FILE_NAME
+    write_store(tmp_path / "home")
+    connection = connect(path)
+    prompt = {"form": "continuation", "noun": "movie", "verb": "watched", "K": 40, "windows": "anchored"}
+    config = {"stage": "untrained", "dataset": "toy", "backbone": "tiny-random", "prompt": prompt}
+    connection.execute(
+        "INSERT INTO runs (name, stage, dataset, backbone, strategy, status, config, seed, versions, fingerprints,"
+        " created_at) SELECT 'untrained-1', 'untrained', dataset, 'tiny-random', strategy, status, ?, seed, versions,"
+        " fingerprints, created_at FROM runs",
+        [json.dumps(config)],
+    )
+    connection.execute("UPDATE evaluations SET score = 'catalog'")
+    connection.close()
+    with Store.open(tmp_path / "home") as store:
+        counts, model = store.runs.get("pft-s-1"), store.runs.get("untrained-1")
+        (evaluation,) = store.evaluations.all("pft-s-1")
+    assert (counts.stage, counts.kind, counts.config.prompt, counts.score) == ("baseline", "popularity", None, "item")
+    assert (model.stage, model.kind, model.score) == ("baseline", "title", "catalog")
+    assert (model.config.history.K, model.config.history.windows) == (40, "anchored")
+    assert model.config.prompt is not None
+    assert model.config.prompt.form == "continuation"
+    assert evaluation.score == "item"
 
 
 def test_an_upgraded_store_has_the_schema_of_a_new_one(tmp_path: Path) -> None:
