@@ -21,9 +21,9 @@ from torch import Tensor
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
-from patchrec.ranking.ranker import Query
 from patchrec.ranking.scorer import TitleScorer
 from patchrec.ranking.trie import TitleTrie
+from patchrec.recommender import Query
 
 Prefix = tuple[int, ...]
 
@@ -47,7 +47,7 @@ class Padded:
         encoder, backbone = scorer.encoder.fresh(), scorer.backbone
         each = []
         for query in queries:
-            forest, _ = grow([encoder.prompt_path(query.history, query.layout)])
+            forest, _ = grow([encoder.prompt_path(query.history, query.history.layout)])
             each.append(backbone.embed(backbone.batch(encoder, [Extension(forest)])))
         padded = torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_side="left")
         ones = [torch.ones(len(vectors), dtype=torch.long, device=backbone.device) for vectors in each]

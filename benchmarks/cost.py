@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.machine import in_turn
 from benchmarks.tables import Column
-from patchrec.ranking.items import Certificate, Ranking
+from patchrec.recommender import Certificate, Ranking
 
 # the prompts alone; exact search by `catalog`; all titles by `catalog`; exact search by `joint`; beam search
 PREFILL, BEST_FIRST, WHOLE, JOINT, BEAM = "prefill", "best-first", "whole", "joint", "beam"

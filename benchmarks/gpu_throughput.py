@@ -15,12 +15,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from benchmarks.gpu_shapes import peak_rate, product_rate, training_flops
 from benchmarks.machine import in_turn
-from patchrec.config import PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.config import HistoryConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import OutOfResourcesError
 from patchrec.evaluation.evaluate import sample_examples
@@ -31,12 +30,11 @@ from patchrec.model.forest import grow
 from patchrec.model.memory import is_out_of_memory
 from patchrec.model.tokenizer import make_encoder
 from patchrec.plugins import plan_for
-from patchrec.ranking.items import precedence
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.scorer import TitleScorer
-from patchrec.training.batches import Batches
-from patchrec.training.learner import Learner
-from patchrec.training.objective import label_step
+from patchrec.recommender import Query, rank
+from patchrec.training.batches import Batches, all_batches
+from patchrec.training.language_learner import LanguageLearner
 
 WARM_UP = 2  # steps: kernels are compiled, AdamW's moments allocated
 Form = Literal["paper", "continuation"]
@@ -132,12 +130,7 @@ def _training(
     if variant.get("compiled"):
         compile_layers(learner.backbone)
     steps = list(islice(batches.steps(), WARM_UP + scale.steps))
-    forests = [
-        label_step(
-            step, dataset, learner.encoder.fresh(), learner.planners, seed=0, max_nodes=learner.training.max_nodes
-        )
-        for step in steps[WARM_UP:]
-    ]
+    forests = [learner.forests(step, learner.encoder.fresh()) for step in steps[WARM_UP:]]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with forced("tiles") if variant.get("tiles") else nullcontext():
@@ -168,11 +161,11 @@ def _kernel(backbone: Backbone, num_nodes: int) -> str:
     return "flex" if serves(backbone.model.config, backbone.device, num_nodes, context=False) else "tiles"
 
 
-def _timed(learner: Learner, steps: list[Any]) -> list[tuple[float, Any]]:
+def _timed(learner: LanguageLearner, steps: list[Any]) -> list[tuple[float, Any]]:
     """Seconds of each step, with its row; the loss that a row holds waits for the card."""
     found = []
     begun = perf_counter()
-    for row in learner.learn(steps):
+    for row in learner.take(steps):
         if learner.backbone.device.type == "cuda":
             torch.cuda.synchronize()
         found.append((perf_counter() - begun, row))
@@ -182,9 +175,10 @@ def _timed(learner: Learner, steps: list[Any]) -> list[tuple[float, Any]]:
 
 def _learner(
     workload: Workload, row: dict[str, Any], folder: Path, dataset: Dataset, scale: Scale, device: torch.device
-) -> tuple[Learner, Batches]:
+) -> tuple[LanguageLearner, Batches]:
     backbone = Backbone.load(folder, name=row["model"], device=str(device))
-    prompt = PromptConfig(form=workload.form, windows=workload.windows, noun=dataset.noun, verb=dataset.verb)
+    prompt = PromptConfig(form=workload.form, noun=dataset.noun, verb=dataset.verb)
+    history = HistoryConfig(windows=workload.windows)
     training = TrainingConfig(
         batch_size=scale.batch_size or workload.batch_size,
         learning_rate=1e-5,
@@ -193,13 +187,14 @@ def _learner(
         gradient_checkpointing=VARIANTS[row["variant"]].get("checkpointing", False),
     )
     config = RunConfig(
-        stage="finetune", dataset=dataset.name, backbone=row["model"], strategies=(workload.strategy,), prompt=prompt,
-        training=training,
+        stage="finetune", dataset=dataset.name, backbone=row["model"], strategies=(workload.strategy,), history=history,
+        prompt=prompt, training=training,
     )  # fmt: skip
-    batches = Batches(dataset.examples("train", prompt.K, prompt.windows), training, 0, stage="finetune")
+    batches = all_batches(config, dataset)
     encoder = make_encoder(folder, dataset.catalog.titles, prompt, backbone.vocab_size)
     planners = [plan_for(workload.strategy)]
-    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
+    learner = LanguageLearner(config, dataset, backbone, encoder=encoder, planners=planners, batches=batches)
+    learner.begin()
     return learner, batches
 
 
@@ -217,20 +212,21 @@ def _ranking(row: dict[str, Any], folder: Path, dataset: Dataset, scale: Scale, 
     prompt = PromptConfig(form="paper", noun=dataset.noun, verb=dataset.verb)
     encoder = make_encoder(folder, dataset.catalog.titles, prompt, backbone.vocab_size)
     backbone.remember_items(encoder)
-    ranker = Ranker(TitleScorer.of(backbone, encoder), precedence(dataset.popularity), dataset.catalog.titles)
-    examples = sample_examples(dataset.examples("test", prompt.K, prompt.windows), scale.users)
+    scorer = TitleScorer.of(backbone, encoder)
+    examples = sample_examples(dataset.examples("test", HistoryConfig().K), scale.users)
     found: dict[str, Any] = {"users": len(examples)}
     for name, strategy in (("vanilla", StrategyConfig(name="vanilla")), ("pft-s", PFT_S)):
-        histories = [dataset.history(example) for example in examples]
+        queries = [Query.of(dataset, example, keep_seen=True) for example in examples]
         planner = plan_for(strategy)
-        nobody = np.empty(0, dtype=np.int64)
-        queries = [Query(history, planner.plan(history), nobody) for history in histories]
+        ranker = LanguageRecommender.of(scorer, planner, dataset)
         fresh = encoder.fresh()
-        prompts = [Extension(grow([fresh.prompt_path(query.history, query.layout)])[0]) for query in queries]
+        layouts = [planner.plan(query.history) for query in queries]
+        paths = [fresh.prompt_path(query.history, own) for query, own in zip(queries, layouts, strict=True)]
+        prompts = [Extension(grow([path])[0]) for path in paths]
         times = in_turn(
             {
                 "prefill": lambda fresh=fresh, prompts=prompts: backbone.extend(fresh, prompts, keep=False),
-                "ranking": lambda queries=queries: ranker.rank(queries, 10),
+                "ranking": lambda queries=queries, ranker=ranker: rank(ranker, queries, 10),
             },
             3,
         )

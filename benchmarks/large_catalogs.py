@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.catalogs import array_bytes, made_up_titles
 from benchmarks.machine import in_turn, peak_growth_mb, seconds
-from benchmarks.prompts import KINDS, NO_LIMIT, Bench, tell
+from benchmarks.prompts import KINDS, Bench, LaidOut, ranker_of, tell
 from benchmarks.tables import Column, Section, Target
 from patchrec.history import History
 from patchrec.model.patching import PathEncoder
@@ -21,9 +21,10 @@ from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import encode_titles
 from patchrec.plugins import plan_for
 from patchrec.ranking.kept import recall_or_build
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.scorer import TitleScorer
 from patchrec.ranking.trie import TitleTrie
+from patchrec.recommender import Query, rank
 
 HISTORY = 20
 MILLION = 1_000_000
@@ -68,7 +69,7 @@ def _one_size(bench: Bench, size: int, folder: Path) -> dict[str, Any]:
     titles = made_up_titles(size, bench.settings.seed)
     tokens, trie, found = _trie(bench, titles, folder / f"titles-{size}-{bench.settings.seed}.safetensors")
     encoder = PathEncoder(bench.scorer.encoder.prompt, tokens, bench.scorer.backbone.vocab_size)
-    ranker = Ranker(TitleScorer(bench.scorer.backbone, encoder, trie), np.arange(size), titles, NO_LIMIT)
+    ranker = ranker_of(TitleScorer(bench.scorer.backbone, encoder, trie), np.arange(size), titles)
     return {"titles": size, **found, **_search(bench, ranker, size)}
 
 
@@ -98,7 +99,7 @@ def _trie(bench: Bench, titles: list[str], path: Path) -> tuple[TitleTokens, Tit
     )
 
 
-def _search(bench: Bench, ranker: Ranker, size: int) -> dict[str, Any]:
+def _search(bench: Bench, ranker: LanguageRecommender, size: int) -> dict[str, Any]:
     """What ranking takes beyond the prefill, user by user."""
     s = bench.settings
     generator = np.random.default_rng(s.seed)
@@ -106,7 +107,7 @@ def _search(bench: Bench, ranker: Ranker, size: int) -> dict[str, Any]:
     users = []
     for _ in range(s.users):
         history = History(generator.choice(size, min(HISTORY, size), replace=False).astype(np.int64))
-        users.append(_one_user(bench, ranker, Query(history, planner.plan(history), np.sort(history.items))))
+        users.append(_one_user(bench, ranker, Query(LaidOut.of(history, planner), np.sort(history.items))))
     peaks = [user["peak_mb"] for user in users]
     return {
         "prefill_seconds": median(value for user in users for value in user["seconds"]["prefill"]),
@@ -117,14 +118,14 @@ def _search(bench: Bench, ranker: Ranker, size: int) -> dict[str, Any]:
     }
 
 
-def _one_user(bench: Bench, ranker: Ranker, query: Query) -> dict[str, Any]:
+def _one_user(bench: Bench, ranker: LanguageRecommender, query: Query) -> dict[str, Any]:
     s = bench.settings
-    peak = peak_growth_mb(lambda: ranker.rank([query], s.k), bench.scorer.backbone.device)
-    [ranking] = ranker.rank([query], s.k)
+    peak = peak_growth_mb(lambda: rank(ranker, [query], s.k), bench.scorer.backbone.device)
+    [ranking] = rank(ranker, [query], s.k)
     certificate = ranking.certificate
     assert certificate is not None
     assert certificate.holds
-    actions = {"prefill": lambda: ranker.prefill([query]), "rank": lambda: ranker.rank([query], s.k)}
+    actions = {"prefill": lambda: ranker.prefill([query]), "rank": lambda: rank(ranker, [query], s.k)}
     times = in_turn(actions, s.repeats)
     return {
         "seconds": times,

@@ -29,8 +29,8 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
 from patchrec.store import Store
 from patchrec.strategy import EVALUATION
-from patchrec.training.batches import Batches, Step
-from patchrec.training.learner import Learner
+from patchrec.training.batches import Batches, Step, all_batches
+from patchrec.training.language_learner import LanguageLearner
 from patchrec.training.objective import LabelledForest, label_rows, label_trees, pack, tree_rows
 
 FORMS: tuple[PromptForm, ...] = ("paper", "instruction-first", "continuation")
@@ -125,14 +125,21 @@ class Bench:
         return sorted(steps, key=lambda step: mean_history(targets_of(step)))[len(steps) // 2]
 
     @cached_property
-    def learner(self) -> Learner:
+    def learner(self) -> LanguageLearner:
         """The engine of all sides, with the moments of AdamW in place."""
         self.backbone.train()
         config = RunConfig(
             stage="finetune", dataset=self.dataset.name, backbone=self.backbone.name, training=self.settings.training
         )
-        encoder = self.encoders["continuation"]
-        learner = Learner(config, self.dataset, self.backbone, encoder=encoder, planners=(), num_steps=1)
+        learner = LanguageLearner(
+            config,
+            self.dataset,
+            self.backbone,
+            encoder=self.encoders["continuation"],
+            planners=(),
+            batches=all_batches(config, self.dataset),
+        )
+        learner.begin()
         for parameter in learner.parameters:
             parameter.grad = torch.zeros_like(parameter)
         learner.optimizer.step()
@@ -251,7 +258,7 @@ def run_passes(bench: Bench, encoder: PathEncoder, passes: Sequence[Pass], label
     learner.optimizer.zero_grad(set_to_none=True)
     for each in passes:
         batch = bench.backbone.batch(encoder, each.extensions)
-        loss = learner.summed_loss(batch, each.labels) / labels
+        loss = learner.summed_losses(batch, LabelledForest(each.extensions[0].forest, each.labels, None))[0] / labels
         loss.backward()
         total += float(loss.detach())
     return total

@@ -15,7 +15,7 @@ from benchmarks.tables import Column, Section
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import NotFoundError
 from patchrec.plugins import plan_for
-from patchrec.ranking.ranker import Query
+from patchrec.recommender import Query, rank
 
 HISTORY_LENGTHS = (150, 350)  # and all, as in the paper's Fig. 8
 COLUMNS = (
@@ -77,7 +77,7 @@ def _one_user(bench: Bench, user: int, K: int, repeats: int) -> dict[str, dict[s
     queries = {kind: bench.query(example, plan_for(strategy)) for kind, strategy in KINDS.items()}
 
     def ranked(query: Query) -> object:
-        return ranker.rank([query], bench.settings.k)
+        return rank(ranker, [query], bench.settings.k)
 
     actions = {kind: lambda query=query: ranked(query) for kind, query in queries.items()}
     # the pass that memory is measured in warms each shape, so that none is left to be warmed

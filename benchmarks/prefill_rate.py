@@ -20,7 +20,7 @@ from patchrec.model.attention import Extension, Visibility
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
 from patchrec.model.shape import head_size
-from patchrec.ranking.ranker import Query
+from patchrec.recommender import Query
 
 SHARE = 0.8
 COLUMNS = (
@@ -52,7 +52,7 @@ def prefill(bench: Bench) -> Iterator[Section]:
 @torch.no_grad()
 def _measure(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
     encoder, backbone = bench.scorer.encoder.fresh(), bench.scorer.backbone
-    forests = [grow([encoder.prompt_path(query.history, query.layout)])[0] for query in queries]
+    forests = [grow([encoder.prompt_path(query.history, query.history.layout)])[0] for query in queries]
     extensions = [Extension(forest) for forest in forests]
     positions = sum(map(len, forests))
     linear = linear_flops(backbone, positions)

@@ -6,7 +6,7 @@ ranking, so that every search here has the same candidates as one that knows no 
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,14 +15,16 @@ import numpy as np
 from patchrec.config import PromptConfig, ScoreName, StrategyConfig
 from patchrec.data.histories import Dataset, Example
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.history import IntArray
+from patchrec.history import History, IntArray
+from patchrec.layout import Layout
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import plan_for
 from patchrec.ranking.items import precedence
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.scorer import TitleScorer
+from patchrec.recommender import Query
 from patchrec.reporting import Silent
 from patchrec.store import Store
 from patchrec.strategy import Planner
@@ -74,6 +76,26 @@ class Settings:
     run: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LaidOut(History):
+    """A history that is laid out beforehand, so that planning is in no time that is measured."""
+
+    layout: Layout = field(default_factory=lambda: Layout(()))
+
+    @classmethod
+    def of(cls, history: History, planner: Planner) -> "LaidOut":
+        """Plan a history."""
+        return cls(history.items, history.timestamps, history.start, history.anchored, planner.plan(history))
+
+
+class AsLaidOut:
+    """What takes a strategy's place where histories are laid out beforehand."""
+
+    def plan(self, history: LaidOut) -> Layout:
+        """The layout it has."""
+        return history.layout
+
+
 @dataclass(frozen=True)
 class Bench:
     """A data set and an untrained backbone, made ready."""
@@ -116,9 +138,9 @@ class Bench:
         return self.scorer.backbone.device.type == "cpu"
 
     @cached_property
-    def ranker(self) -> Ranker:
+    def ranker(self) -> LanguageRecommender:
         """Ranks the data set's items with the score `catalog`."""
-        return Ranker(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles, NO_LIMIT)
+        return ranker_of(self.scorer, precedence(self.dataset.popularity), self.dataset.catalog.titles)
 
     def batches(self, kind: str) -> list[list[Query]]:
         """Test prompts of a kind (`KINDS`) in batches of like length, long ones first."""
@@ -132,24 +154,33 @@ class Bench:
 
     def query(self, example: Example, planner: Planner) -> Query:
         """What is asked for one target."""
-        history = self.dataset.history(example)
-        return Query(history, planner.plan(history), NOTHING)
+        return Query(LaidOut.of(self.dataset.history(example), planner), NOTHING)
 
-    def in_batches(self, queries: Sequence[Query], ranker: Ranker) -> list[list[Query]]:
+    def in_batches(self, queries: Sequence[Query], ranker: LanguageRecommender) -> list[list[Query]]:
         """Put prompts of like length together."""
         ordered = sorted(queries, key=lambda query: -length(ranker, query))
         size = self.settings.batch
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def length(ranker: Ranker, query: Query) -> int:
+def ranker_of(scorer: TitleScorer, place: IntArray, titles: Sequence[str]) -> LanguageRecommender:
+    """What ranks by titles, however large a batch is."""
+    return LanguageRecommender(scorer.backbone, scorer.encoder, AsLaidOut(), place, titles, scorer, max_tokens=NO_LIMIT)
+
+
+def length(ranker: LanguageRecommender, query: Query) -> int:
     """Positions of a prompt."""
-    return ranker.scorer.encoder.num_positions(query.history, query.layout)
+    return int(ranker.lengths([query])[0])
 
 
-def with_score(ranker: Ranker, score: ScoreName) -> Ranker:
+def with_score(ranker: LanguageRecommender, score: ScoreName) -> LanguageRecommender:
     """The same ranker with another score."""
     return replace(ranker, scorer=replace(ranker.scorer, score=score))
+
+
+def whole(ranker: LanguageRecommender) -> LanguageRecommender:
+    """The same ranker, scoring every title."""
+    return replace(ranker, search="whole")
 
 
 class Telling(Silent):

@@ -7,9 +7,10 @@ from typing import Any
 from benchmarks import cost
 from benchmarks.beam import BeamSearch, Padded
 from benchmarks.cost import BEAM, BEST_FIRST, PREFILL, WHOLE, Costs, ratio
-from benchmarks.prompts import KINDS, Bench, length, tell, with_score
+from benchmarks.prompts import KINDS, Bench, length, tell, whole, with_score
 from benchmarks.tables import Column, Section, Target
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
+from patchrec.recommender import Query, rank
 
 BEYOND_PREFILL = {"vanilla": 1.3, "PFT-S L=5": 2.0, "PFT-S L=20": 2.0}
 FASTER_THAN_BEAM = {"vanilla": 20.0, "PFT-S L=5": 10.0, "PFT-S L=20": 10.0}
@@ -49,8 +50,8 @@ def _one_batch(bench: Bench, beam: BeamSearch, queries: Sequence[Query], costs: 
         costs,
         {
             PREFILL: lambda: ranker.prefill(queries),
-            BEST_FIRST: lambda: ranker.rank(queries, settings.k),
-            WHOLE: lambda: ranker.rank(queries, settings.k, search="whole"),
+            BEST_FIRST: lambda: rank(ranker, queries, settings.k),
+            WHOLE: lambda: rank(whole(ranker), queries, settings.k),
             BEAM: beam_search,
         },
         settings.repeats,
@@ -70,12 +71,12 @@ def _compare(bench: Bench, queries: Sequence[Query], beams: Sequence[Mapping[int
     ]
 
 
-def top_titles(ranker: Ranker, queries: Sequence[Query], k: int) -> list[dict[int, float]]:
+def top_titles(ranker: LanguageRecommender, queries: Sequence[Query], k: int) -> list[dict[int, float]]:
     """For each prompt the exact k best distinct titles with their scores; a ranking is of items, which share titles."""
     title_of_item = ranker.scorer.trie.title_of_item
     spare = len(title_of_item) - len(ranker.scorer.trie)
     found = []
-    for ranking in ranker.rank(queries, k + spare, search="whole"):
+    for ranking in rank(whole(ranker), queries, k + spare):
         titles = {int(title_of_item[line.item]): line.score for line in ranking.recommendations}
         found.append(dict(list(titles.items())[:k]))
     return found
@@ -93,12 +94,12 @@ def _cost_section(
     rows, targets = [], []
     for kind, own in costs.items():
         rows += cost.rows(kind, [length(bench.ranker, query) for batch in batches[kind] for query in batch], own)
-        best, whole = ratio(own[BEST_FIRST], own[PREFILL]), ratio(own[WHOLE], own[PREFILL])
+        best, every = ratio(own[BEST_FIRST], own[PREFILL]), ratio(own[WHOLE], own[PREFILL])
         beam = ratio(own[BEAM], own[BEST_FIRST])
         targets.append(Target(f"{kind}: best-first / prefill", BEYOND_PREFILL[kind], best))
         targets.append(Target(f"{kind}: beam search / best-first", FASTER_THAN_BEAM[kind], beam, at_most=False))
         if kind != "vanilla":
-            targets.append(Target(f"{kind}: whole catalog / prefill", WHOLE_BEYOND_PREFILL, whole))
+            targets.append(Target(f"{kind}: whole catalog / prefill", WHOLE_BEYOND_PREFILL, every))
     s = bench.settings
     title = f"Search: top {s.k} of {len(bench.scorer.trie):,} titles (users {s.users}, batch {s.batch})"
     return Section(title, cost.COLUMNS, rows, targets, cost.NOTES)

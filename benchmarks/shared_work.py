@@ -18,8 +18,9 @@ from patchrec.model.patching import PathEncoder
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import encode_titles
 from patchrec.ranking.kept import keep, recall
-from patchrec.ranking.ranker import Query, Ranker
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.trie import TitleTrie
+from patchrec.recommender import Query, rank
 
 KEY = {"benchmark": "ranking"}
 COLUMNS = (
@@ -31,7 +32,7 @@ COLUMNS = (
 )
 
 
-class WholePrompts(Ranker):
+class WholePrompts(LanguageRecommender):
     """A ranker that runs every prompt from its first token on."""
 
     _head: Context | None = None
@@ -61,8 +62,10 @@ def share(bench: Bench) -> Iterator[Section]:
 
 def _heads(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
     ranker, k = bench.ranker, bench.settings.k
-    whole = WholePrompts(ranker.scorer, ranker.place, ranker.titles, NO_LIMIT)
-    return _compare(bench, lambda: ranker.rank(queries, k), lambda: whole.rank(queries, k)) | {
+    whole = WholePrompts(
+        ranker.backbone, ranker.encoder, ranker.planner, ranker.place, ranker.titles, ranker.scorer, max_tokens=NO_LIMIT
+    )
+    return _compare(bench, lambda: rank(ranker, queries, k), lambda: rank(whole, queries, k)) | {
         "prompt_tokens": [length(ranker, query) for query in queries]
     }
 
@@ -76,7 +79,7 @@ def _patches(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
 
     def inputs(own: PathEncoder, *, item_rows: bool) -> Callable[[], object]:
         fresh = own.fresh()
-        forests = [grow([fresh.prompt_path(query.history, query.layout)])[0] for query in queries]
+        forests = [grow([fresh.prompt_path(query.history, query.history.layout)])[0] for query in queries]
         batch = backbone.batch(fresh, [Extension(forest) for forest in forests])
         assert (batch.table is not None) == item_rows
         keys = np.concatenate([forest.keys for forest in forests])

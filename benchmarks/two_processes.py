@@ -17,10 +17,11 @@ import torch
 from benchmarks.learning import KINDS, Bench, Settings
 from benchmarks.prompts import tell
 from benchmarks.tables import Column, Section, Target
-from patchrec.config import PromptConfig, RunConfig
+from patchrec.config import HistoryConfig, PromptConfig, RunConfig
 from patchrec.plugins import plan_for
 from patchrec.store import Store
-from patchrec.training.learner import Learner
+from patchrec.training.batches import Batches
+from patchrec.training.language_learner import LanguageLearner
 from patchrec.training.processes import Process
 
 FASTER, EQUAL = 1.8, 1e-5
@@ -92,19 +93,24 @@ def work(job: dict[str, Any]) -> dict[str, Any] | None:
             stage="finetune",
             dataset=bench.dataset.name,
             backbone=bench.backbone.name,
-            prompt=PromptConfig(form="instruction-first", K=bench.settings.K, windows="anchored"),
+            history=HistoryConfig(K=bench.settings.K, windows="anchored"),
+            prompt=PromptConfig(form="instruction-first"),
             training=bench.settings.training,
         )
         planners, steps = [plan_for(KINDS["PFT-S L=5"])], bench.steps("anchored", bench.settings.passes + 1)
-        learner = Learner(
+        examples = bench.dataset.examples("train", bench.settings.K, "anchored")
+        batches = Batches(examples, bench.settings.training, bench.settings.seed, stage="finetune")
+        batches.num_steps = len(steps)  # what the schedule of the learning rate counts
+        learner = LanguageLearner(
             config,
             bench.dataset,
             bench.backbone,
             encoder=bench.encoders["instruction-first"],
             planners=planners,
-            num_steps=len(steps),
+            batches=batches,
         )
-        rows = list(learner.learn(steps))
+        learner.begin()
+        rows = list(learner.take(steps))
     timed = rows[1:] or rows
     rate = sum(row.targets for row in timed) / sum(row.seconds for row in timed)
     found = {"losses": [row.loss for row in rows], "seconds": [row.seconds for row in rows], "target_rate": rate}

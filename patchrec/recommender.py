@@ -47,7 +47,7 @@ class Query:
     """
 
     history: History
-    seen: IntArray = field(default_factory=lambda: nothing())
+    seen: IntArray = field(default_factory=nothing)
     user: int | None = None
 
     @classmethod

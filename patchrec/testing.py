@@ -7,8 +7,8 @@
     class TestLastItem(RecommenderContract):
         kind = KIND
 
-`check_strategy(STRATEGY, M=5)` and `check_recommender(KIND)` run the same tests in one call. They need no pytest, but are
-made for it.
+`check_strategy(STRATEGY, M=5)` and `check_recommender(KIND)` run the same tests in one call. They need no pytest, but
+are made for it.
 """
 
 import json

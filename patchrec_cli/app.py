@@ -27,8 +27,8 @@ DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
 
 ORDER = (
-    "demo", "data", "pretrain", "finetune", "baseline", "eval", "recommend", "runs", "strategies", "backbones", "export", "env",
-    "doctor",
+    "demo", "data", "pretrain", "finetune", "baseline", "eval", "recommend", "runs", "strategies", "backbones",
+    "export", "env", "doctor",
 )  # fmt: skip
 
 

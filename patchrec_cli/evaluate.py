@@ -6,9 +6,9 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
-from patchrec_cli.named_options import STRATEGIES, option_values
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -40,7 +40,7 @@ def evaluate(
         typer.Option(
             "--baseline",
             metavar="NAME",
-            help="Fit a baseline with its defaults, if none is there, and evaluate it; untrained: a model before training.",
+            help="Fit a baseline with its defaults, if none is there, and evaluate it; or: untrained.",
         ),
     ] = None,
     data: Data = None,

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ def watch_run(name: str, home: Path | None) -> None:
 def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a run as people read them."""
     training = shown["config"].get("training") or {}
-    prompt = (shown["config"].get("prompt") or {}) | shown["config"]["history"]
-    losses, measured, progress = shown["losses"], shown["validations"], shown["progress"]
+    prompt, history = shown["config"].get("prompt") or {}, shown["config"]["history"]
+    losses = [row for row in shown["losses"] if row["loss"] is not None and isfinite(row["loss"])]  # counts have none
+    measured, progress = shown["validations"], shown["progress"] if losses else None
     return {
         "run": shown["name"],
         "stage": shown["stage"],
@@ -54,8 +56,9 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
         "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
         "validation": validation_losses(measured) if measured else None,
-        "validation curve": sparkline([row["loss"] for row in measured]) if len(measured) > 1 else None,
+        "validation curve": sparkline(measured_curve(measured)) if len(measured) > 1 else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
+        "history": ", ".join(f"{key} {item}" for key, item in history.items()),
         "ranks by": shown["score"],
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
@@ -77,10 +80,19 @@ def time_left(progress: dict[str, Any]) -> str | None:
 
 
 def validation_losses(measured: list[dict[str, Any]]) -> str:
-    """First, last and best loss on the validation targets."""
+    """First, last and best loss on the validation targets, or the best of the ranking metric that chooses."""
+    if measured[0]["metric"] is not None:
+        best = max(measured, key=lambda row: row["metric"])
+        ends = f"{value(measured[0]['metric'])} -> {value(measured[-1]['metric'])} ranked"
+        return f"{ends}, best {value(best['metric'])} after step {count(best['step'])}"
     best = min(measured, key=lambda row: row["loss"])
     ends = f"{value(measured[0]['loss'])} -> {value(measured[-1]['loss'])} nats a token"
     return f"{ends}, best {value(best['loss'])} after step {count(best['step'])}"
+
+
+def measured_curve(measured: list[dict[str, Any]]) -> list[float]:
+    """What the validation targets were measured by, step after step."""
+    return [row["loss"] if row["metric"] is None else row["metric"] for row in measured]
 
 
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:

@@ -7,8 +7,8 @@ import typer
 from patchrec.errors import flag_of
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_lines, print_note, print_table
-from patchrec_cli.parameters import Data, HistoryLength, Json, PromptForm, Quiet, Windows, home_of
 from patchrec_cli.named_options import STRATEGIES, StrategyCommand, option_values
+from patchrec_cli.parameters import Data, HistoryLength, Json, PromptForm, Quiet, Windows, home_of
 
 app = command_group("strategies", "List strategies, show one, preview what it does to a history.")
 

@@ -6,9 +6,9 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Output, is_first_process, plain, print_fields
+from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
-from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.training_options import BASELINE_SETTINGS, TRAINING, takes_settings
 
 Resume = Annotated[

@@ -83,7 +83,8 @@ def test_a_training_that_runs_out_of_time_goes_on_with_the_next_call(
 
     def stopping(self: Runs, name: str, rows: object) -> None:
         log_loss(self, name, rows)
-        steps.append(name)
+        if not name.startswith("popularity"):  # which is counted, in a step of its own
+            steps.append(name)
         if len(steps) == 3:  # the first step of the second training
             signal.raise_signal(signal.SIGTERM)
 
@@ -192,7 +193,7 @@ def test_operations_of_a_step_are_those_of_its_products(tmp_path: Path):
     backbone = Backbone.load(tmp_path / "tiny", name="tiny", device="cpu")
     none: IntArray = np.empty(0, dtype=np.int64)
     forest, _ = grow([np.array([5, 6, 7]), np.array([5, 9])])
-    labelled = LabelledForest(forest, Labels(np.array([1, 2]), none, none, none))
+    labelled = LabelledForest(forest, Labels(np.array([1, 2]), none, none, none), None)
     shape = SHAPES["tiny"]
     hidden, inner, vocabulary = shape["hidden_size"], shape["intermediate_size"], shape["vocab_size"]
     keys = shape["num_key_value_heads"] * shape["head_dim"]

@@ -1,4 +1,4 @@
-"""Histories as rows of item indices: what a model of identifiers reads, as a token forest is what a language model reads.
+"""Histories as rows of item indices: what a model of identifiers reads in place of a token forest.
 
 Rows are left-aligned and begin with a start mark, so that an empty history is a row too. What stands after a row's end
 is the start mark again; a causal model never looks there.

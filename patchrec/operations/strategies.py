@@ -40,7 +40,7 @@ def show_strategy(name: str) -> dict[str, Any]:
 
 
 def describe_options(options: type[Options]) -> list[dict[str, Any]]:
-    """The options of a strategy or kind of recommender: name, type in words, default (null where there is none), whether required, help."""
+    """The options of a model: name, type in words, default (null where there is none), whether required, help."""
     return [
         {
             "name": name,
@@ -173,7 +173,7 @@ def _dataset(store: Store, data: str | None, user: str | None, length: int | Non
 def _of_run(
     store: Store, name: str, own: dict[str, Any], user: str | None, length: int | None, report: Reporter
 ) -> "tuple[Planner, Dataset, PromptConfig, HistoryConfig, Path]":
-    """Strategy, data set, prompt, cut of histories and model folder of a run, which takes none of them from the command line."""
+    """Strategy, data set, prompt, cut and model folder of a run, which takes none of them from the command line."""
     from patchrec.operations.load import weights_folder
 
     for option, value in own.items():

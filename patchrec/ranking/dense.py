@@ -102,8 +102,8 @@ class DenseRecommender:
         worst = float(totals[np.abs(totals - 1).argmax()])
         if abs(worst - 1) > _ROUNDING:
             raise PluginError(
-                f"recommender {self.name!r} gave probabilities that sum to {worst:.4g}, not to 1; its log_probs must be "
-                "a distribution over the items (a log-softmax)"
+                f"recommender {self.name!r} gave probabilities that sum to {worst:.4g}, not to 1; its log_probs must "
+                "be a distribution over the items (a log-softmax)"
             )
         missing = len(self.titles) - known
         if not missing:

@@ -1,6 +1,7 @@
 """From scores to a ranking of items, in the one order that recommending and evaluating share.
 
-Ties, such as those of items that share a title's score, go to the more popular item, then to the smaller index. Knows no model.
+Ties, such as those of items that share a title's score, go to the more popular item, then to the smaller index.
+Knows no model.
 """
 
 from collections.abc import Sequence

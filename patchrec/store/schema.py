@@ -291,7 +291,8 @@ CREATE TABLE validations (
 KINDS_OF_RECOMMENDER = """
 ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'title';
 UPDATE runs SET kind = 'popularity' WHERE stage = 'popularity';
-UPDATE evaluations SET score = 'item' WHERE score = 'catalog' AND run IN (SELECT name FROM runs WHERE kind = 'popularity');
+UPDATE evaluations SET score = 'item'
+WHERE score = 'catalog' AND run IN (SELECT name FROM runs WHERE kind = 'popularity');
 UPDATE runs SET stage = 'baseline' WHERE stage IN ('popularity', 'untrained');
 ALTER TABLE validations ADD COLUMN metric REAL
 """

@@ -33,11 +33,11 @@ def first_step(
     dataset: Dataset, backbone: Backbone, strategy: tuple[str, dict[str, object]]
 ) -> tuple[PathEncoder, list[LabelledForest]]:
     """A step's forests, some longer than a square of FlexAttention."""
-    prompt = PromptConfig(form="instruction-first", noun="movie", verb="watched", K=20)
+    prompt = PromptConfig(form="instruction-first", noun="movie", verb="watched")
     config = make_config(strategy, prompt=prompt)
     assert config.training is not None
     training = config.training.model_copy(update={"batch_size": 64})
-    batches = Batches(dataset.examples("train", prompt.K), training, 0, stage="finetune")
+    batches = Batches(dataset.examples("train", 20), training, 0, stage="finetune")
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, prompt, backbone.vocab_size).fresh()
     step = next(iter(batches.steps()))
     return encoder, label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=600)
@@ -51,8 +51,8 @@ def step_gradients(
     for labelled in forests:
         batch = backbone.batch(encoder, [Extension(labelled.forest)])
         with torch.autocast(backbone.device.type, dtype=torch.bfloat16, enabled=half):
-            loss = backbone(batch, labelled.labels)
-        loss = loss / sum(forest.labels.total for forest in forests)
+            loss = backbone(batch, labelled.titles)[0]
+        loss = loss / sum(forest.titles.total for forest in forests)
         loss.backward()
         total += float(loss.detach())
     return total, {name: weight.grad.cpu() for name, weight in backbone.named_parameters() if weight.grad is not None}

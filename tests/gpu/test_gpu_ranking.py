@@ -11,25 +11,23 @@ from patchrec.config import PromptConfig, ScoreName, StrategyConfig
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
 from patchrec.plugins import plan_for
-from patchrec.ranking.items import precedence
-from patchrec.ranking.ranker import Query, Ranker, Ranking
+from patchrec.ranking.language import LanguageRecommender
 from patchrec.ranking.scorer import TitleScorer
+from patchrec.recommender import Query, Ranking, rank
 
 pytestmark = pytest.mark.gpu
 Load = Callable[[torch.device | str], Backbone]
-NOBODY = np.empty(0, dtype=np.int64)
 
 
-def ranked(backbone: Backbone, score: ScoreName) -> tuple[Ranker, list[Query], list[Ranking]]:
+def ranked(backbone: Backbone, score: ScoreName) -> tuple[LanguageRecommender, list[Query], list[Ranking]]:
     dataset = make_dataset()
-    prompt = PromptConfig(form="paper", noun="movie", verb="watched", K=20)
+    prompt = PromptConfig(form="paper", noun="movie", verb="watched")
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, prompt, backbone.vocab_size)
     backbone.remember_items(encoder)
-    ranker = Ranker(TitleScorer.of(backbone, encoder, score), precedence(dataset.popularity), dataset.catalog.titles)
     planner = plan_for(StrategyConfig(name="pft-s", options={"L": 2}))
-    histories = [dataset.history(example) for example in dataset.examples("test", 20)]
-    queries = [Query(history, planner.plan(history), NOBODY) for history in histories]
-    return ranker, queries, ranker.rank(queries, 5)
+    ranker = LanguageRecommender.of(TitleScorer.of(backbone, encoder, score), planner, dataset)
+    queries = [Query.of(dataset, example, keep_seen=True) for example in dataset.examples("test", 20)]
+    return ranker, queries, rank(ranker, queries, 5)
 
 
 @pytest.mark.parametrize("score", ["catalog", "joint"])
@@ -47,7 +45,8 @@ def test_the_search_finds_the_best_of_all_titles(device: torch.device, load: Loa
     ranker, queries, found = ranked(load(device), score)
     for query, ranking in zip(queries, found, strict=True):
         scorer = ranker.scorer.for_encoder(ranker.scorer.encoder.fresh())
-        scores = scorer.score_prompt(scorer.encoder.prompt_path(query.history, query.layout))[scorer.trie.title_of_item]
+        path = scorer.encoder.prompt_path(query.history, ranker.planner.plan(query.history))
+        scores = scorer.score_prompt(path)[scorer.trie.title_of_item]
         best = np.sort(scores)[::-1][:5]
         assert [line.score for line in ranking.recommendations] == pytest.approx(best.tolist(), abs=1e-3)
         assert {line.item for line in ranking.recommendations} <= set(range(len(TITLES)))

@@ -5,15 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import make_config, make_dataset, make_planners
+from tiny_training import make_config, make_dataset, make_learner, make_planners, train
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.errors import OutOfResourcesError
 from patchrec.model.backbone import Backbone
-from patchrec.model.tokenizer import make_encoder
 from patchrec.store.runs import LossRow
-from patchrec.training.learner import Learner
-from patchrec.training.loop import all_batches, train
 from patchrec.training.objective import label_step
 
 pytestmark = pytest.mark.gpu
@@ -79,16 +76,17 @@ def test_too_little_memory_is_one_line(gpu: torch.device, load: Load):
     config, backbone = configured(batch_size=100_000), load(gpu)
     dataset = make_dataset(num_users=60, longest=40)
     assert config.training is not None
-    batches = all_batches(config, dataset)
-    encoder = make_encoder(backbone.folder, dataset.catalog.titles, config.prompt, backbone.vocab_size).fresh()
-    planners = make_planners(config)
-    learner = Learner(config, dataset, backbone, encoder=encoder, planners=planners, num_steps=batches.num_steps)
-    forests = label_step(next(iter(batches.steps())), dataset, encoder, planners, seed=0, max_nodes=100_000)
+    learner = make_learner(config, dataset, backbone, make_planners(config))
+    learner.begin()
+    encoder = learner.encoder.fresh()
+    step = next(iter(learner.batches.steps()))
+    planners = learner.planners
+    forests = label_step(step, dataset, encoder, planners, seed=0, max_nodes=100_000)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(gpu).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(gpu) + 2**18) / total, gpu)
     try:
         with pytest.raises(OutOfResourcesError, match="lower --max-nodes"):
-            learner.measure(encoder, forests)
+            learner.measure_forests(encoder, forests)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, gpu)

@@ -16,10 +16,10 @@ from patchrec.history import History
 from patchrec.layout import Grain, Layout
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import count_parameters, locate
 from patchrec.model.forest import grow
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER
+from patchrec.model.pull import count_parameters, locate
 from patchrec.model.tokenizer import load_tokenizer, make_encoder, tokenizer_fingerprint, vocab_size
 
 TITLES = ("Toy Story", "Alien", "Aliens", "M")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from patchrec.errors import InputError, NotFoundError, UsageError
-from patchrec.operations.filters import Filters
 from patchrec.operations.datasets import add_items, list_items
 from patchrec.operations.evaluate import evaluate
+from patchrec.operations.filters import Filters
 from patchrec.operations.recommend import recommend
 from patchrec.operations.runs import compare_runs, show_run
 from patchrec.operations.training.train import finetune

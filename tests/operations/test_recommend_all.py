@@ -17,11 +17,11 @@ from patchrec.data.histories import Dataset, Sequences
 from patchrec.data.parquet import open_parquet
 from patchrec.data.parts import Parts
 from patchrec.errors import InterruptedRunError, NotFoundError, OutOfResourcesError, PatchrecError, UsageError
+from patchrec.operations.filters import Filters
 from patchrec.operations.many import bulk_job, bulk_parts
 from patchrec.operations.many.bulk_job import Request
-from patchrec.operations.filters import Filters
-from patchrec.operations.recommend import recommend
 from patchrec.operations.many.recommend_all import BulkRecommendations, recommend_all
+from patchrec.operations.recommend import recommend
 from patchrec.operations.training.train import finetune
 from patchrec.store import Store
 from patchrec.training.processes import Process

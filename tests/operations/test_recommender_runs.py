@@ -1,4 +1,4 @@
-"""Runs of every kind of recommender through the verbs: fitted, evaluated, asked, resumed, exported, on a grown catalog."""
+"""Runs of every kind through the verbs: fitted, evaluated, asked, resumed, exported, on a grown catalog."""
 
 import json
 from pathlib import Path

@@ -8,11 +8,11 @@ import pytest
 
 from patchrec.errors import InterruptedRunError, UsageError
 from patchrec.model.backbone import Backbone
+from patchrec.operations.evaluate import evaluate
+from patchrec.operations.runs import show_run
 from patchrec.operations.training import run_progress as progress_module
 from patchrec.operations.training import train as module
-from patchrec.operations.evaluate import evaluate
 from patchrec.operations.training.run_progress import last_minute
-from patchrec.operations.runs import show_run
 from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 from patchrec.store.runs import LossRow

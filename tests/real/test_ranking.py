@@ -1,15 +1,17 @@
 """Exact ranking of the real catalog by the demo's model: both searches agree, and the certificate is true."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.operations.filters import Filters
 from patchrec.operations.demo import Demo
-from patchrec.operations.load import Ready, make_ready
+from patchrec.operations.filters import Filters
+from patchrec.operations.load import LoadedRun, load
 from patchrec.operations.recommend import recommend
+from patchrec.recommender import Query, rank
 from patchrec.store import Store
 
 pytestmark = pytest.mark.real
@@ -17,17 +19,17 @@ K = 20
 
 
 @pytest.fixture(scope="module", params=["catalog", "joint"])
-def ready(request: pytest.FixtureRequest, home: Path, shown: Demo) -> Ready:
+def loaded(request: pytest.FixtureRequest, home: Path, shown: Demo) -> LoadedRun:
     with Store.open(home) as store:
-        return make_ready(store, store.runs.get("pft-s-1"), request.param)
+        return load(store, store.runs.get("pft-s-1"), request.param)
 
 
-def test_best_first_equals_the_scores_of_every_title(ready: Ready):
-    dataset, prompt = ready.dataset, ready.run.config.prompt
-    examples = sample_examples(dataset.examples("test", prompt.K, prompt.windows), 3)
-    queries = [ready.query(example) for example in examples]
-    ranker = ready.ranker
-    bounded, whole = ranker.rank(queries, K), ranker.rank(queries, K, search="whole")
+def test_best_first_equals_the_scores_of_every_title(loaded: LoadedRun):
+    dataset, history = loaded.dataset, loaded.run.config.history
+    examples = sample_examples(dataset.examples("test", history.K, history.windows), 3)
+    queries = [Query.of(dataset, example) for example in examples]
+    recommender = loaded.recommender
+    bounded, whole = rank(recommender, queries, K), rank(replace(recommender, search="whole"), queries, K)
     for found, everything in zip(bounded, whole, strict=True):
         scores = [[line.score for line in ranking.recommendations] for ranking in (found, everything)]
         np.testing.assert_allclose(*scores, atol=1e-4)
@@ -37,7 +39,7 @@ def test_best_first_equals_the_scores_of_every_title(ready: Ready):
         assert proof is not None
         assert proof.holds
         assert proof.best_open_bound is not None
-        assert proof.num_expanded < (100 if ready.scorer.score == "catalog" else 1_000)
+        assert proof.num_expanded < (100 if recommender.score == "catalog" else 1_000)
 
 
 def test_a_condition_leaves_the_best_of_what_fits(home: Path, shown: Demo):

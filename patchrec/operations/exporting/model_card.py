@@ -73,8 +73,8 @@ print(score(history, "A title to score"))
 
 
 _LANGUAGE_LIMITS = (
-    "It knows an item by its title first: items of one title can have one score, and a title says little of what is new "
-    "or local.",
+    "It knows an item by its title first: items of one title can have one score, and a title says little of what is "
+    "new or local.",
     "It answers this prompt only, and is no longer meant to chat.",
     "Scores are for float32; in bfloat16 titles can tie that do not.",
 )
@@ -183,8 +183,8 @@ def _what_baseline(facts: CardFacts) -> str:
     summary = f" ({_plain(known.summary)})" if known else ""
     return (
         f"# {run.name}: {_plain(run.label)} on {facts.dataset['name']}\n\n"
-        f"A recommender of the next {_plain(facts.dataset['noun'])} without a language model: `{run.kind}`{summary}, made "
-        f"by patchrec.{source}"
+        f"A recommender of the next {_plain(facts.dataset['noun'])} without a language model: `{run.kind}`{summary}, "
+        f"made by patchrec.{source}"
     )
 
 
@@ -238,8 +238,8 @@ def _strategy(run: Run) -> str:
         label = known.bind(chosen.options).label if known else chosen.name
         lines.append(f"- `{_plain(label)}`: {_plain(known.summary)}" if known else f"- `{_plain(label)}`")
     lines.append(
-        f"- prompt `{prompt.form}`, the newest {history.K} items at most, `{history.windows}` windows; its tokens are in "
-        "`patchrec.json`"
+        f"- prompt `{prompt.form}`, the newest {history.K} items at most, `{history.windows}` windows; its tokens are "
+        "in `patchrec.json`"
     )
     return "\n".join(lines)
 

@@ -282,7 +282,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     run = store.runs.get(name)
     if run.command != command:
         raise UsageError(
-            f"run {run.name} is of `patchrec {run.command}`; resume it with `patchrec {run.command} --resume {run.name}`"
+            f"run {run.name} is of `patchrec {run.command}`; resume it with "
+            f"`patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
         raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
