@@ -53,7 +53,7 @@ def make_learner(config: RunConfig, dataset: Dataset, backbone: Path) -> Learner
     return kind.learner(Fitting(config, dataset, backbone, validation=validation_of(dataset)))
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """Stands for a lost machine."""
 
 
@@ -70,7 +70,7 @@ class Sitting:
         def step(row: Any) -> None:
             self.rows[row.step] = (row.loss, row.tokens, row.targets, row.learning_rate)
             if row.step == crash_after:
-                raise Crash
+                raise CrashError
 
         def validated(row: Any) -> None:
             self.measured[row.step] = (row.loss, row.metric)
@@ -89,7 +89,7 @@ def test_a_run_that_crashed_resumes_bitwise(kind: str, tiny_folder: Path, tmp_pa
     whole = Sitting(make_config(kind), tiny_folder, tmp_path / "whole")
     result = whole.run()
     broken = Sitting(make_config(kind), tiny_folder, tmp_path / "broken")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         broken.run(crash_after=5)
     again = broken.run(resume=True)
     assert (broken.rows, broken.measured) == (whole.rows, whole.measured)
@@ -123,7 +123,7 @@ def test_patience_ends_a_run_resumed_or_not(kind: str, tiny_folder: Path, tmp_pa
     result = whole.run()
     assert (result.progress.best_step, result.progress.step) == (2, 6)  # nothing moves: the first stays the best
     broken = Sitting(make_config(kind, still), tiny_folder, tmp_path / "broken")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         broken.run(crash_after=5)
     assert broken.run(resume=True).progress.step == 6
     assert broken.rows == whole.rows
