@@ -38,6 +38,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     prompt, history = shown["config"].get("prompt") or {}, shown["config"]["history"]
     losses = [row for row in shown["losses"] if row["loss"] is not None and isfinite(row["loss"])]  # counts have none
     measured, progress = shown["validations"], shown["progress"] if losses else None
+    unit = "nats a target" if shown["score"] == "item" else "nats a token"
     return {
         "run": shown["name"],
         "stage": shown["stage"],
@@ -53,9 +54,13 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "steps": steps_taken(progress) if progress else None,
         "speed": f"{count(progress['tokens_per_second'])} tokens/s" if progress else None,
         "time left": time_left(progress) if progress else None,
-        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} nats a token" if losses else None,
+        "loss": f"{value(losses[0]['loss'])} -> {value(losses[-1]['loss'])} {unit}" if losses else None,
         "curve": sparkline([row["loss"] for row in losses]) if len(losses) > 1 else None,
-        "validation": validation_losses(measured) if measured else None,
+        "validation": validation_ends(
+            measured, training["validate_metric"] if measured[0]["metric"] is not None else unit
+        )
+        if measured
+        else None,
         "validation curve": sparkline(measured_curve(measured)) if len(measured) > 1 else None,
         "prompt": ", ".join(f"{key} {item}" for key, item in prompt.items()),
         "history": ", ".join(f"{key} {item}" for key, item in history.items()),
@@ -79,14 +84,14 @@ def time_left(progress: dict[str, Any]) -> str | None:
     return None if left is None else f"about {duration(left)}"
 
 
-def validation_losses(measured: list[dict[str, Any]]) -> str:
+def validation_ends(measured: list[dict[str, Any]], unit: str) -> str:
     """First, last and best loss on the validation targets, or the best of the ranking metric that chooses."""
     if measured[0]["metric"] is not None:
         best = max(measured, key=lambda row: row["metric"])
-        ends = f"{value(measured[0]['metric'])} -> {value(measured[-1]['metric'])} ranked"
+        ends = f"{value(measured[0]['metric'])} -> {value(measured[-1]['metric'])} {unit}"
         return f"{ends}, best {value(best['metric'])} after step {count(best['step'])}"
     best = min(measured, key=lambda row: row["loss"])
-    ends = f"{value(measured[0]['loss'])} -> {value(measured[-1]['loss'])} nats a token"
+    ends = f"{value(measured[0]['loss'])} -> {value(measured[-1]['loss'])} {unit}"
     return f"{ends}, best {value(best['loss'])} after step {count(best['step'])}"
 
 
