@@ -120,7 +120,10 @@ def finetune(
 @takes_settings(BASELINE_SETTINGS)
 def baseline(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fit, such as sasrec, item-knn or popularity.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="What to fit, such as sasrec, item-knn or popularity; --resume knows it."),
+    ] = None,
     *,
     resume: Resume = None,
     force: Force = False,
@@ -137,6 +140,8 @@ def baseline(
         patchrec baseline item-knn
         patchrec baseline sasrec --seed 1
     """
+    if name is None and resume is None:
+        raise UsageError(f"which baseline? choices: {', '.join(sorted(BASELINES.members()))}; name one")
     options = option_values(ctx, BASELINES, name)
     output = Output(json, quiet)
     from patchrec.operations.training import train

@@ -153,7 +153,7 @@ def finetune(
 
 
 def baseline(
-    name: str,
+    name: str | None = None,
     *,
     options: dict[str, Any] | None = None,
     resume: str | None = None,
@@ -166,7 +166,7 @@ def baseline(
     """Fit a kind of recommender without a language model.
 
     Args:
-        name: Of the kind, such as "sasrec" or "item-knn".
+        name: Of the kind, such as "sasrec" or "item-knn"; with `resume` the run says it.
         options: Values of its options; those left out or None are its defaults.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data or versions changed since.
@@ -187,8 +187,10 @@ def baseline(
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
             _refuse_beside_resume({**plain_options(options), **settings})
-            return _reopened(store, resume, f"baseline {name}", report, force=force)
+            return _reopened(store, resume, f"baseline {name}" if name else "baseline", report, force=force)
         _refuse_force(force)
+        if name is None:
+            raise UsageError("which baseline? name one, or resume a run")
         return _begun(store, new_baseline(store, name, options, settings, report), reuse, report)
 
     return _run(settle, home, report)
@@ -280,7 +282,7 @@ def _folder(store: Store, run: Run) -> Path:
 def _reopened(store: Store, name: str, command: str, report: Reporter, *, force: bool) -> _Ready:
     """A stopped run, to go on from its newest checkpoint with its own configuration."""
     run = store.runs.get(name)
-    if run.command != command:
+    if command not in (run.command, run.command.partition(" ")[0]):
         raise UsageError(
             f"run {run.name} is of `patchrec {run.command}`; resume it with "
             f"`patchrec {run.command} --resume {run.name}`"
