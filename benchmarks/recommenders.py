@@ -5,7 +5,8 @@
     python -m benchmarks.recommenders --json numbers.json    # all raw numbers too
 
 An untrained backbone, one process. What is compared takes turns (A, B, A, B, ...) after one call of each; numbers are
-medians, ratios medians of paired rounds. The section `sasrec` needs the data set of `--long-data` in the store.
+medians, ratios medians of paired rounds. The section `sasrec` needs the data set of `--long-data` in the store, the
+section `retrieve` a run of both heads (`--run NAME`): it is left out without one.
 """
 
 import argparse
@@ -27,11 +28,12 @@ from benchmarks.sections import run
 from benchmarks.tables import Column, Section, Target
 from patchrec.config import HistoryConfig, KindConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.histories import Dataset
-from patchrec.errors import PatchrecError
+from patchrec.errors import PatchrecError, UsageError
 from patchrec.evaluation.evaluate import evaluate, sample_examples
 from patchrec.model.backbone import fast_dtype
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
+from patchrec.operations.load import load
 from patchrec.plugins import find_kind
 from patchrec.ranking.language import LanguageRecommender
 from patchrec.recommender import Fitting, Query, Saved, rank
@@ -41,7 +43,7 @@ from patchrec.training.item_learner import ItemLearner, tree_batch
 from patchrec.training.language_learner import LanguageLearner
 
 POSITIONS, EPOCH, RANKING, MIXTURE, MINUTE, PLAIN, MEMORY = 2.2, 1 / 3, 1.1, 1.2, 60.0, 1.0, 2000.0
-RATIO = Column("ratio", "ratio", ",.2f")
+PROPOSED = (50, 100, 200, 500)  # items that an item head proposes
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Bench:
     users: int
     steps: int
     repeats: int
+    run: str | None = None
 
     def config(self, kind: str, windows: str = "blocks") -> RunConfig:
         """A run of a head with one position an item."""
@@ -161,6 +164,32 @@ def evaluation(bench: Bench) -> Iterator[Section]:
     yield Section("Evaluation: item head, whole catalog for every target", columns, rows, goals)
 
 
+def retrieve(bench: Bench) -> Iterator[Section]:
+    """The best 20 among what the item head of a trained run proposes: how many of the exact ones, and how fast."""
+    if bench.run is None:
+        raise UsageError("the section retrieve is of a trained run with both heads; name it with --run")
+    run = bench.store.runs.get(bench.run)
+    proposed = {number: load(bench.store, run, retrieve=number).recommender for number in PROPOSED}
+    exact = load(bench.store, run).recommender
+    actions = {number: partial(rank, one, bench.queries, 20) for number, one in proposed.items()}
+    times = in_turn({0: partial(rank, exact, bench.queries, 20), **actions}, bench.repeats)
+    wanted = [{line.item for line in ranking.recommendations} for ranking in rank(exact, bench.queries, 20)]
+    rows = []
+    for number, one in proposed.items():
+        found = [{line.item for line in ranking.recommendations} for ranking in rank(one, bench.queries, 20)]
+        shares = [len(a & b) / len(a) for a, b in zip(wanted, found, strict=True)]
+        ratio = median([a / b for a, b in zip(times[number], times[0], strict=True)])
+        rows.append({"number": number, "share": sum(shares) / len(shares), "least": min(shares), "ratio": ratio})
+    columns = (
+        Column("proposed", "number", ",.0f"),
+        Column("of the exact 20", "share", ".1%"),
+        Column("least", "least", ".0%"),
+        Column("time/exact", "ratio", ",.2f"),
+    )
+    title = f"Two stages: best 20 for {len(bench.queries)} prompts, run {run.name} by {exact.score}"
+    yield Section(title, columns, rows, ())
+
+
 def sasrec(bench: Bench) -> Iterator[Section]:
     """SASRec through the shared training loop beside a plain loop over the same modules, from the same batches."""
     dataset = bench.store.datasets.load(bench.long_data)
@@ -226,6 +255,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Section]]] = {
     "training": training,
     "ranking": ranking,
     "evaluation": evaluation,
+    "retrieve": retrieve,
     "sasrec": sasrec,
 }
 
@@ -239,8 +269,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Store.open(given.home) as store:
             folder = find_backbone(store, given.backbone).folder
             sizes = given.targets, given.users, given.steps, given.repeats
-            bench = Bench(store, store.datasets.load(given.data), folder, given.backbone, given.long_data, *sizes)
-            chosen = {name: partial(SECTIONS[name], bench) for name in given.only}
+            dataset = store.datasets.load(given.data)
+            bench = Bench(store, dataset, folder, given.backbone, given.long_data, *sizes, given.run)
+            names = given.only or [name for name in SECTIONS if name != "retrieve" or given.run]
+            chosen = {name: partial(SECTIONS[name], bench) for name in names}
             precision = str(fast_dtype()).removeprefix("torch.")
             backbone = bench.recommender("item").backbone
             run(chosen, command, given.json, backbone=backbone, data=given.data, precision=f"trains in {precision}")
@@ -261,7 +293,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", default="ml-100k", help="data set")
     add("--long-data", default="ml-1m", help="data set of the section sasrec")
     add("--backbone", default=DEFAULT_BACKBONE, help="untrained model of all sections but sasrec")
-    add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS))
+    add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
+    add("--run", metavar="NAME", help="a trained run of both heads, for the section retrieve")
     add("--targets", type=int, default=1024, help="targets of the section evaluation")
     add("--users", type=int, default=16, help="prompts of the section ranking")
     add("--steps", type=int, default=4, help="steps of the sections training and sasrec")

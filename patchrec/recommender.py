@@ -128,6 +128,7 @@ class Certificate:
         num_titles: Titles whose score is known (with a candidate, where the search is best-first).
         num_tokens: Positions run through the model after the prompt.
         num_rounds: Forward passes that they took.
+        retrieved: How many items an item head proposed, where the search was among them alone; None: among all.
     """
 
     search: str
@@ -137,6 +138,7 @@ class Certificate:
     num_titles: int
     num_tokens: int
     num_rounds: int
+    retrieved: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -250,6 +252,7 @@ class Saved:
         item_weight: Of the item head's log-probability in a mixture; None: what its configuration says.
         search: `best-first` stops with a proof, `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
+        retrieve: The item head proposes so many items, and only they are searched; None searches all.
         cache: Folder for what is dear to make again; `stamp` says what it depends on.
         report: Where notes go.
     """
@@ -262,6 +265,7 @@ class Saved:
     item_weight: float | None = None
     search: Search = "best-first"
     max_tokens: int | None = None
+    retrieve: int | None = None
     cache: Path | None = None
     stamp: Mapping[str, str] = field(default_factory=dict)
     report: Reporter = SILENT
@@ -350,6 +354,18 @@ class Counted(Protocol):
     def log_probs(self, queries: Sequence[Query]) -> FloatArray:
         """(B, I) log-probability of every item that was there when it was fitted; each row sums to 1."""
         ...
+
+
+def refuse_retrieval(kind: Kind, score: ScoreName, run: str) -> None:
+    """Refuse two stages where there is no item head that proposes, or where it ranks itself.
+
+    Raises:
+        UsageError: The message says which runs can.
+    """
+    if kind.scores[1:] and "item" in kind.scores and score != "item":
+        return
+    has = "ranks by its item scores alone" if score == "item" else "has no item head that could propose"
+    raise UsageError(f"--retrieve: run {run} {has}; drop it, or take a run of `patchrec finetune --head both`")
 
 
 def refuse_score(kind: Kind, score: ScoreName | None, run: str) -> None:

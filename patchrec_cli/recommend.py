@@ -34,6 +34,12 @@ def recommend(
         Literal["best-first", "whole"],
         typer.Option("--search", help="Stop with a proof, or score every title; both are exact."),
     ] = "best-first",
+    retrieve: Annotated[
+        int | None,
+        typer.Option(
+            "--retrieve", metavar="N", min=1, help="Rank only the best N by the run's item head; default: all."
+        ),
+    ] = None,
     explain_search: Annotated[
         bool, typer.Option("--explain-search", help="Show why the ranking is exact and what that took.")
     ] = False,
@@ -103,6 +109,7 @@ def recommend(
         "score": score,
         "search": search,
         "max_tokens": max_tokens,
+        "retrieve": retrieve,
     }
     if not (everyone or users):
         many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart}
@@ -222,12 +229,13 @@ def percent(probability: float | None) -> str | None:
 def draw_certificate(certificate: dict[str, Any] | None) -> None:
     """Print why a ranking is exact, and what the search took."""
     if certificate is None:
-        print_note("note: this ranking has no certificate")
+        print_note("note: every item has its own score here, so there is no search to explain")
         return
     kth, bound = certificate["kth_score"], certificate["best_open_bound"]
     verdict = "nothing was left open" if bound is None else "no title left open can score above the last one needed"
     fields = {
         "search": certificate["search"],
+        "among": f"the best {count(certificate['retrieved'])} by the item head" if certificate["retrieved"] else None,
         "exact": f"yes: {verdict}" if certificate["holds"] else "NO: a title left open may score higher",
         "k-th score": "fewer candidates than asked for" if kth is None else f"{kth:.6f}",
         "best open bound": "-" if bound is None else f"{bound:.6f}",
@@ -236,7 +244,9 @@ def draw_certificate(certificate: dict[str, Any] | None) -> None:
         "tokens": f"{count(certificate['num_tokens'])} after the prompt, in {count(certificate['num_rounds'])} rounds",
     }
     print_table(
-        [Column("", "name"), Column("", "value")], [{"name": n, "value": v} for n, v in fields.items()], title=" "
+        [Column("", "name"), Column("", "value")],
+        [{"name": n, "value": v} for n, v in fields.items() if v is not None],
+        title=" ",
     )
 
 

@@ -16,7 +16,7 @@ from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import find_kind
-from patchrec.recommender import Query, Recommender, Saved, Search, nothing, refuse_score
+from patchrec.recommender import Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -65,6 +65,7 @@ def load(
     item_weight: float | None = None,
     search: Search = "best-first",
     max_tokens: int | None = None,
+    retrieve: int | None = None,
 ) -> LoadedRun:
     """Load a run's recommender, in float32 whatever it was trained in, with everything around it.
 
@@ -76,10 +77,11 @@ def load(
         item_weight: Of the item head in a mixture, instead of the run's own.
         search: `best-first` stops with a proof; `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
+        retrieve: The run's item head proposes so many items, and only they are searched; None searches all.
 
     Raises:
-        UsageError: The run cannot rank, has no such score, or prompt, tokenizer, catalog or split are not those it was
-            fitted with.
+        UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog or
+            split are not those it was fitted with.
         NotFoundError: It has no checkpoint, or its kind is of a plugin that is gone.
         CorruptError: The checkpoint's bytes are not those written.
     """
@@ -87,6 +89,8 @@ def load(
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
     kind = find_kind(run.config.kind.name)
     refuse_score(kind, score, run.name)
+    if retrieve is not None:
+        refuse_retrieval(kind, score or run.score, run.name)
     dataset = store.datasets.load(run.dataset)
     saved = Saved(
         run.config,
@@ -97,6 +101,7 @@ def load(
         item_weight=item_weight if item_weight is not None else run.item_weight,
         search=search,
         max_tokens=max_tokens,
+        retrieve=retrieve,
         cache=store.run_folder(run.name),
         report=report,
     )

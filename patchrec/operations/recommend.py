@@ -63,6 +63,7 @@ def recommend(
     score: ScoreName | None = None,
     search: Search = "best-first",
     max_tokens: int | None = None,
+    retrieve: int | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Recommendations:
@@ -72,6 +73,7 @@ def recommend(
         filters: Which items may be ranked; what the user has had is left out unless they say otherwise.
         search: `best-first` stops with a proof; `whole` scores every title.
         max_tokens: Prompt positions run at a time; chosen from free memory where not given.
+        retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
 
     Raises:
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
@@ -80,7 +82,8 @@ def recommend(
     if (user is None) == (history is None):
         raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
     with Store.open(home) as store:
-        loaded = load(store, pick_run(store, run, data, report), score, report, search=search, max_tokens=max_tokens)
+        chosen = pick_run(store, run, data, report)
+        loaded = load(store, chosen, score, report, search=search, max_tokens=max_tokens, retrieve=retrieve)
     catalog = loaded.dataset.catalog
     filtered = Filtered.of(catalog, filters)
     if user is not None:

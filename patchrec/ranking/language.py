@@ -74,6 +74,7 @@ class LanguageRecommender:
         scorer: Scores titles; None ranks by the item head alone.
         item_weight: Of the item head's log-probability beside the title's; None ranks by titles alone.
         search: `best-first` stops with a proof; `whole` scores every title.
+        retrieve: The item head proposes so many allowed items, and the best k among them are found; None: among all.
         max_tokens: Positions of one batch, prompts with what their searches run; chosen from free memory where not
             given. A prompt that is longer is a batch of its own. Halved, and reported, when memory runs out.
         max_nodes: Positions of prompts of one user that are scored together.
@@ -89,6 +90,7 @@ class LanguageRecommender:
     scorer: TitleScorer | None
     item_weight: float | None = None
     search: Search = "best-first"
+    retrieve: int | None = None
     max_tokens: int | None = None
     max_nodes: int = MAX_NODES
     paper_ratio: float | None = None
@@ -236,6 +238,10 @@ class LanguageRecommender:
         """
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k!r}")
+        if self.retrieve is not None and self.retrieve < k:
+            raise UsageError(
+                f"--retrieve {self.retrieve:,} is below --k {k:,}; take at least as many, better ten times"
+            )
         if self.scorer is None:
             for number, scores in self.score_each(queries):
                 seen = queries[number].seen
@@ -298,27 +304,42 @@ class LanguageRecommender:
         contexts, hidden = self._prefill(encoder, queries)
         assert self.scorer is not None
         scorer = self.scorer.for_encoder(encoder)
-        items = None if self.item_weight is None else self._item_log_probs(encoder, hidden)
-        if self.search == "whole" and items is not None:
-            return [
-                dense_ranking(
-                    self._score_all(encoder, context, len(context) - 1, state),
-                    query.seen, k, allowed, self.place, self.titles,
-                )
-                for query, context, state in zip(queries, contexts, hidden, strict=True)
-            ]  # fmt: skip
+        items = None
+        if self.item_weight is not None or self.retrieve is not None:
+            items = self._item_log_probs(encoder, hidden)
+        masks = [allowed] * len(queries)
+        if items is not None and self.retrieve is not None:
+            masks = [self._proposed(own, query, allowed) for own, query in zip(items, queries, strict=True)]
         if self.search == "whole":
             return [
-                self._from_all(scorer.score_titles(context, len(context) - 1, state), query, k, allowed)
-                for query, context, state in zip(queries, contexts, hidden, strict=True)
+                self._from_whole(scorer, context, state, query, k, mask)
+                for query, context, state, mask in zip(queries, contexts, hidden, masks, strict=True)
             ]
         before = self._allowed_before(allowed)
         candidates = [
-            self._candidates(before, query, allowed, None if items is None else items[number])
-            for number, query in enumerate(queries)
+            self._candidates(before, query, mask, None if items is None else items[number])
+            for number, (query, mask) in enumerate(zip(queries, masks, strict=True))
         ]
         found = best_first(scorer, contexts, hidden, candidates, k)
         return [self._from_found(one, query, k, allowed) for one, query in zip(found, queries, strict=True)]
+
+    def _proposed(self, items: FloatArray, query: Query, allowed: BoolArray) -> BoolArray:
+        """(I,) the best items of those allowed and not seen, by the item head alone."""
+        own = np.where(allowed, items, -np.inf)
+        own[query.seen] = -np.inf
+        best = np.lexsort((self.place, -own))[: self.retrieve]
+        mask = np.zeros(len(own), dtype=np.bool_)
+        mask[best[own[best] > -np.inf]] = True
+        return mask
+
+    def _from_whole(
+        self, scorer: TitleScorer, context: Context, state: Tensor, query: Query, k: int, allowed: BoolArray
+    ) -> Ranking:
+        """The ranking of a prompt after which everything has its score."""
+        if self.item_weight is None:
+            return self._from_all(scorer.score_titles(context, len(context) - 1, state), query, k, allowed)
+        scores = self._score_all(scorer.encoder, context, len(context) - 1, state)
+        return dense_ranking(scores, query.seen, k, allowed, self.place, self.titles)
 
     def prefill(self, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
         """Run some prompts and search nothing: their contexts and (B, D) last hidden states. For measuring."""
@@ -366,10 +387,9 @@ class LanguageRecommender:
         if items is None:
             return Candidates(before, self._left_out(query.seen, allowed))
         assert self.scorer is not None
-        assert self.item_weight is not None
         kept = allowed.copy()
         kept[query.seen] = False
-        return Candidates.with_addends(self.scorer.trie, self.item_weight * items, kept)
+        return Candidates.with_addends(self.scorer.trie, (self.item_weight or 0.0) * items, kept)
 
     def _from_all(self, scores: FloatArray, query: Query, k: int, allowed: BoolArray) -> Ranking:
         """The ranking of a prompt after which every title has its score."""
@@ -386,6 +406,7 @@ class LanguageRecommender:
             num_titles=len(scores),
             num_tokens=scorer.tokens,
             num_rounds=len(scorer.trie.pieces(scorer.score, scorer.max_nodes)),
+            retrieved=self.retrieve,
         )
         return Ranking(with_probabilities(found.recommendations, total), found.shortfall, certificate)
 
@@ -404,6 +425,7 @@ class LanguageRecommender:
             num_titles=len(found.titles),
             num_tokens=found.num_tokens,
             num_rounds=found.num_rounds,
+            retrieved=self.retrieve,
         )
         if self.score == "catalog":
             best = with_probabilities(best)

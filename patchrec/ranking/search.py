@@ -359,7 +359,7 @@ class _Search:
 
     def _kth_score(self) -> float | None:
         """Score of the line found that completes k candidates; None while they are fewer."""
-        order = np.argsort(-self.scores, kind="stable")
+        order = _largest(self.scores, self.k)  # no line stands for less than one candidate
         enough = np.searchsorted(np.cumsum(self.counts[order]), self.k)
         return float(self.scores[order[enough]]) if enough < len(order) else None
 

@@ -110,6 +110,7 @@ def _load(saved: Saved) -> Recommender:
         scorer,
         item_weight=item_weight,
         search=saved.search,
+        retrieve=saved.retrieve,
         max_tokens=saved.max_tokens,
         paper_ratio=ratio if ratio == ratio else None,  # noqa: PLR0124 (nan: it has none)
         report=saved.report,

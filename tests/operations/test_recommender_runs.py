@@ -110,6 +110,33 @@ def test_a_head_is_fitted_evaluated_and_exported(home: Path, tmp_path: Path, hea
     assert "items.safetensors" in export_run(made.run, tmp_path / "out", home=home).files
 
 
+def test_what_the_item_head_proposes_is_ranked_by_the_other_score(home: Path):
+    run = finetune(head="both", **HEAD, home=home).run
+    for score in ("mixture", "catalog"):
+        everything = [line.item_id for line in recommend(user="u1", run=run, k=20, score=score, home=home).ranking]
+        for number in (3, 5, 50):
+            proposed = recommend(user="u1", run=run, k=number, score="item", home=home).ranking
+            among = {line.item_id for line in proposed}
+            for search in ("best-first", "whole"):
+                found = recommend(user="u1", run=run, k=3, score=score, search=search, retrieve=number, home=home)
+                assert [line.item_id for line in found.ranking] == [item for item in everything if item in among][:3]
+
+
+@pytest.mark.parametrize(
+    ("head", "asked", "message"),
+    [
+        ("item", {"k": 2}, "ranks by its item scores alone"),
+        ("title", {"k": 2}, "has no item head that could propose"),
+        ("both", {"k": 2, "score": "item"}, "ranks by its item scores alone"),
+        ("both", {"k": 6}, "--retrieve 5 is below --k 6"),
+    ],
+)
+def test_two_stages_that_cannot_be_are_refused(home: Path, head: str, asked: dict, message: str):
+    run = finetune(head=head, **HEAD, home=home).run
+    with pytest.raises(UsageError, match=message):
+        recommend(user="u1", run=run, retrieve=5, home=home, **asked)
+
+
 def test_a_head_that_a_run_does_not_have_is_refused(home: Path):
     run = finetune(head="item", **HEAD, home=home).run
     with pytest.raises(UsageError, match="has no score 'mixture'; choices: item"):

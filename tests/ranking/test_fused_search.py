@@ -65,7 +65,7 @@ def cases(draw):
     """A catalog with two prompts: what each item adds is a multiple of 1/8, so that ties abound and sums are exact."""
     titles = draw(titles_of_a_catalog)
     count = len(titles)
-    added = st.integers(-draw(st.sampled_from([0, 2, 40])), draw(st.sampled_from([0, 3])))
+    added = st.integers(-draw(st.sampled_from([0, 2, 40])), draw(st.sampled_from([0, 3, 40])))
     seen = st.lists(st.integers(0, count - 1), max_size=9)
     allowed = per_item(draw, st.booleans(), count) | draw(st.booleans())
     return SimpleNamespace(
@@ -229,6 +229,23 @@ def test_items_of_one_title_are_found_apart():
     assert found.titles.tolist() == [0, 0, 1]
     assert found.scores.tolist() == [1, -1, -5]
     assert (found.kth_score, found.best_open_bound) == (-1, None)
+
+
+@pytest.mark.parametrize(
+    ("addends", "kept", "items", "bound"),
+    [
+        ([0, 0, 0, 0], [True] * 4, [0, 1], -2),
+        ([0, 0, 0, 4], [True] * 4, [3, 2], -1),  # the worse path is opened first, and proves the other needless
+        ([-5, -6, 0, 9], [True] * 3 + [False], [2], -6),  # an item that is no candidate adds nothing
+    ],
+)
+def test_a_bound_is_the_path_and_the_best_addend_of_a_candidate_below(addends, kept, items, bound):
+    trie = TitleTrie.build(make_titles([[30, 30], [30, 31], [31, 30], [31, 31]]), END)
+    steps = np.array([-1, -0.5, 0, -1, 0, -2, -0.5, 0, -1, 0])
+    candidates = Candidates.with_addends(trie, np.array(addends, dtype=np.float64), np.array(kept))
+    (found,) = MadeUp(trie, "catalog", steps, 1).search([candidates], 1)
+    assert found.items.tolist() == items
+    assert (found.best_open_bound, found.num_rounds) == (bound, 1)
 
 
 def test_a_node_without_a_candidate_is_never_opened():

@@ -40,6 +40,7 @@ class Request:
         overwrite: Take the place of an output that is there.
         restart: Throw away the parts of a job that was stopped.
         max_tokens: Prompt positions run at a time; None chooses from free memory.
+        retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
         again: The command that goes on with the job, for messages.
     """
 
@@ -53,6 +54,7 @@ class Request:
     score: ScoreName | None = None
     search: Search = "best-first"
     max_tokens: int | None = None
+    retrieve: int | None = None
     overwrite: bool = False
     restart: bool = False
     again: str = "the same command"
@@ -109,7 +111,8 @@ def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job
     """The job, and its plan: everything that decides what its parts hold."""
     with Store.open(home) as store:
         run = pick_run(store, request.run, request.data, report)
-        loaded = load(store, run, request.score, report, search=request.search, max_tokens=request.max_tokens)
+        how, room, retrieve = request.search, request.max_tokens, request.retrieve
+        loaded = load(store, run, request.score, report, search=how, max_tokens=room, retrieve=retrieve)
         saved = store.runs.checkpoints(run.name)
     users = _users(loaded.dataset, request.users, report)
     filtered = Filtered.of(loaded.dataset.catalog, request.filters)
@@ -134,7 +137,9 @@ def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job
         "users": {"number": len(users), "sha256": _digest(users.astype("<i8").tobytes())},
         "k": request.k,
         "score": loaded.recommender.score,
+        "item_weight": run.item_weight,
         "search": request.search,
+        "retrieve": request.retrieve,
         "filters": {**asdict(request.filters), "items": _digest(allowed)},
         "users_per_part": part_size(loaded),
         "device": loaded.recommender.device,
