@@ -177,7 +177,7 @@ def retrieve(bench: Bench) -> Iterator[Section]:
     rows = []
     for number, one in proposed.items():
         found = [{line.item for line in ranking.recommendations} for ranking in rank(one, bench.queries, 20)]
-        shares = [len(a & b) / len(a) for a, b in zip(wanted, found, strict=True)]
+        shares = [len(a & b) / len(a) for a, b in zip(wanted, found, strict=True) if a]
         ratio = median([a / b for a, b in zip(times[number], times[0], strict=True)])
         rows.append({"number": number, "share": sum(shares) / len(shares), "least": min(shares), "ratio": ratio})
     columns = (
