@@ -221,6 +221,25 @@ class Backbone(nn.Module):
         """(I, D) mean token embeddings of the items' texts, without their input vectors; differentiable."""
         return self._bag(self.embedding, *self._catalog_of(encoder))
 
+    @torch.no_grad()
+    def text_states(self, encoder: PathEncoder, *, max_nodes: int = 2048) -> Tensor:
+        """(I, D) mean last hidden states over the tokens of each item's text, read after what every prompt begins with.
+
+        Args:
+            encoder: Knows the texts.
+            max_nodes: Tokens of one pass; texts that begin alike share them.
+        """
+        head, texts = encoder.prompt.head, encoder.texts
+        states = torch.zeros(len(texts), self.embedding.shape[1])
+        size = max(1, max_nodes // (int(texts.lengths.max()) + len(head)))
+        for start in range(0, len(texts), size):
+            numbers = range(start, min(start + size, len(texts)))
+            forest, nodes = grow([np.concatenate([head, texts.of(number)]) for number in numbers])
+            hidden, _ = self.extend(encoder, [Extension(forest)], keep=False)
+            for number, path in zip(numbers, nodes, strict=True):
+                states[number] = hidden[torch.from_numpy(path[len(head) :]).to(hidden.device)].float().mean(dim=0).cpu()
+        return states
+
     def item_logits(self, hidden: Tensor, encoder: PathEncoder) -> Tensor:
         """(n, I) logits of the item head in float32, of (n, D) hidden states where an answer begins."""
         assert self.items is not None

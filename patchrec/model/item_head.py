@@ -10,6 +10,8 @@ popularity of the train split, and learns what to add to it. When all entries of
 direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r, whatever the
 backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text at once.
 
+With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once and then fixed.
+
 `free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
 
 Source: LITE-LLM4Rec (2024) for `free`.
@@ -31,9 +33,10 @@ from patchrec.errors import CorruptError, UsageError
 from patchrec.history import IntArray
 
 Table = Literal["patch", "free"]
+ItemEncoder = Literal["tokens", "llm"]
 _STD = 0.02  # of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
-_OF_ITEMS = ("vectors", "head.free", "head.prior")  # tensors with a row, or an entry, for each item
+_OF_ITEMS = ("vectors", "head.free", "head.prior", "head.texts")  # tensors with a row, or an entry, for each item
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,12 @@ class ItemSideConfig:
     Attributes:
         table: Of the head; None: no head.
         item_vectors: Whether items have vectors that are added to their patches in the input.
+        encoder: What the rows of a table `patch` are made of: item patches as they are, or states read once.
     """
 
     table: Table | None = "patch"
     item_vectors: bool = False
+    encoder: ItemEncoder = "tokens"
 
 
 class ItemHead(nn.Module):
@@ -92,13 +97,16 @@ class PatchHead(ItemHead):
         prior: (I,) log-probability of every item by its count, add-one smoothed.
         unseen: (1,) that of an item with count 0.
         prior_scale: (1,) s; no scalar, which a backbone split over processes cannot hold.
+        texts: (I, D) states over the items' texts, fixed; None: rows are made of item patches.
     """
 
     table = "patch"
-    reads_patches = True
 
-    def __init__(self, num_items: int, hidden_size: int, popularity: IntArray) -> None:
+    def __init__(self, num_items: int, hidden_size: int, popularity: IntArray, *, own_texts: bool = False) -> None:
         super().__init__()
+        self.reads_patches = not own_texts
+        self.texts: Tensor | None
+        self.register_buffer("texts", torch.zeros(num_items, hidden_size) if own_texts else None)
         self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
         self.free = nn.Parameter(torch.zeros(num_items, hidden_size))
         self.prior_scale = nn.Parameter(torch.ones(1))
@@ -110,6 +118,7 @@ class PatchHead(ItemHead):
 
     def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `ItemHead.weight_and_bias`."""
+        patches = patches if self.texts is None else self.texts
         assert patches is not None
         with torch.autocast(patches.device.type, enabled=False):  # few products beside those of a forward pass
             projected = functional.linear(_alike(patches), self.projection.float()) / patches.shape[1]
@@ -169,9 +178,14 @@ class ItemSide(nn.Module):
             self.vectors = nn.Parameter(torch.zeros(num_items, hidden_size))
         self.head: ItemHead | None = None
         if config.table == "patch":
-            self.head = PatchHead(num_items, hidden_size, popularity)
+            self.head = PatchHead(num_items, hidden_size, popularity, own_texts=config.encoder == "llm")
         elif config.table == "free":
             self.head = FreeHead(num_items, hidden_size, seed)
+
+    @property
+    def texts(self) -> Tensor | None:
+        """(I, D) states over the items' texts, to be filled in place; None where no head keeps any."""
+        return self.head.texts if isinstance(self.head, PatchHead) else None
 
     @property
     def reads_patches(self) -> bool:
@@ -194,7 +208,7 @@ class ItemSide(nn.Module):
         """Take everything from a file, in place; items at the end of the catalog that it does not have begin anew.
 
         They have no vector of their own and the prior of an item that was never chosen: a head that reads patches ranks
-        them by their text.
+        them by their text, by the states that `texts` holds of them now where it keeps such.
 
         Raises:
             CorruptError: It is no such file.
@@ -222,7 +236,7 @@ class ItemSide(nn.Module):
         if table != self._table or saved.keys() != own.keys():
             raise UsageError(
                 f"{path} holds an item table {table!r} {_vectors(saved)}, and {self._table!r} {_vectors(own)} is asked "
-                "for; take the same --table and --item-vectors, or start from a run without an item head"
+                "for; take the same --table, --item-vectors and --item-encoder, or start from a run without items"
             )
         if any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in saved.items()):
             raise UsageError(f"{path} belongs to a backbone of another hidden size; take that backbone")
@@ -242,6 +256,9 @@ class ItemSide(nn.Module):
         missing = self.num_items - len(saved)
         if name not in _OF_ITEMS or missing == 0:
             return saved
+        if name == "head.texts":
+            assert self.texts is not None
+            return torch.cat([saved, self.texts[len(saved) :].to(saved)])
         if name == "head.prior":
             return torch.cat([saved, others["head.unseen"].expand(missing)])
         return torch.cat([saved, saved.new_zeros(missing, *saved.shape[1:])])

@@ -422,7 +422,7 @@ class LanguageRecommender:
             kth_score=found.kth_score,
             best_open_bound=found.best_open_bound,
             num_expanded=found.num_expanded,
-            num_titles=len(found.titles),
+            num_titles=len(np.unique(found.titles)),
             num_tokens=found.num_tokens,
             num_rounds=found.num_rounds,
             retrieved=self.retrieve,

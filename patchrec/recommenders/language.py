@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from patchrec.options import Options
 from patchrec.recommender import Fitting, Kind, Recommender, Saved
@@ -35,6 +35,16 @@ class ItemHeadOptions(Options):
     )
     item_vectors: bool = Field(True, description="Add a free vector of each item to its patch in the input.")
     item_text: str = Field("{title}", description='What patches are made of, such as "{title} ({year}), {genres}".')
+    item_encoder: Literal["tokens", "llm"] = Field(
+        "tokens",
+        description="Rows of the table from mean token embeddings, or from mean states of the model, read once.",
+    )
+
+    @model_validator(mode="after")
+    def _encoder_of_a_table(self) -> ItemHeadOptions:
+        if self.item_encoder == "llm" and self.table != "patch":
+            raise ValueError(f"--item-encoder llm goes with --table patch, not with --table {self.table}")
+        return self
 
 
 class TwoHeadsOptions(ItemHeadOptions):
@@ -57,7 +67,8 @@ def _learner(fitting: Fitting) -> Learner:
     if config.layers is not None:
         backbone.keep_layers(config.layers)
     options = _options(config)
-    _add_items(backbone, dataset, config, fitting.start.parent)
+    encoder = _encoder(config, dataset, fitting.start)
+    _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder)
     weights = HeadWeights()
     if options is not None:
         weights = HeadWeights(1.0, options.item_loss) if isinstance(options, TwoHeadsOptions) else HeadWeights(0.0, 1.0)
@@ -65,7 +76,7 @@ def _learner(fitting: Fitting) -> Learner:
         config,
         dataset,
         backbone,
-        encoder=_encoder(config, dataset, fitting.start),
+        encoder=encoder,
         planners=[plan_for(strategy) for strategy in config.strategies],
         batches=all_batches(config, dataset),
         weights=weights,
@@ -87,11 +98,11 @@ def _load(saved: Saved) -> Recommender:
     if saved.folder is None and config.layers is not None:
         backbone.keep_layers(config.layers)
     options = _options(config)
-    _add_items(backbone, dataset, config, saved.folder)
     score = saved.score or config.score
     prompt = _prompt(config, folder)
     titles, trie = _kept(saved, prompt)
     encoder = _encoder(config, dataset, folder, titles)
+    _add_items(backbone, dataset, config, saved.folder, saved.start, encoder)
     backbone.remember_items(encoder)
     planner = plan_for(config.strategies[-1])
     scorer, item_weight = None, None
@@ -211,7 +222,14 @@ def _kept(saved: Saved, prompt: Prompt) -> tuple[TitleTokens, TitleTrie]:
     return recall_or_build(saved.cache / FILE_NAME, saved.stamp, encode, prompt.end)
 
 
-def _add_items(backbone: Backbone, dataset: Dataset, config: RunConfig, folder: Path | None) -> None:
+def _add_items(
+    backbone: Backbone,
+    dataset: Dataset,
+    config: RunConfig,
+    folder: Path | None,
+    start: Path | None,
+    encoder: PathEncoder,
+) -> None:
     """Give a backbone an item head and item vectors, where a run has them: those in a checkpoint, or new ones.
 
     Args:
@@ -219,11 +237,14 @@ def _add_items(backbone: Backbone, dataset: Dataset, config: RunConfig, folder: 
         dataset: Whose items.
         config: Of the run.
         folder: Of the checkpoint; None, or one without items: new ones.
+        start: The model that the run began with, which reads the texts of items that the checkpoint does not have.
+        encoder: Knows the texts.
 
     Raises:
         UsageError: The checkpoint has other tables. OutOfResourcesError: They could not be held.
     """
-    from patchrec.model.item_head import ItemSide, ItemSideConfig
+    from patchrec.model.backbone import Backbone
+    from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata
     from patchrec.training.weights import ITEMS
 
     options = _options(config)
@@ -231,10 +252,19 @@ def _add_items(backbone: Backbone, dataset: Dataset, config: RunConfig, folder: 
         return
     num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
     _refuse_too_large(num_items, width, 1 + options.item_vectors)
-    shape = ItemSideConfig(table=options.table, item_vectors=options.item_vectors)
+    shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder)
     items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
-    if folder is not None and (folder / ITEMS).is_file():
-        items.load(folder / ITEMS)
+    kept = folder / ITEMS if folder is not None and (folder / ITEMS).is_file() else None
+    known = 0 if kept is None else int(read_metadata(kept).get("num_items", 0))
+    if items.texts is not None and known < num_items:
+        reader = backbone
+        if kept is not None and start is not None:
+            reader = Backbone.load(start, name=str(config.backbone))
+            if config.layers is not None:
+                reader.keep_layers(config.layers)
+        items.texts.copy_(reader.text_states(encoder))
+    if kept is not None:
+        items.load(kept)
     backbone.items = items.to(backbone.device)
 
 

@@ -180,12 +180,42 @@ def test_items_that_join_a_catalog_are_ranked_by_their_text(tmp_path):
     assert not grown.vectors[I:].any()
 
 
+@pytest.mark.parametrize("max_nodes", [1, 12, 2048])
+def test_states_over_texts_are_means_of_each_read_alone(backbone, encoder, max_nodes):
+    found = backbone.text_states(encoder, max_nodes=max_nodes)
+    head = encoder.prompt.head
+    for item in range(I):
+        tokens = torch.from_numpy(np.concatenate([head, encoder.texts.of(item)]))[None]
+        with torch.no_grad():
+            states = backbone.model.base_model(input_ids=tokens).last_hidden_state[0]
+        torch.testing.assert_close(found[item], states[len(head) :].mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_table_of_states_scores_by_them_keeps_them_and_takes_new_ones_for_new_items(tmp_path):
+    config, random = ItemSideConfig("patch", encoder="llm"), torch.Generator().manual_seed(0)
+    saved, plain = make_side(config), make_side(ItemSideConfig("patch"))
+    states, hidden = torch.randn(I + 1, 6, generator=random), torch.randn(2, 6, generator=random)
+    saved.texts.copy_(states[:I])
+    assert not saved.reads_patches
+    torch.testing.assert_close(saved.head.scores(hidden, None), plain.head.scores(hidden, states[:I]))
+    saved.save(tmp_path / "items")
+    grown = make_side(config, num_items=I + 1, trained=False)
+    grown.texts.copy_(states * torch.tensor([0.0] * I + [1.0])[:, None])
+    grown.load(tmp_path / "items")
+    assert torch.equal(grown.texts, states)
+
+
 @pytest.mark.parametrize(
     ("saved", "wanted", "message"),
     [
         ({"config": ItemSideConfig("free")}, {"config": ItemSideConfig("free"), "num_items": I + 1}, "--table patch"),
         ({"config": ItemSideConfig("free")}, {"config": ItemSideConfig("patch")}, "--table"),
         ({"config": ItemSideConfig("patch")}, {"config": ItemSideConfig("patch", True)}, "without item vectors"),
+        (
+            {"config": ItemSideConfig("patch")},
+            {"config": ItemSideConfig("patch", encoder="llm")},
+            "--item-encoder",
+        ),
         ({"config": ItemSideConfig("patch"), "width": 8}, {"config": ItemSideConfig("patch")}, "hidden size"),
         ({"config": ItemSideConfig("patch"), "num_items": I + 1}, {"config": ItemSideConfig("patch")}, "only grow"),
     ],

@@ -143,6 +143,22 @@ def test_a_head_that_a_run_does_not_have_is_refused(home: Path):
         evaluate(run, score="mixture", home=home)
 
 
+def test_an_item_head_over_states_of_the_model_reads_new_items_as_it_read_the_others(home: Path, tmp_path: Path):
+    llm = {"head_options": {"item_encoder": "llm", "item_text": "the {title}"}}
+    made = finetune(head="item", **HEAD, **llm, home=home)
+    assert "item_encoder=llm" in made.label
+    before = recommend(user="u1", run=made.run, k=20, filters=KEPT, home=home)
+    with Store.open(home) as store:
+        title = store.datasets.load("walkers").catalog.titles[3]
+    add_items("walkers", item_id="new", title=title, home=home)
+    after = recommend(user="u1", run=made.run, k=21, filters=KEPT, home=home)
+    assert {line.item_id for line in after.ranking} == {line.item_id for line in before.ranking} | {"new"}
+    again = finetune(head="item", start=made.run, **HEAD, **llm, home=home)
+    assert evaluate(again.run, limit=4, home=home).score == "item"
+    with pytest.raises(UsageError, match=r"--item-encoder llm goes with --table patch"):
+        finetune(head="item", **HEAD, head_options={"item_encoder": "llm", "table": "free"}, home=home)
+
+
 def test_an_item_head_of_patches_ranks_an_item_that_came_later(home: Path):
     patch = finetune(head="item", **HEAD, home=home).run
     free = finetune(head="item", head_options={"table": "free"}, **HEAD, home=home).run
