@@ -196,7 +196,7 @@ def versions() -> dict[str, str]:
 
 
 def pick_run(store: Store, name: str | None, data: str | None, report: Reporter) -> Run:
-    """The named run, else the newest fine-tuned one, told as picked.
+    """The named run, else the newest fine-tuned one, else the newest baseline that learned something; told as picked.
 
     Raises:
         NotFoundError: There is none, or no such data set.
@@ -211,12 +211,17 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
     if data is not None:
         store.datasets.resolve(data)
     run = store.runs.newest(stage="finetune", dataset=data)
-    if run is None:
+    if run is not None:
+        report.picked("run", run.name, "the newest fine-tuned run")
+        return run
+    fitted = [run for run in store.runs.all() if (run.stage, run.status) == ("baseline", "done")]
+    learned = [run for run in fitted if run.config.backbone is None and data in (None, run.dataset)]
+    if not learned:
         raise NotFoundError(
             "no fine-tuned run yet; make one with `patchrec finetune --strategy pft-s --L 5`, or run `patchrec demo`"
         )
-    report.picked("run", run.name, "the newest fine-tuned run")
-    return run
+    report.picked("run", learned[-1].name, "the newest baseline, for nothing is fine-tuned yet")
+    return learned[-1]
 
 
 def find_same(store: Store, config: RunConfig, prints: Mapping[str, str]) -> Run | None:

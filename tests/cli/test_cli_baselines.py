@@ -15,8 +15,9 @@ def test_a_table_of_counts_is_fitted_evaluated_recommended_from_and_exported(toy
     run = f"{words[0]}-1"
     assert f"patchrec eval {run}" in fitted.err
     assert toy_cli("eval", run).code == 0
-    ranked = toy_cli("recommend", "--run", run, "--history", "Alien", "--k", "2", "--json")
+    ranked = toy_cli("recommend", "--history", "Alien", "--k", "2", "--json")
     assert ranked.code == 0, ranked.err
+    assert ranked.json["run"] == run
     assert len(ranked.json["ranking"]) == 2
     assert toy_cli("export", run, tmp_path / "out").code == 0
     assert json.loads((tmp_path / "out" / "patchrec.json").read_text())
