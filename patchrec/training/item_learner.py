@@ -137,11 +137,11 @@ class ItemLearner:
         from safetensors.torch import save_file
 
         def write(folder: Path) -> None:
-            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+            state = self.model.state_dict()
+            weights = {name: own.cpu().clone(memory_format=torch.contiguous_format) for name, own in state.items()}
             save_file(weights, folder / MODEL, metadata={"num_items": str(len(self.dataset.catalog))})
             if not complete:
-                named = list(self.model.named_parameters())
-                save_file(optimizer_tensors(named, self.updater.optimizer), folder / OPTIMIZER)
+                save_file(optimizer_tensors(self._trained(), self.updater.optimizer), folder / OPTIMIZER)
 
         return write
 
@@ -149,7 +149,11 @@ class ItemLearner:
         """See `Learner.load`."""
         load_model(folder, self.model)
         if optimizer:
-            load_optimizer(folder, list(self.model.named_parameters()), self.updater.optimizer)
+            load_optimizer(folder, self._trained(), self.updater.optimizer)
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        """The weights that the optimizer moves, in its order."""
+        return [(name, own) for name, own in self.model.named_parameters() if own.requires_grad]
 
 
 def load_model(folder: Path, model: nn.Module) -> None:

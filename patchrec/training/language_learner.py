@@ -127,6 +127,8 @@ class LanguageLearner:
         if training.shard and self.process.count > 1:
             if backbone.items is not None:
                 raise UsageError("--shard splits a model without item head and item vectors; drop one of them")
+            if training.validate_every is not None and training.validate_metric != "loss":
+                raise UsageError("--shard splits a model that its loss alone measures; drop --validate-metric")
             shard(backbone, getattr(torch, training.dtype))
         named = trained(backbone)
         groups = [([own for name, own in named if not name.startswith("items.")], training.learning_rate)]

@@ -1,22 +1,25 @@
 """A data set and a run small enough to train in a second: shared by the tests here and the processes they kill."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from patchrec.config import HistoryConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.config import HistoryConfig, KindConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.model.backbone import Backbone
 from patchrec.model.tokenizer import make_encoder
+from patchrec.plugins import find_kind
+from patchrec.recommender import Fitting
 from patchrec.strategy import Planner
 from patchrec.training import loop
 from patchrec.training.batches import all_batches
 from patchrec.training.language_learner import LanguageLearner
+from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult
 from patchrec_strategies import patchrec_strategies
 
@@ -33,6 +36,12 @@ STRATEGIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dropout", {"M": 2}),
     ("patch-pretraining", {}),
 )
+
+# Options of kinds that would be large else.
+SMALL: dict[str, dict[str, Any]] = {
+    "sasrec": {"width": 8, "layers": 1, "heads": 1, "dropout": 0.2},
+    "esasrec": {"width": 8, "layers": 1, "heads": 1, "dropout": 0.2},
+}
 
 
 def make_dataset(num_users: int = 5, shortest: int = 5, longest: int = 14, seed: int = 0) -> Dataset:
@@ -72,6 +81,37 @@ def make_config(
             "seed": seed,
         }
     )
+
+
+def make_kind_config(
+    kind: str,
+    training: TrainingConfig | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    history: HistoryConfig | None = None,
+    seed: int = 0,
+) -> RunConfig:
+    """A run of any kind; those of a language model begin with the tiny random one."""
+    found = find_kind(kind)
+    return RunConfig(
+        stage="finetune" if found.is_head else "baseline",
+        dataset="tiny",
+        kind=KindConfig(name=kind, options=dict(found.bind({**SMALL.get(kind, {}), **(options or {})}).options.values)),
+        backbone="tiny-random" if found.is_head else None,
+        strategies=(StrategyConfig(name="item-mean"),) if found.is_head else (),
+        history=history or HistoryConfig(K=8, windows="blocks"),
+        prompt=PromptConfig(form="continuation", noun="movie", verb="watched") if found.is_head else None,
+        training=training,
+        score=found.scores[0],
+        seed=seed,
+    )
+
+
+def make_kind_learner(
+    config: RunConfig, dataset: Dataset, backbone: Path, validation: Sequence[Example] = ()
+) -> Learner:
+    """What learns in a run of any kind, not begun."""
+    return find_kind(config.kind.name).learner(Fitting(config, dataset, backbone, validation=validation))
 
 
 def make_planners(config: RunConfig) -> list[Planner]:
@@ -142,13 +182,17 @@ def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, 
             stream.write(json.dumps({key: value for key, value in asdict(row).items() if key != "seconds"}) + "\n")
 
     dataset = make_dataset()
+    validation = dataset.examples("validation", config.history.K, config.history.windows)
+    if config.kind.name != "title":
+        learner = make_kind_learner(config, dataset, backbone, validation)
+        return loop.train(config, dataset, learner, folder=folder, log=Heard(step=log), resume=resume)
     return train(
         config,
         dataset,
         Backbone.load(backbone, name="tiny-random", device="cpu"),
         make_planners(config),
         folder=folder,
-        validation=dataset.examples("validation", config.history.K, config.history.windows),
+        validation=validation,
         log=log,
         resume=resume,
     )

@@ -20,16 +20,20 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from tiny_training import STRATEGIES, make_config, run_training
+from safetensors.numpy import load_file
+from tiny_training import STRATEGIES, make_config, make_kind_config, run_training
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.errors import PatchrecError
 from patchrec.model.backbone import Backbone
 
 TRAINING = TrainingConfig(batch_size=8, epochs=2, learning_rate=3e-3, checkpoint_every=2, max_nodes=200)
+BY_RANKS = TRAINING.model_copy(update={"validate_every": 2, "validate_metric": "ndcg@20"})
 CONFIGS = [
     make_config(("vanilla", {}), ("patch-pretraining", {}), stage="pretrain", training=TRAINING),
     *(make_config(strategy, training=TRAINING) for strategy in STRATEGIES),
+    *(make_kind_config(kind, BY_RANKS) for kind in ("item", "both")),
+    *(make_kind_config(kind, BY_RANKS.model_copy(update={"epochs": 40})) for kind in ("sasrec", "esasrec")),
 ]
 if find_spec("peft"):
     import peft  # noqa: F401 - here once, and not in every child
@@ -63,9 +67,16 @@ def wait(child: int) -> int:
 
 def outcome(work: Path) -> Outcome:
     """Digest of the final weights, and the distinct rows of the loss curve: a step with two values shows twice."""
-    (weights,) = work.glob("checkpoints/step-*/model/model.safetensors")
+    (last,) = work.glob("checkpoints/step-*")
+    found = hashlib.sha256()
+    for path in sorted(last.rglob("*.safetensors")):
+        if path.name == "items.safetensors":  # its metadata stand in no fixed order
+            for name, tensor in sorted(load_file(path).items()):
+                found.update(name.encode() + tensor.tobytes())
+        else:
+            found.update(path.read_bytes())
     rows = sorted(set((work / "losses.jsonl").read_text().splitlines()), key=lambda row: json.loads(row)["step"])
-    return hashlib.sha256(weights.read_bytes()).hexdigest(), rows
+    return found.hexdigest(), rows
 
 
 def reference(config: RunConfig, backbone: Path, work: Path) -> tuple[Outcome, float]:
