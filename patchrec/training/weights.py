@@ -115,9 +115,9 @@ def load_optimizer(folder: Path, named: Named, optimizer: torch.optim.Optimizer)
     for name, tensor in load_file(folder / OPTIMIZER).items():
         parameter, _, key = name.rpartition("/")
         place, held = places[parameter]
-        if tensor.shape == held.shape:  # laid out as the weight is: a fused optimizer looks at memory alone
-            tensor = torch.empty_like(held.detach()).copy_(split_like(tensor, held))  # noqa: PLW2901
-        state.setdefault(place, {})[key] = tensor
+        # laid out as the weight is: a fused optimizer goes through memory, not through indices
+        own = tensor if tensor.shape != held.shape else torch.empty_like(held.detach()).copy_(split_like(tensor, held))
+        state.setdefault(place, {})[key] = own
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

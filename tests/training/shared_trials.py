@@ -3,7 +3,8 @@
     python shared_trials.py BACKBONE WORK JOBS
 
 JOBS is a JSON list. A job has a `folder` below WORK (the same again goes on), and may have `processes` (1), settings of
-`training`, `seeds` of its processes, `patience` in seconds, and `stop`: [rank, step, signal], the signal that a process
+`training`, a `kind` with `options` that is no plain language model, `seeds` of its processes, `patience` in seconds,
+and `stop`: [rank, step, signal], the signal that a process
 sends itself after a step. Everything is imported once, and each process of a job forked. Prints a JSON list: for each
 job a list of what its processes came to.
 """
@@ -21,30 +22,32 @@ from typing import Any
 import torch
 import torch.distributed.fsdp
 import torch.distributed.tensor
-from tiny_training import make_config, run_training
+from tiny_training import make_config, make_kind_config, run_training
 
 from patchrec.config import TrainingConfig
 from patchrec.errors import PatchrecError
 from patchrec.model.backbone import Backbone
+from patchrec.plugins import find_kind
 from patchrec.store.runs import LossRow
+from patchrec.training.item_learner import ItemLearner
 from patchrec.training.language_learner import LanguageLearner
 
 TRAINING = {"batch_size": 8, "epochs": 2, "learning_rate": 3e-3, "checkpoint_every": 2, "max_nodes": 60, "max_steps": 8}
 learners: list[LanguageLearner] = []
 
 
-def stop_after(step: int, number: int, note: Path) -> None:
+def stop_after(learner: Any, step: int, number: int, note: Path) -> None:
     """Let this process send itself a signal when it has learned a step."""
-    learn = LanguageLearner.learn
+    learn = learner.learn
 
-    def watched(self: LanguageLearner, first: int) -> Iterator[LossRow]:
+    def watched(self: Any, first: int) -> Iterator[LossRow]:
         for row in learn(self, first):
             if row.step == step:
                 note.write_text(str(time.time()))
                 os.kill(os.getpid(), number)
             yield row
 
-    LanguageLearner.learn = watched  # type: ignore[method-assign]
+    learner.learn = watched
 
 
 def remember_learners() -> None:
@@ -59,32 +62,36 @@ def remember_learners() -> None:
 
 
 def held() -> int:
-    """Weights that this process holds."""
+    """Weights that this process trains: none where it was refused before it began."""
+    if not learners or not hasattr(learners[0], "updater"):
+        return 0
     tensors = [getattr(parameter, "_local_tensor", parameter) for parameter in learners[0].parameters]
     return sum(tensor.numel() for tensor in tensors)
 
 
 def run(job: dict[str, Any], rank: int, backbone: Path, folder: Path) -> dict[str, Any]:
     """One process of a job."""
+    kind = job.get("kind", "title")
     if job.get("stop", [None])[0] == rank:
-        stop_after(*job["stop"][1:], folder / "stopped")
+        stop_after(LanguageLearner if find_kind(kind).is_head else ItemLearner, *job["stop"][1:], folder / "stopped")
     remember_learners()
     training = TrainingConfig(**{**TRAINING, **job.get("training", {})})
-    config = make_config(
-        ("vanilla", {}),
-        ("patch-pretraining", {}),
-        stage="pretrain",
-        training=training,
-        seed=job.get("seeds", [0, 0, 0])[rank],
-    )
+    seed = job.get("seeds", [0, 0, 0])[rank]
+    if kind == "title":
+        strategies = ("vanilla", {}), ("patch-pretraining", {})
+        config = make_config(*strategies, stage="pretrain", training=training, seed=seed)
+    else:
+        config = make_kind_config(kind, training, options=job.get("options"), seed=seed)
     losses = folder / ("losses.jsonl" if rank == 0 else os.devnull)
     found: dict[str, Any] = {"code": 0, "error": None}
     try:
         result = run_training(config, backbone, folder / "run-1", losses, resume=True)
-        found |= {"step": result.progress.step, "loss": result.progress.loss, "best": result.progress.best_loss}
+        progress = result.progress
+        found |= {"step": progress.step, "loss": progress.loss, "best": progress.best_loss}
+        found |= {"best_step": progress.best_step, "metric": progress.best_metric}
     except PatchrecError as error:
         found |= {"code": error.exit_code, "error": str(error)}
-    return found | {"ended": time.time(), "held": held() if learners else 0}
+    return found | {"ended": time.time(), "held": held()}
 
 
 def start(job: dict[str, Any], rank: int, port: int, backbone: Path, folder: Path) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from patchrec.config import HistoryConfig, RunConfig, TrainingConfig, Windows
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import InterruptedRunError, PatchrecError, PluginError, UsageError
+from patchrec.errors import InterruptedRunError, OutOfResourcesError, PatchrecError, PluginError, UsageError
 from patchrec.model.item_batch import ItemBatch
 from patchrec.plugins import find_kind
 from patchrec.recommender import Query, Saved, log_probs
@@ -445,4 +445,16 @@ def test_a_loss_that_is_no_number_is_refused(
     dataset, config = make_dataset(), make_kind_config("sasrec", BY_RANKS)
     learner = ItemLearner(config, dataset, model(len(dataset.catalog)), validation_of(dataset))
     with pytest.raises(error, match=message):
+        loop.train(config, dataset, learner, folder=tmp_path / "run")
+
+
+class Greedy(Bigrams):
+    def loss(self, batch: ItemBatch) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_too_little_memory_names_the_knobs(tmp_path: Path) -> None:
+    dataset, config = make_dataset(), make_kind_config("sasrec", BY_RANKS)
+    learner = ItemLearner(config, dataset, Greedy(len(dataset.catalog)), validation_of(dataset))
+    with pytest.raises(OutOfResourcesError, match=r"out of memory on \d+ positions over 12 items; .*--batch-size"):
         loop.train(config, dataset, learner, folder=tmp_path / "run")

@@ -18,6 +18,10 @@ from patchrec.training.processes import Process
 HERE = Path(__file__).resolve().parent
 PATIENCE = 5.0  # seconds
 
+# Steps of few targets: some are one tree, which leaves nothing for the second process. Dropout is each process's own.
+SASREC: dict[str, Any] = {"kind": "sasrec", "options": {"dropout": 0.0}, "training": {"batch_size": 3}}
+BY_RANKS = {"validate_every": 2, "validate_metric": "ndcg@10"}
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -47,7 +51,9 @@ class Trials:
 
     def weights(self, folder: str) -> dict[str, np.ndarray]:
         """Of the last checkpoint."""
-        return load_file(sorted((self.work / folder / "run-1").glob("step-*"))[-1] / "model" / "model.safetensors")
+        last = sorted((self.work / folder / "run-1").glob("step-*"))[-1]
+        files = sorted(last.rglob("*.safetensors"))
+        return {f"{file.name}:{name}": tensor for file in files for name, tensor in load_file(file).items()}
 
 
 def same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
@@ -62,15 +68,21 @@ def trials(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial
         {"folder": "split", "processes": 2, "training": {"shard": True}},
         {"folder": "killed", "processes": 2, "stop": [1, 3, int(signal.SIGKILL)]},
         {"folder": "killed", "processes": 2},
+        {"folder": "items alone", **SASREC},
+        {"folder": "items", "processes": 2, **SASREC},
     ]
     return Trials(tiny_folder, tmp_path_factory.mktemp("shared"), jobs)
 
 
 @needs_fork
-@pytest.mark.parametrize("folder", ["two", "split"])
-def test_two_processes_learn_the_same_as_one(trials: Trials, folder: str) -> None:
-    assert trials.losses(folder) == pytest.approx(trials.losses("alone"), rel=1e-5)
-    alone, shared = trials.weights("alone"), trials.weights(folder)
+@pytest.mark.parametrize(("folder", "alone"), [("two", "alone"), ("split", "alone"), ("items", "items alone")])
+def test_two_processes_learn_the_same_as_one(trials: Trials, folder: str, alone: str) -> None:
+    check_the_same(trials, folder, alone)
+
+
+def check_the_same(trials: Trials, folder: str, undivided: str) -> None:
+    assert trials.losses(folder) == pytest.approx(trials.losses(undivided), rel=1e-5)
+    alone, shared = trials.weights(undivided), trials.weights(folder)
     assert alone.keys() == shared.keys()
     for name, tensor in alone.items():
         np.testing.assert_allclose(shared[name], tensor, atol=1e-4)
@@ -85,12 +97,14 @@ def test_each_process_holds_its_share_of_a_split_model(trials: Trials) -> None:
     assert max(first["held"], second["held"]) <= 0.51 * alone["held"]
 
 
-def check_reported_and_resumed(trials: Trials, folder: str, undisturbed: str, rank: int) -> None:
+def check_reported_and_resumed(
+    trials: Trials, folder: str, undisturbed: str, rank: int, verb: str = "pretrain"
+) -> None:
     (survivor,), _ = trials.of(folder)
     assert survivor["code"] == 1
     assert survivor["waited"] < 60 + 5
     assert f"process {rank} of 2: another process is gone" in survivor["error"]
-    assert survivor["error"].endswith("with `torchrun --nproc_per_node 2 -m patchrec_cli pretrain --resume run-1`")
+    assert survivor["error"].endswith(f"with `torchrun --nproc_per_node 2 -m patchrec_cli {verb} --resume run-1`")
     assert "\n" not in survivor["error"]
     assert trials.losses(folder) == trials.losses(undisturbed)
     assert same_bits(trials.weights(folder), trials.weights(undisturbed))
@@ -127,6 +141,14 @@ def slow_trials(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         {"folder": "fewer", "training": split},
         {"folder": "more", "training": split, "stop": [0, 5, int(signal.SIGKILL)]},
         {"folder": "more", "processes": 2, "training": split},
+        *({"folder": f"{kind} alone", "kind": kind, "training": BY_RANKS} for kind in ("item", "both")),
+        *({"folder": kind, "kind": kind, "processes": 2, "training": BY_RANKS} for kind in ("item", "both")),
+        {"folder": "items", "processes": 2, **SASREC},
+        {"folder": "items, killed", "processes": 2, **SASREC, "stop": [1, 3, int(signal.SIGKILL)]},
+        {"folder": "items, killed", "processes": 2, **SASREC},
+        {"folder": "ranked", "processes": 2, "training": BY_RANKS},
+        {"folder": "ranked alone", "training": BY_RANKS},
+        {"folder": "ranked, split", "processes": 2, "training": {**BY_RANKS, **split}},
     ]
     return Trials(tiny_folder, tmp_path_factory.mktemp("slow"), jobs)
 
@@ -172,6 +194,38 @@ def test_two_processes_measure_the_same_validation_loss_as_one(slow_trials: Tria
     ((first, second),) = slow_trials.of(folder)
     assert first["best"] == second["best"] == pytest.approx(alone["best"], rel=1e-5)
     assert slow_trials.losses(folder) == pytest.approx(slow_trials.losses("measured alone"), rel=1e-5)
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["item", "both"])
+def test_two_processes_learn_a_head_as_one_does(slow_trials: Trials, kind: str) -> None:
+    check_the_same(slow_trials, kind, f"{kind} alone")
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["item", "both", "ranked"])
+def test_two_processes_measure_the_same_ranks_as_one(slow_trials: Trials, folder: str) -> None:
+    ((alone,),) = slow_trials.of(f"{folder} alone")
+    ((first, second),) = slow_trials.of(folder)
+    assert first["metric"] == second["metric"] == pytest.approx(alone["metric"], rel=1e-5)
+    assert first["best_step"] == second["best_step"] == alone["best_step"]
+    assert first["metric"] > 0
+
+
+@needs_fork
+@pytest.mark.slow
+def test_an_item_model_with_a_killed_process_resumes_bitwise_equal(slow_trials: Trials) -> None:
+    check_reported_and_resumed(slow_trials, "items, killed", "items", 0, "baseline sasrec")
+
+
+@needs_fork
+@pytest.mark.slow
+def test_a_split_model_is_measured_by_its_loss_alone(slow_trials: Trials) -> None:
+    (processes,) = slow_trials.of("ranked, split")
+    assert [one["code"] for one in processes] == [2, 2]
+    assert "--shard splits a model that its loss alone measures; drop --validate-metric" in processes[0]["error"]
 
 
 @needs_fork
