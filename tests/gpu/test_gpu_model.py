@@ -26,7 +26,7 @@ Gradients = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return make_dataset(num_users=12, longest=30)
+    return make_dataset(num_users=24, longest=40)
 
 
 def first_step(
@@ -36,11 +36,11 @@ def first_step(
     prompt = PromptConfig(form="instruction-first", noun="movie", verb="watched")
     config = make_config(strategy, prompt=prompt)
     assert config.training is not None
-    training = config.training.model_copy(update={"batch_size": 64})
+    training = config.training.model_copy(update={"batch_size": 128})
     batches = Batches(dataset.examples("train", 20), training, 0, stage="finetune")
     encoder = make_encoder(backbone.folder, dataset.catalog.titles, prompt, backbone.vocab_size).fresh()
     step = next(iter(batches.steps()))
-    return encoder, label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=600)
+    return encoder, label_step(step, dataset, encoder, make_planners(config), seed=0, max_nodes=1200)
 
 
 def step_gradients(

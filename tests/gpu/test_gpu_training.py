@@ -83,10 +83,11 @@ def test_too_little_memory_is_one_line(gpu: torch.device, load: Load):
     planners = learner.planners
     forests = label_step(step, dataset, encoder, planners, seed=0, max_nodes=100_000)
     torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(gpu).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(gpu) + 2**18) / total, gpu)
+    card = torch.cuda.current_device()
+    total = torch.cuda.get_device_properties(card).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(card) + 2**18) / total, card)
     try:
         with pytest.raises(OutOfResourcesError, match="lower --max-nodes"):
             learner.measure_forests(encoder, forests)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, gpu)
+        torch.cuda.set_per_process_memory_fraction(1.0, card)
