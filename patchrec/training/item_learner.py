@@ -8,6 +8,7 @@ Shapes: B rows, P positions, I items.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import nan
 from pathlib import Path
 from typing import Any, cast
@@ -83,11 +84,12 @@ class ItemLearner:
             trees = step.trees[self.process.rank :: self.process.count]
             batch = tree_batch(trees, self.dataset, self.device)
             torch.manual_seed(pass_seed(self.config.seed, step.number, self.process.rank))
-            if trees:
-                loss = self._summed_loss(batch) / step.num_targets
-                loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
-            loss_of_step, rate = self.updater.update(step, total, self.dataset)
+            with self._memory_errors(batch.num_positions):  # the first step allocates both moments
+                if trees:
+                    loss = self._summed_loss(batch) / step.num_targets
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    total += loss.detach()
+                loss_of_step, rate = self.updater.update(step, total, self.dataset)
             tokens = self.positions(step)
             yield LossRow(step.number + 1, loss_of_step, tokens, step.num_targets, time.perf_counter() - begun, rate)
 
@@ -96,31 +98,40 @@ class ItemLearner:
         return sum(tree[-1].position - tree[0].start + 1 for tree in step.trees)
 
     def _summed_loss(self, batch: ItemBatch) -> torch.Tensor:
-        try:
-            loss = cast(ItemModel, self.model).loss(batch)
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise OutOfResourcesError(
-                    f"out of memory on {batch.num_positions:,} positions over {len(self.dataset.catalog):,} items; "
-                    "begin again with a lower --batch-size, a lower --K or a smaller model"
-                ) from error
-            raise
+        loss = cast(ItemModel, self.model).loss(batch)
         if not isinstance(loss, torch.Tensor) or loss.ndim:
             raise PluginError(f"recommender {self.config.kind.name!r}: its loss must be one number, got {loss!r:.80}")
         return loss
 
+    @contextmanager
+    def _memory_errors(self, positions: int) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise OutOfResourcesError(
+                    f"out of memory on {positions:,} positions over {len(self.dataset.catalog):,} items; "
+                    "begin again with a lower --batch-size, a lower --K or a smaller model"
+                ) from error
+            raise
+
     def measure(self) -> Measured | None:
-        """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked."""
+        """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked.
+
+        Raises:
+            OutOfResourcesError: They do not fit in memory.
+        """
         if not self.validation:
             return None
         recommender = self.recommender()
         queries = [Query.of(self.dataset, example) for example in self.validation]
         targets = [self.dataset.target(example) for example in self.validation]
         loss, tokens = 0.0, 0
-        for number, scores in recommender.score_each(queries):
-            loss -= float(scores.log_probs[targets[number]]) / len(queries)
-            tokens += scores.cost.positions
-        metric = ranking_metric(recommender, self.dataset, self.validation, self.training.validate_metric)
+        with self._memory_errors(sum(len(query.history) for query in queries)):
+            for number, scores in recommender.score_each(queries):
+                loss -= float(scores.log_probs[targets[number]]) / len(queries)
+                tokens += scores.cost.positions
+            metric = ranking_metric(recommender, self.dataset, self.validation, self.training.validate_metric)
         return Measured(loss if queries else nan, tokens, len(queries), metric)
 
     def recommender(self) -> DenseRecommender:

@@ -458,3 +458,36 @@ def test_too_little_memory_names_the_knobs(tmp_path: Path) -> None:
     learner = ItemLearner(config, dataset, Greedy(len(dataset.catalog)), validation_of(dataset))
     with pytest.raises(OutOfResourcesError, match=r"out of memory on \d+ positions over 12 items; .*--batch-size"):
         loop.train(config, dataset, learner, folder=tmp_path / "run")
+
+
+class GreedyBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor) -> Tensor:
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+class GreedyLater(Bigrams):
+    def __init__(self, num_items: int, where: str) -> None:
+        super().__init__(num_items)
+        self.where = where
+
+    def loss(self, batch: ItemBatch) -> Tensor:
+        loss = super().loss(batch)
+        return GreedyBackward.apply(loss) if self.where == "backward" else loss
+
+    def log_probs(self, batch: ItemBatch) -> Tensor:
+        if self.where == "measuring":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().log_probs(batch)
+
+
+@pytest.mark.parametrize("where", ["backward", "measuring"])
+def test_too_little_memory_names_the_knobs_wherever_it_ends(tmp_path: Path, where: str) -> None:
+    dataset, config = make_dataset(), make_kind_config("sasrec", BY_RANKS)
+    learner = ItemLearner(config, dataset, GreedyLater(len(dataset.catalog), where), validation_of(dataset))
+    with pytest.raises(OutOfResourcesError, match=r"out of memory on \d+ positions over 12 items; .*--batch-size"):
+        loop.train(config, dataset, learner, folder=tmp_path / "run")
