@@ -27,29 +27,34 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     print_lines(["", verdict(result["comparison"]), ""])
     draw_ranking(result["recommendations"])
     print_lines(["", f"all of it took {duration(result['seconds'])}"])
-    user = result["recommendations"]["user"]
     output.next_step(
-        f"patchrec strategies preview --run {run} --user {user}",
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
-        f"patchrec finetune --strategy pft-i --M 5 --from {result['pretrained']['run']} --max-steps 8",
+        "patchrec baseline sasrec",
+        "patchrec finetune --strategy pft-s --L 5 --dry-run",
         "patchrec runs compare",
     )
 
 
 def verdict(comparison: dict[str, Any]) -> str:
-    """Say in a sentence or two what the three rows (untrained, popularity, fine-tuned) show, good or bad."""
-    _, popularity, tuned = comparison["rows"]
-    moved = tuned["difference"]
-    interval = value(moved["difference"], moved["low"], moved["high"])
-    if moved["high"] < 0:
-        sure = ": it got worse"
-    else:
-        sure = "" if moved["low"] > 0 else ", and the interval holds 0: nothing is shown yet"
-    behind = popularity["difference"]["difference"] - moved["difference"]
-    rest = (
-        f"Popularity alone is still {behind:.3f} ahead; longer training is the way on."
-        if behind > 0
-        else f"That is {-behind:.3f} ahead of popularity alone."
+    """Say in a sentence or two what the two rows (popularity, fine-tuned) show, good or bad."""
+    popularity, tuned = comparison["rows"]
+    ahead = tuned["difference"]
+    interval = value(ahead["difference"], ahead["low"], ahead["high"])
+    nats = _log_prob(tuned) - _log_prob(popularity)
+    sure = (
+        ""
+        if ahead["low"] > 0 or ahead["high"] < 0
+        else f",\nand the interval holds 0: {comparison['num_users']} users are too few to be sure"
     )
-    targets = f"On the same {comparison['num_targets']} targets"
-    return f"{targets} fine-tuning moved log_prob by\n{interval} nats{sure}.\n{rest}"
+    where = "ahead of" if ahead["difference"] > 0 else "behind"
+    size = value(abs(ahead["difference"])) if ahead["difference"] <= 0 else interval
+    likelihood = f"It finds them {abs(nats):.2f} nats {'more' if nats > 0 else 'less'} likely."
+    return (
+        f"On the same {comparison['num_targets']:,} targets the model is {where} popularity in\n"
+        f"{comparison['metric']} by {size}{sure}.\n{likelihood}"
+    )
+
+
+def _log_prob(row: dict[str, Any]) -> float:
+    """Mean log-probability of the targets, in nats."""
+    return next(float(metric["value"]) for metric in row["metrics"] if metric["name"] == "log_prob")

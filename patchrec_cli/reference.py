@@ -62,7 +62,7 @@ FITTED = (
     "validation_loss", "validation_metric",
 )  # fmt: skip
 JSON_KEYS = {
-    "demo": ("pretrained", "finetuned", "comparison", "recommendations", "seconds"),
+    "demo": ("finetuned", "comparison", "recommendations", "seconds"),
     "data add": ("dataset",),
     "data ls": ("datasets",),
     "data show": ("dataset",),

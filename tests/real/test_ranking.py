@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from titles_run import Titles
 
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.operations.demo import Demo
 from patchrec.operations.filters import Filters
 from patchrec.operations.load import LoadedRun, load
 from patchrec.operations.recommend import recommend
@@ -19,7 +19,7 @@ K = 20
 
 
 @pytest.fixture(scope="module", params=["catalog", "joint"])
-def loaded(request: pytest.FixtureRequest, home: Path, shown: Demo) -> LoadedRun:
+def loaded(request: pytest.FixtureRequest, home: Path, titles: Titles) -> LoadedRun:
     with Store.open(home) as store:
         return load(store, store.runs.get("pft-s-1"), request.param)
 
@@ -42,7 +42,7 @@ def test_best_first_equals_the_scores_of_every_title(loaded: LoadedRun):
         assert proof.num_expanded < (100 if recommender.score == "catalog" else 1_000)
 
 
-def test_a_condition_leaves_the_best_of_what_fits(home: Path, shown: Demo):
+def test_a_condition_leaves_the_best_of_what_fits(home: Path, titles: Titles):
     everything = recommend(user="42", run="pft-s-1", k=200, home=home)
     fitting = recommend(user="42", run="pft-s-1", k=5, filters=Filters(where="year >= 1996"), home=home)
     with Store.open(home) as store:

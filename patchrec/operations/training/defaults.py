@@ -23,6 +23,7 @@ SMALL = ("smollm2-135m", "tiny-random")
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
+_SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two beside it (docs/results.md)
 
 
 def shape_defaults(
@@ -74,6 +75,8 @@ def training_defaults(
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     base, why = _base(dataset, backbone)
+    if stage == "finetune" and backbone in SMALL:
+        base = base | {"epochs": _SMALL_EPOCHS}
     base = base | dict(kind.training or {})
     if kind.training:
         why = f"measured for {kind.name}"
