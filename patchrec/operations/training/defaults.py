@@ -23,7 +23,7 @@ SMALL = ("smollm2-135m", "tiny-random")
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
-_SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two beside it (docs/results.md)
+_SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
 
 
 def shape_defaults(
