@@ -38,20 +38,16 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
 def verdict(comparison: dict[str, Any]) -> str:
     """Say in a sentence or two what the two rows (popularity, fine-tuned) show, good or bad."""
     popularity, tuned = comparison["rows"]
-    ahead = tuned["difference"]
-    interval = value(ahead["difference"], ahead["low"], ahead["high"])
+    found = tuned["difference"]
+    sign = 1 if found["difference"] > 0 else -1
+    size = value(sign * found["difference"], *sorted((sign * found["low"], sign * found["high"])))
+    unsure = f",\nand the interval holds 0: {comparison['num_users']} users are too few to be sure"
     nats = _log_prob(tuned) - _log_prob(popularity)
-    sure = (
-        ""
-        if ahead["low"] > 0 or ahead["high"] < 0
-        else f",\nand the interval holds 0: {comparison['num_users']} users are too few to be sure"
-    )
-    where = "ahead of" if ahead["difference"] > 0 else "behind"
-    size = value(abs(ahead["difference"])) if ahead["difference"] <= 0 else interval
-    likelihood = f"It finds them {abs(nats):.2f} nats {'more' if nats > 0 else 'less'} likely."
+    place = "ahead of" if sign > 0 else "behind"
     return (
-        f"On the same {comparison['num_targets']:,} targets the model is {where} popularity in\n"
-        f"{comparison['metric']} by {size}{sure}.\n{likelihood}"
+        f"On the same {comparison['num_targets']:,} targets the model is {place} popularity in\n"
+        f"{comparison['metric']} by {size}{unsure if found['low'] <= 0 <= found['high'] else ''}.\n"
+        f"It finds them {abs(nats):.2f} nats {'more' if nats > 0 else 'less'} likely."
     )
 
 

@@ -1,10 +1,13 @@
-"""How much memory there is, and how many positions of a forward pass fit in it."""
+"""How much memory there is, how many positions of a forward pass fit in it, and what is said when it runs out."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from patchrec.errors import OutOfResourcesError
 from patchrec.model.backbone import Backbone
 from patchrec.model.shape import head_size
 
@@ -50,3 +53,22 @@ def free_memory(device: torch.device) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)
+
+
+@contextmanager
+def memory_errors(what: str, again: str) -> Iterator[None]:
+    """Turn running out of memory into our error.
+
+    Args:
+        what: What did not fit, such as "a forest of 300 nodes".
+        again: What to do about it, such as "begin again with a lower --batch-size".
+
+    Raises:
+        OutOfResourcesError: Memory ran out, on whatever device.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise OutOfResourcesError(f"out of memory on {what}; {again}") from error
+        raise

@@ -8,7 +8,7 @@ Shapes: B rows, P positions, I items.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from math import nan
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +19,11 @@ from torch import nn
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import OutOfResourcesError, PluginError
+from patchrec.errors import PluginError
 from patchrec.history import IntArray
 from patchrec.model.backbone import best_device
 from patchrec.model.item_batch import ItemBatch, ItemModel
-from patchrec.model.memory import is_out_of_memory
+from patchrec.model.memory import memory_errors
 from patchrec.ranking.dense import DenseRecommender
 from patchrec.ranking.identifiers import ModelScorer
 from patchrec.ranking.items import precedence
@@ -103,17 +103,11 @@ class ItemLearner:
             raise PluginError(f"recommender {self.config.kind.name!r}: its loss must be one number, got {loss!r:.80}")
         return loss
 
-    @contextmanager
-    def _memory_errors(self, positions: int) -> Iterator[None]:
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise OutOfResourcesError(
-                    f"out of memory on {positions:,} positions over {len(self.dataset.catalog):,} items; "
-                    "begin again with a lower --batch-size, a lower --K or a smaller model"
-                ) from error
-            raise
+    def _memory_errors(self, positions: int) -> AbstractContextManager[None]:
+        return memory_errors(
+            f"{positions:,} positions over {len(self.dataset.catalog):,} items",
+            "begin again with a lower --batch-size, a lower --K or a smaller model",
+        )
 
     def measure(self) -> Measured | None:
         """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked.

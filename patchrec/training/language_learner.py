@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from math import nan
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import OutOfResourcesError, UsageError
+from patchrec.errors import UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone, ForestBatch
 from patchrec.model.lora import add_adapters, peft_version
-from patchrec.model.memory import is_out_of_memory
+from patchrec.model.memory import memory_errors
 from patchrec.model.patching import PathEncoder
 from patchrec.recommender import Recommender
 from patchrec.store.runs import LossRow
@@ -315,18 +315,12 @@ class LanguageLearner:
         if optimizer:
             load_optimizer(folder, trained(self.backbone), self.optimizer)
 
-    @contextmanager
-    def _memory_errors(self, nodes: int) -> Iterator[None]:
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise OutOfResourcesError(
-                    f"out of memory on a forest of {nodes} nodes; begin again with a lower --max-nodes "
-                    f"(now {self.training.max_nodes}), with --gradient-checkpointing, or with a lower --K where single "
-                    "prompts are that long"
-                ) from error
-            raise
+    def _memory_errors(self, nodes: int) -> AbstractContextManager[None]:
+        return memory_errors(
+            f"a forest of {nodes} nodes",
+            f"begin again with a lower --max-nodes (now {self.training.max_nodes}), with --gradient-checkpointing, or "
+            "with a lower --K where single prompts are that long",
+        )
 
     def _precision(self) -> AbstractContextManager[None]:
         kind = self.backbone.device.type

@@ -64,7 +64,13 @@ def test_the_demo_as_json(small_demo):
     [
         (0.01, 0.02, 0.03, 0.4, ["ahead of popularity in\nndcg@10 by 0.020 [0.010, 0.030].", "0.40 nats more likely"]),
         (-0.01, 0.02, 0.03, 0.4, ["ahead of popularity", "the interval holds 0"]),
-        (-0.03, -0.02, -0.01, -0.4, ["behind popularity in\nndcg@10 by 0.020.", "0.40 nats less likely"]),
+        (
+            -0.03,
+            -0.02,
+            -0.01,
+            -0.4,
+            ["behind popularity in\nndcg@10 by 0.020 [0.010, 0.030].", "0.40 nats less likely"],
+        ),
     ],
 )
 def test_the_verdict_says_who_is_ahead_and_how_sure_that_is(low, middle, high, nats, words):
