@@ -71,6 +71,8 @@ class TrainingConfig(Closed):
 
     Attributes:
         batch_size: Targets per optimizer step.
+        tree_targets: Largest number of targets of a tree: those of one user that share a prefix, and what is drawn at
+            random. 1 makes every target independent, as in the paper; None makes trees as large as a step.
         learning_rate: Peak of the cosine schedule.
         max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
             twice the longest prompt, where that is more).
@@ -89,6 +91,7 @@ class TrainingConfig(Closed):
     epochs: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
+    tree_targets: int | None = Field(None, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
     warmup: float = Field(0.05, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)

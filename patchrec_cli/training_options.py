@@ -25,6 +25,13 @@ SETTINGS: dict[str, Any] = {
     "epochs": training_option(int, "--epochs", "Passes over the targets.", metavar="N", min=1),
     "max_steps": training_option(int, "--max-steps", "Stop after N steps.", metavar="N", min=1),
     "batch_size": training_option(int, "--batch-size", "Targets per step.", metavar="N", min=1),
+    "tree_targets": training_option(
+        int,
+        "--tree-targets",
+        "Most targets that share a prefix: fewer mix more users into a step, for more tokens; default: all of a step.",
+        metavar="N",
+        min=1,
+    ),
     "learning_rate": training_option(float, "--learning-rate", "Peak of the cosine schedule."),
     "head_learning_rate": training_option(
         float, "--head-learning-rate", "The same for an item head and item vectors, which begin from nothing."

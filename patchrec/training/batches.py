@@ -1,6 +1,7 @@
 """Which targets each step learns from, and the random numbers a strategy may use there.
 
-Examples of one user whose histories start at the same position share a prefix: they form a tree and travel together.
+Examples of one user whose histories start at the same position share a prefix: they form a tree and travel together, at
+most `tree_targets` of them.
 Order and draws are pure functions of stage, seed and where training stands, so nothing of them needs saving. No tokens
 are counted here: the number of steps is known before any title is encoded.
 """
@@ -56,7 +57,7 @@ class Batches:
     """
 
     def __init__(self, examples: Sequence[Example], training: TrainingConfig, seed: int, *, stage: Stage) -> None:
-        self._trees = group_trees(examples, training.batch_size)
+        self._trees = group_trees(examples, min(training.batch_size, training.tree_targets or training.batch_size))
         self._batch_size = training.batch_size
         self._seed = seed
         self._stage = stage
@@ -141,12 +142,14 @@ def plan_epoch(trees: Sequence[Tree], batch_size: int, seed: int, epoch: int, st
     return [*steps, tuple(step)] if step else steps
 
 
-def draws(seed: int, epoch: int, step: int, user: int, *, start: int, stop: int) -> FloatArray:
-    """(stop - start,) uniform numbers in [0, 1) of a user's absolute positions [start, stop).
+def draws(seed: int, epoch: int, step: int, tree: Tree) -> FloatArray:
+    """Uniform numbers in [0, 1), one for each position of a tree's longest history.
 
-    A position's number does not depend on `start` and `stop`, so examples of one user agree within a step.
+    Examples of one tree agree, and so share what is compressed; two trees of one user draw apart. With trees of one
+    target every target has draws of its own, as in the paper.
     """
-    return _generator(_DRAWS, seed, epoch, step, user).random(stop)[start:]
+    first, last = tree[0], tree[-1]
+    return _generator(_DRAWS, seed, epoch, step, first.user, first.position).random(last.position - first.start)
 
 
 def pass_seed(seed: int, step: int, number: int) -> int:

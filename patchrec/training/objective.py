@@ -111,9 +111,8 @@ def label_trees(
 
 
 def _moment(step: Step, tree: Tree, seed: int) -> Moment:
-    """Where training stands, with the draws of a tree's longest history."""
-    stop = max(example.position for example in tree)
-    return Moment(step.progress, draws(seed, step.epoch, step.number, tree[0].user, start=tree[0].start, stop=stop))
+    """Where training stands, with the draws of a tree."""
+    return Moment(step.progress, draws(seed, step.epoch, step.number, tree))
 
 
 def pack(parts: Sequence[tuple[Sequence[Row], int]], max_nodes: int) -> list[list[Row]]:

@@ -105,23 +105,53 @@ def test_order_depends_on_seed_epoch_and_stage_and_on_nothing_else():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
-def test_a_positions_draw_does_not_depend_on_the_window(a, b, c, d):
-    start, stop = sorted((a, b))
-    other_start, other_stop = sorted((c, d))
-    full = draws(1, 0, 2, 3, start=0, stop=60)
-    assert np.array_equal(draws(1, 0, 2, 3, start=start, stop=stop), full[start:stop])
-    assert np.array_equal(draws(1, 0, 2, 3, start=other_start, stop=other_stop), full[other_start:other_stop])
+@given(example_lists(min_size=1), st.integers(1, 30))
+def test_a_tree_draws_one_number_for_each_position_of_its_longest_history(examples, max_targets):
+    for tree in group_trees(examples, max_targets):
+        assert len(draws(1, 0, 2, tree)) == max(example.position - example.start for example in tree)
 
 
-def test_draws_change_with_seed_epoch_step_and_user():
-    keys = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
-    rows = {tuple(draws(*key, start=0, stop=8)) for key in keys}
+def test_draws_change_with_seed_epoch_step_user_and_tree():
+    def tree(user, position=9):
+        return (Example(user, 0, position),)
+
+    keys = [(0, 0, 0, tree(0)), (1, 0, 0, tree(0)), (0, 1, 0, tree(0)), (0, 0, 1, tree(0))]
+    keys += [(0, 0, 0, tree(1)), (0, 0, 0, tree(0, 8))]
+    rows = {tuple(draws(*key)[:8]) for key in keys}
     assert len(rows) == len(keys)
 
 
+def test_trees_of_one_target_draw_for_every_target_and_whole_trees_once():
+    examples = [Example(0, 0, position) for position in range(1, 33)]
+    numbers = {size: [draws(0, 0, 0, tree)[0] for tree in group_trees(examples, size)] for size in (1, 32)}
+    assert len(set(numbers[1])) == 32
+    assert len(numbers[32]) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(example_lists(min_size=1), st.integers(1, 30), st.integers(1, 40))
+def test_no_tree_holds_more_targets_than_asked_for(examples, batch_size, tree_targets):
+    asked = training(batch_size=batch_size, tree_targets=tree_targets)
+    steps = list(Batches(examples, asked, 0, stage="finetune").steps())
+    assert max(len(tree) for step in steps for tree in step.trees) <= min(batch_size, tree_targets)
+    assert Counter(example for step in steps for tree in step.trees for example in tree) == Counter(examples)
+
+
+def test_smaller_trees_fill_a_step_from_more_users():
+    examples = [Example(user, 0, position) for user in range(30) for position in range(1, 33)]
+
+    def users(tree_targets):
+        steps = Batches(examples, training(batch_size=32, tree_targets=tree_targets), 0, stage="finetune").steps()
+        return np.mean([len(step.users) for step in steps])
+
+    assert users(None) == 1
+    assert users(8) > 3
+    assert users(1) > 15
+
+
 def test_draws_are_uniform():
-    numbers = np.concatenate([draws(0, 0, step, user, start=0, stop=100) for step in range(20) for user in range(10)])
+    trees = [(Example(user, 0, 100),) for user in range(10)]
+    numbers = np.concatenate([draws(0, 0, step, tree) for step in range(20) for tree in trees])
     assert numbers.min() >= 0
     assert numbers.max() < 1
     # the mean of n uniform numbers has a standard deviation of sqrt(1 / 12 n): five of them are all but impossible

@@ -80,9 +80,9 @@ def slow_row_losses(backbone, encoder, history, layout, target):
 def slow_losses(backbone, encoder, dataset, planners, step, seed):
     total, count = torch.zeros(2), 0
     for planner in planners:
-        for example in (example for tree in step.trees for example in tree):
-            numbers = draws(seed, step.epoch, step.number, example.user, start=example.start, stop=example.position)
+        for tree, example in ((tree, example) for tree in step.trees for example in tree):
             history = dataset.history(example)
+            numbers = draws(seed, step.epoch, step.number, tree)[: len(history)]
             layout = planner.plan(history, Moment(step.progress, numbers))
             total = total + slow_row_losses(backbone, encoder, history, layout, int(dataset.target(example)))
             count += 1

@@ -72,8 +72,8 @@ def slow_loss(backbone, encoder, dataset, planners, step, seed):
     for planner in planners:
         for tree in step.trees:
             for example in tree:
-                numbers = draws(seed, step.epoch, step.number, example.user, start=example.start, stop=example.position)
                 history = dataset.history(example)
+                numbers = draws(seed, step.epoch, step.number, tree)[: len(history)]
                 layout = planner.plan(history, Moment(step.progress, numbers))
                 loss, tokens = slow_row_loss(backbone, encoder, history, layout, dataset.target(example))
                 total, count = total + loss, count + tokens

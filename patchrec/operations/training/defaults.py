@@ -20,6 +20,7 @@ PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
 _OTHER_DATA = (64, 1e-5)
 # Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
 SMALL = ("smollm2-135m", "tiny-random")
+_PAPERS = "as in the paper"
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
@@ -56,9 +57,11 @@ def shape_defaults(
     prompt = {"form": values["form"]} if "form" in values else {}
     history = {key: values[key] for key in ("K", "windows") if key in values}
     found = PromptConfig(noun=dataset.noun, verb=dataset.verb, **prompt), HistoryConfig(**history)
-    if inherited is None and len(chosen) < len(given):
-        why = "made for a CPU" if small else "as in the paper"
-        report.picked("prompt", f"{found[0].form}, {found[1].windows} windows, K={found[1].K}", why)
+    said = {"form": found[0].form, "windows": f"{found[1].windows} windows", "K": f"K={found[1].K}"}
+    picked = [text for key, text in said.items() if key not in chosen]
+    if inherited is None and picked:
+        why = "made for a CPU" if small else f"measured for {kind.name}" if kind.shape else _PAPERS
+        report.picked("prompt", ", ".join(picked), why)
     return found
 
 
@@ -89,10 +92,24 @@ def training_defaults(
         config = TrainingConfig(**(base | chosen))
     except ValidationError as error:
         raise UsageError(f"{wrong_values(error)}; see `patchrec {stage} --help`") from error
-    if not base.keys() <= chosen.keys() | {"dtype"}:
-        size = f"{config.batch_size} targets a step, learning rate {config.learning_rate:g}, {config.dtype}"
-        report.picked("training", f"{size}, {config.epochs} epoch{'s' if config.epochs > 1 else ''}", why)
+    said = {
+        "batch_size": f"{config.batch_size} targets a step",
+        "learning_rate": f"learning rate {config.learning_rate:g}",
+        "epochs": f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}",
+    }
+    if "dtype" in base:
+        said["dtype"] = config.dtype
+    picked = [text for key, text in said.items() if key not in chosen]
+    if base and picked:
+        report.picked("training", ", ".join(picked), why + _unlike_the_paper(config) if why == _PAPERS else why)
     return config
+
+
+def _unlike_the_paper(config: TrainingConfig) -> str:
+    """What differs from the paper's training although its numbers were taken."""
+    differs = [] if config.tree_targets == 1 else ["targets that share a prefix"]
+    differs += ["float32"] if config.dtype == "float32" else []
+    return f" but for {' and '.join(differs)}" if differs else ""
 
 
 def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
@@ -105,5 +122,5 @@ def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
     if backbone in SMALL:
         return dtype | _SMALL_TRAINING, "made for a CPU"
     batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
-    why = "as in the paper" if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    why = _PAPERS if dataset.name in PAPER else "the paper's for MovieLens-100K"
     return dtype | {"batch_size": batch_size, "learning_rate": learning_rate}, why

@@ -47,6 +47,7 @@ class RunSettings(TypedDict, total=False):
     epochs: int | None
     max_steps: int | None
     batch_size: int | None
+    tree_targets: int | None
     learning_rate: float | None
     head_learning_rate: float | None
     warmup: float | None

@@ -1,0 +1,63 @@
+"""What a run says that it picked: no more than it picked, and no likeness to the paper where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from patchrec.config import TrainingConfig
+from patchrec.data.histories import Dataset
+from patchrec.operations.training.defaults import PAPER, shape_defaults, training_defaults
+from patchrec.plugins import find_kind
+from patchrec.store import Store
+
+TITLE = find_kind("title")
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        self.lines.append(f"{what}: {value} ({why})")
+
+
+@pytest.fixture
+def walkers(home: Path) -> Dataset:
+    with Store.open(home) as store:
+        return store.datasets.load("walkers")
+
+
+def said(dataset: Dataset, backbone: str, **given: object) -> tuple[str, TrainingConfig]:
+    report = Lines()
+    config = training_defaults("finetune", dataset, backbone, TITLE, given, report)  # type: ignore[arg-type]
+    return " / ".join(report.lines), config
+
+
+def test_only_what_was_picked_is_told(walkers: Dataset) -> None:
+    line, config = said(walkers, "llama-3.2-1b", batch_size=32, dtype="float32", tree_targets=1)
+    assert line == "training: learning rate 1e-05, 1 epoch (the paper's for MovieLens-100K)"
+    assert config.batch_size == 32
+    everything = {"batch_size": 32, "learning_rate": 1e-3, "epochs": 2, "dtype": "float32"}
+    assert said(walkers, "llama-3.2-1b", **everything)[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"tree_targets": 1, "dtype": "bfloat16"}, "as in the paper"),
+        ({"dtype": "bfloat16"}, "as in the paper but for targets that share a prefix"),
+        ({"tree_targets": 1, "dtype": "float32"}, "as in the paper but for float32"),
+        ({"dtype": "float32"}, "as in the paper but for targets that share a prefix and float32"),
+    ],
+)
+def test_what_differs_from_the_paper_is_named(
+    walkers: Dataset, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], why: str
+) -> None:
+    monkeypatch.setitem(PAPER, "walkers", (64, 1e-5))
+    assert said(walkers, "llama-3.2-1b", **given)[0].endswith(f"({why})")
+
+
+def test_a_prompt_is_told_without_what_was_given(walkers: Dataset) -> None:
+    report = Lines()
+    shape_defaults(walkers, "llama-3.2-1b", TITLE, None, {"form": "continuation", "windows": None, "K": 50}, report)  # type: ignore[arg-type]
+    assert report.lines == ["prompt: sliding windows (as in the paper)"]
