@@ -3,11 +3,15 @@
 A chunk's logits become their own gradient in place, and the gradients of head and states are added up on the way. So
 memory follows the chunk, not the number of labels, and the backward pass has nothing left to compute but a scale.
 
-Shapes: n labelled nodes, m distinct labels, D hidden size, V classes of the head, c nodes of a chunk.
+Where only some classes can be said at a node, as the children of a trie's node, the softmax is over these alone: the
+columns that any node needs are taken out of the head, and each node sees its own among them.
+
+Shapes: n labelled nodes, m distinct labels, D hidden size, V classes of the head, c nodes of a chunk, C choices of all
+nodes together.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,19 @@ _LOGITS_ELSEWHERE = 128_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """What can be said at each labelled node, the labels among it.
+
+    Attributes:
+        rows: (C,) which of the labelled nodes, ascending; each at least once.
+        classes: (C,) what can be said there.
+    """
+
+    rows: IntArray
+    classes: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Labels:
     """What some nodes of a forest shall say.
 
@@ -32,12 +49,14 @@ class Labels:
         rows: (m,) which of `nodes` a label belongs to, ascending.
         classes: (m,) what the head shall say there: token ids, or item indices.
         counts: (m,) how many examples ask for that there.
+        choices: What the softmax is over at each node; None: all classes at every node.
     """
 
     nodes: IntArray
     rows: IntArray
     classes: IntArray
     counts: IntArray
+    choices: Choices | None = None
 
     @property
     def total(self) -> int:
@@ -47,12 +66,13 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """Some of the labelled nodes, `rows` counted from the first of them."""
+    """Some of the labelled nodes, `rows` counted from the first of them; `choices` are rows and classes."""
 
     nodes: slice
     rows: Tensor
     classes: Tensor
     counts: Tensor
+    choices: tuple[Tensor, Tensor] | None
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Labels) -> Tensor:
@@ -65,7 +85,19 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, la
         weight: (V, D) of the head, and its (V,) bias; they may be computed themselves.
         labels: In the order of `hidden`.
     """
+    if labels.choices is not None:
+        columns, narrowed = _narrowed(labels, labels.choices)
+        taken = on_device(columns, hidden.device)
+        weight, labels = weight.index_select(0, taken), narrowed
+        bias = None if bias is None else bias.index_select(0, taken)
     return _summed(hidden, weight, bias, labels, torch.is_grad_enabled())
+
+
+def _narrowed(labels: Labels, choices: Choices) -> tuple[IntArray, Labels]:
+    """Classes that are a choice anywhere, ascending, and labels and choices counted in them."""
+    columns, places = np.unique(choices.classes, return_inverse=True)
+    classes = np.searchsorted(columns, labels.classes)
+    return columns, replace(labels, classes=classes, choices=replace(choices, classes=places))
 
 
 def _summed(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Labels, learning: bool) -> Tensor:
@@ -93,6 +125,8 @@ class _CrossEntropy(torch.autograd.Function):
                 logits = functional.linear(states[chunk.nodes], head).float()
                 if offset is not None:
                     logits += offset  # which may be a prior of -15 nats beside small products: not in their format
+                if chunk.choices is not None:
+                    logits = torch.full_like(logits, -torch.inf).index_put_(chunk.choices, logits[chunk.choices])
                 log_probs = torch.log_softmax(logits, dim=-1)  # (c, V)
                 del logits
                 total -= (chunk.counts * log_probs[chunk.rows, chunk.classes]).sum()
@@ -123,11 +157,17 @@ def _chunks(labels: Labels, num_classes: int, device: torch.device) -> Iterator[
     edges = np.linspace(0, count, -(-count // most) + 1).astype(np.int64)
     places = np.searchsorted(labels.rows, edges)
     for node, stop, first, last in zip(edges[:-1], edges[1:], places[:-1], places[1:], strict=True):
+        choices = None
+        if labels.choices is not None:
+            own = slice(*np.searchsorted(labels.choices.rows, (node, stop)))
+            rows = on_device(labels.choices.rows[own] - node, device)
+            choices = rows, on_device(labels.choices.classes[own], device)
         yield _Chunk(
             slice(int(node), int(stop)),
             on_device(labels.rows[first:last] - node, device),
             on_device(labels.classes[first:last], device),
             on_device(labels.counts[first:last].astype(np.float32), device),
+            choices,
         )
 
 

@@ -181,6 +181,22 @@ class TitleTrie:
             node = int(self.forest.parent[node])
         return np.array(path[::-1], dtype=np.int64)
 
+    def branching(self, item: int) -> tuple[IntArray, IntArray]:
+        """Nodes on the way of an item's title that have several children (ROOT among them or not).
+
+        Returns:
+            (b,) nodes, and (b,) how many tokens of the title stand before each, ascending.
+        """
+        path = self.path_to(int(self.leaves[self.title_of_item[item]]))
+        parents = np.concatenate([[ROOT], path[:-1]])
+        places = np.flatnonzero(self.num_children(parents) > 1)
+        return parents[places], places
+
+    def choices(self, nodes: IntArray) -> tuple[IntArray, IntArray]:
+        """(C,) tokens of the children of some nodes, node after node, and (n,) how many each has."""
+        children, counts = self.children(nodes)
+        return self.forest.keys[children].astype(np.int64), counts
+
     @cached_property
     def path_starts(self) -> IntArray:
         """(T,) where each title's nodes begin in `path_nodes`."""

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from patchrec.training.learner import Learner
 
 
+_LOSS = Field(
+    "vocabulary",
+    description="Softmax of titles over the whole vocabulary, or over what the catalog's titles leave to choose.",
+)
+
+
+class TitleOptions(Options):
+    """Options of titles alone."""
+
+    loss: Literal["vocabulary", "catalog"] = _LOSS
+
+
 class ItemHeadOptions(Options):
     """Options of an item head."""
 
@@ -52,11 +64,13 @@ class TwoHeadsOptions(ItemHeadOptions):
 
     item_loss: float = Field(1.0, gt=0, description="Weight of the item loss beside the title loss in training.")
     item_weight: float = Field(1.0, gt=0, description="Weight of the item head in the score, until one is chosen.")
+    loss: Literal["vocabulary", "catalog"] = _LOSS
 
 
 def _learner(fitting: Fitting) -> Learner:
     from patchrec.model.backbone import Backbone
     from patchrec.plugins import plan_for
+    from patchrec.ranking.trie import TitleTrie
     from patchrec.training.batches import all_batches
     from patchrec.training.language_learner import HeadWeights, LanguageLearner
 
@@ -72,6 +86,9 @@ def _learner(fitting: Fitting) -> Learner:
     weights = HeadWeights()
     if options is not None:
         weights = HeadWeights(1.0, options.item_loss) if isinstance(options, TwoHeadsOptions) else HeadWeights(0.0, 1.0)
+    branches = None
+    if config.kind.options.get("loss") == "catalog":
+        branches = TitleTrie.build(encoder.titles, encoder.prompt.end)
     return LanguageLearner(
         config,
         dataset,
@@ -80,6 +97,7 @@ def _learner(fitting: Fitting) -> Learner:
         planners=[plan_for(strategy) for strategy in config.strategies],
         batches=all_batches(config, dataset),
         weights=weights,
+        branches=branches,
         validation=fitting.validation,
     )
 
@@ -296,6 +314,7 @@ KINDS = (
         _load,
         _export,
         _fingerprints,
+        options=TitleOptions,
         scores=("catalog", "joint"),
         training={},
         is_head=True,

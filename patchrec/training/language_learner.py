@@ -27,7 +27,7 @@ from patchrec.strategy import EVALUATION, Planner
 from patchrec.training.ahead import one_ahead
 from patchrec.training.batches import Batches, Step, group_trees, pass_seed
 from patchrec.training.learner import Measured, Updater, Write, checked_validation
-from patchrec.training.objective import Heads, LabelledForest, label_step, label_trees
+from patchrec.training.objective import Branches, Heads, LabelledForest, label_step, label_trees
 from patchrec.training.processes import Process
 from patchrec.training.sharding import is_sharded, release, shard
 from patchrec.training.validation import ranking_metric
@@ -89,6 +89,7 @@ class LanguageLearner:
         planners: Sequence[Planner],
         batches: Batches,
         weights: HeadWeights | None = None,
+        branches: Branches | None = None,
         validation: Sequence[Example] = (),
     ) -> None:
         """Take everything together; `begin` makes it learn.
@@ -101,13 +102,14 @@ class LanguageLearner:
             planners: Every example is planned once by each.
             batches: The steps.
             weights: Of the heads; None: titles alone.
+            branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
             validation: Targets to measure; the same whenever it is resumed.
         """
         self.training = config.training or TrainingConfig()
         self.config, self.seed = config, config.seed
         self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
         self.batches, self.validation = batches, checked_validation(self.training, validation, dataset)
-        self.weights = weights or HeadWeights()
+        self.weights, self.branches = weights or HeadWeights(), branches
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
 
@@ -204,7 +206,7 @@ class LanguageLearner:
         """The forests of a step."""
         return label_step(
             step, self.dataset, encoder, self.planners,
-            seed=self.seed, max_nodes=self.training.max_nodes, heads=self.weights.heads,
+            seed=self.seed, max_nodes=self.training.max_nodes, heads=self.weights.heads, branches=self.branches,
         )  # fmt: skip
 
     def batch(self, encoder: PathEncoder, labelled: LabelledForest) -> ForestBatch:
@@ -264,7 +266,7 @@ class LanguageLearner:
         trees = [(tree, EVALUATION) for tree in group_trees(self.validation, len(self.validation))]
         return encoder, label_trees(
             trees, self.dataset, encoder, self.planners,
-            max_nodes=self.training.max_nodes, heads=self.weights.heads,
+            max_nodes=self.training.max_nodes, heads=self.weights.heads, branches=self.branches,
         )  # fmt: skip
 
     @torch.no_grad()

@@ -5,18 +5,23 @@ and an answer that a later example holds as history is no branch: `grow` merges 
 node before it, so the sum over labels is the sum that one row per example would give. For an item head, the item itself
 is a label of the node where the answer begins; with that head alone there is no answer in the path.
 
-Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary.
+With `Branches` a title is asked for only where titles part: at every other node the catalog leaves no choice, and there is
+nothing to learn. The path ends at the last such node, and the softmax there is over the choices (`Labels.choices`). That is
+the score by which titles are ranked, and no other (`catalog`).
+
+Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary, C choices.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from patchrec.data.histories import Dataset
 from patchrec.history import IntArray
 from patchrec.model.forest import Forest, grow
-from patchrec.model.loss import Labels
+from patchrec.model.loss import Choices, Labels
 from patchrec.model.patching import PathEncoder
 from patchrec.strategy import Moment, Planner
 from patchrec.training.batches import Step, Tree, draws
@@ -35,6 +40,22 @@ class Heads:
     item: bool = False
 
 
+class Branches(Protocol):
+    """Where the titles of a catalog part: a trie, of whose nodes the learner knows no more than this."""
+
+    def branching(self, item: int) -> tuple[IntArray, IntArray]:
+        """The nodes on the way of an item's title that have several children.
+
+        Returns:
+            (b,) nodes, and (b,) how many tokens of the title stand before each, ascending.
+        """
+        ...
+
+    def choices(self, nodes: IntArray) -> tuple[IntArray, IntArray]:
+        """(C,) tokens of the children of some nodes, node after node, and (n,) how many each has."""
+        ...
+
+
 TITLE = Heads()
 _NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
@@ -48,11 +69,13 @@ class Row:
         labels: Token ids of the answer, its end included; the last stands after the path's last position. Empty where
             no title is asked for: then the path is the prompt alone.
         item: The target, where an item is asked for.
+        branching: Where titles part on the way of this one; None: every label counts, against the whole vocabulary.
     """
 
     path: IntArray
     labels: IntArray
     item: int | None = None
+    branching: tuple[IntArray, IntArray] | None = None
 
     @property
     def begin(self) -> int:
@@ -83,6 +106,7 @@ def label_step(
     seed: int,
     max_nodes: int,
     heads: Heads = TITLE,
+    branches: Branches | None = None,
 ) -> list[LabelledForest]:
     """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
 
@@ -90,7 +114,7 @@ def label_step(
     a tree repeats the shared prefix, and without room beside it a tree would fall apart into single rows.
     """
     trees = [(tree, _moment(step, tree, seed)) for tree in step.trees]
-    return label_trees(trees, dataset, encoder, planners, max_nodes=max_nodes, heads=heads)
+    return label_trees(trees, dataset, encoder, planners, max_nodes=max_nodes, heads=heads, branches=branches)
 
 
 def label_trees(
@@ -101,13 +125,14 @@ def label_trees(
     *,
     max_nodes: int,
     heads: Heads = TITLE,
+    branches: Branches | None = None,
 ) -> list[LabelledForest]:
     """Plan examples, each tree at its moment, and grow their forests (see `label_step`)."""
     parts: list[tuple[Sequence[Row], int]] = []
     for tree, moment in trees:
-        rows = tree_rows(tree, dataset, encoder, planners, moment, heads)
+        rows = tree_rows(tree, dataset, encoder, planners, moment, heads, branches)
         parts += split_rows(rows, max(max_nodes, 2 * max(len(row.path) for row in rows)))
-    return [label_rows(rows) for rows in pack(parts, max_nodes)]
+    return [label_rows(rows, branches) for rows in pack(parts, max_nodes)]
 
 
 def _moment(step: Step, tree: Tree, seed: int) -> Moment:
@@ -139,6 +164,7 @@ def tree_rows(
     planners: Sequence[Planner],
     moment: Moment,
     heads: Heads = TITLE,
+    branches: Branches | None = None,
 ) -> list[Row]:
     """Plan the examples of a tree, planner by planner; each takes the draws of its own history."""
     rows = []
@@ -149,8 +175,12 @@ def tree_rows(
             layout = planner.plan(history, Moment(moment.progress, own))
             target = dataset.target(example)
             answer = encoder.answer_path(target) if heads.title else _NOTHING
+            branching = None
+            if heads.title and branches is not None:
+                branching = branches.branching(target)
+                answer = answer[: branching[1][-1] + 1 if len(branching[1]) else 0]
             path = np.concatenate([encoder.prompt_path(history, layout), answer[:-1]])
-            rows.append(Row(path, answer, target if heads.item else None))
+            rows.append(Row(path, answer, target if heads.item else None, branching))
     return rows
 
 
@@ -163,13 +193,37 @@ def split_rows(rows: Sequence[Row], max_nodes: int) -> list[tuple[Sequence[Row],
     return split_rows(rows[:half], max_nodes) + split_rows(rows[half:], max_nodes)
 
 
-def label_rows(rows: Sequence[Row]) -> LabelledForest:
+def label_rows(rows: Sequence[Row], branches: Branches | None = None) -> LabelledForest:
     """Grow one forest of rows and gather its labels; equal labels of one node count together."""
     forest, nodes = grow([row.path for row in rows])
     along = list(zip(rows, nodes, strict=True))
-    titles = [(path[row.begin :], row.labels) for row, path in along if len(row.labels)]
     items = [(path[[row.begin]], np.array([row.item])) for row, path in along if row.item is not None]
+    if branches is not None:
+        return LabelledForest(forest, _with_choices(along, branches), _counted(items))
+    titles = [(path[row.begin :], row.labels) for row, path in along if len(row.labels)]
     return LabelledForest(forest, _counted(titles), _counted(items))
+
+
+def _with_choices(along: Sequence[tuple[Row, IntArray]], branches: Branches) -> Labels | None:
+    """Labels where titles part, with what can be said there; None where they nowhere do.
+
+    Args:
+        along: Rows with the nodes of their paths.
+        branches: Of the catalog.
+    """
+    asked, known = [], []
+    for row, path in along:
+        if row.branching is not None and len(row.labels):
+            nodes, places = row.branching
+            asked.append((path[row.begin + places], row.labels[places]))
+            known.append((path[row.begin + places], nodes))
+    labels = _counted(asked)
+    if labels is None:
+        return None
+    at, first = np.unique(np.concatenate([nodes for nodes, _ in known]), return_index=True)
+    assert np.array_equal(at, labels.nodes)
+    classes, counts = branches.choices(np.concatenate([nodes for _, nodes in known])[first])
+    return replace(labels, choices=Choices(np.repeat(np.arange(len(counts)), counts), classes))
 
 
 def _counted(asked: Sequence[tuple[IntArray, IntArray]]) -> Labels | None:

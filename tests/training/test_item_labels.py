@@ -80,7 +80,7 @@ def slow_row_losses(backbone, encoder, history, layout, target):
 def slow_losses(backbone, encoder, dataset, planners, step, seed):
     total, count = torch.zeros(2), 0
     for planner in planners:
-        for tree, example in ((tree, example) for tree in step.trees for example in tree):
+        for tree, example in ((among, one) for among in step.trees for one in among):
             history = dataset.history(example)
             numbers = draws(seed, step.epoch, step.number, tree)[: len(history)]
             layout = planner.plan(history, Moment(step.progress, numbers))
