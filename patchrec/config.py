@@ -84,6 +84,8 @@ class TrainingConfig(Closed):
         patience: Stop after so many measurements without a better one; None goes on to the end.
         validation_targets: How many of them, a sample.
         head_learning_rate: Peak for the parts of an item head and item vectors, which begin from nothing.
+        dropout: Share of the inputs, and of what each layer adds to its own, that is left out in training.
+        layer_decay: Peak of a layer over that of the layer above it, in a language model; embeddings are the lowest.
         lora_rank: R of adapters that are trained in place of the weights; None trains all weights.
         shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
@@ -105,6 +107,8 @@ class TrainingConfig(Closed):
     patience: int | None = Field(None, ge=1)
     head_learning_rate: float | None = Field(None, gt=0)
     validation_targets: int = Field(200, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    layer_decay: float = Field(1.0, gt=0, le=1)
     lora_rank: int | None = Field(None, ge=1)
     shard: bool = False
 

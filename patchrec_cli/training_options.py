@@ -39,6 +39,12 @@ SETTINGS: dict[str, Any] = {
     "warmup": training_option(float, "--warmup", "Share of the steps that the rate rises in; default: 0.05."),
     "weight_decay": training_option(float, "--weight-decay", "Of AdamW; default: 0."),
     "clip_norm": training_option(float, "--clip-norm", "Longest gradient of a step; default: 1."),
+    "dropout": training_option(
+        float, "--dropout", "Share of inputs, and of what each layer adds, that a step leaves out; default: 0."
+    ),
+    "layer_decay": training_option(
+        float, "--layer-decay", "Rate of a layer over that of the one above it; default: 1."
+    ),
     "lora_rank": training_option(
         int,
         "--lora-rank",
@@ -98,7 +104,7 @@ SETTINGS: dict[str, Any] = {
 
 OF_LANGUAGE_MODELS = (
     "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
-    "prompt",
+    "prompt", "dropout", "layer_decay",
 )  # fmt: skip
 BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
 

@@ -77,6 +77,7 @@ class Backbone(nn.Module):
         name: Of the backbone.
         folder: Where it was read from.
         items: What it knows of a catalog's items besides their tokens, where it knows any; no part of `model`.
+        dropout: Share of the inputs that training leaves out (see `drop`).
     """
 
     def __init__(self, model: Any, name: str, folder: Path) -> None:
@@ -85,6 +86,7 @@ class Backbone(nn.Module):
         self.name = name
         self.folder = folder
         self.items: ItemSide | None = None
+        self.dropout = 0.0
         self._remembered: _Remembered | None = None
         self._catalog: tuple[TitleTokens, BagTensors] | None = None
 
@@ -157,11 +159,36 @@ class Backbone(nn.Module):
         total = int(config.num_hidden_layers)
         if not 1 <= num_layers <= total:
             raise UsageError(f"--layers {num_layers}: {self.name} has {total}; take 1 to {total}")
-        del _layers(self.model.base_model, total)[num_layers:]
+        del self.layers[num_layers:]
         for key, value in list(vars(config).items()):
             if "layer" in key and isinstance(value, list) and len(value) == total:  # such as layer_types
                 setattr(config, key, value[:num_layers])
         config.num_hidden_layers = num_layers
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last, whatever the architecture calls them."""
+        count = int(self.model.config.get_text_config().num_hidden_layers)
+        return next(
+            part for part in self.model.base_model.modules() if isinstance(part, nn.ModuleList) and len(part) == count
+        )
+
+    def drop(self, share: float) -> None:
+        """Leave out a share of the inputs, and of what each layer adds to its own, in forward passes of training.
+
+        A node of a forest is run once, so all paths through it miss the same. Called once, with a share above 0.
+        """
+        self.dropout = share
+        for layer in self.layers:
+            layer.register_forward_hook(self._without_a_share)
+
+    def _without_a_share(self, layer: nn.Module, given: tuple[Any, ...], states: Any) -> Any:
+        """What a layer gives, with dropout on its own part of it."""
+        if not layer.training:
+            return states
+        before, after = given[0], states[0] if isinstance(states, tuple) else states
+        dropped = before + functional.dropout(after - before, self.dropout)
+        return (dropped, *states[1:]) if isinstance(states, tuple) else dropped
 
     @torch.no_grad()
     def remember_items(self, encoder: PathEncoder) -> None:
@@ -266,8 +293,9 @@ class Backbone(nn.Module):
     def hidden(self, batch: ForestBatch) -> Tensor:
         """(N, D) last hidden states, differentiable where keys and values are not kept."""
         nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)  # a mask made ready is not made anew
+        inputs = functional.dropout(self.embed(batch), self.dropout, self.training)
         output = self.model.base_model(
-            inputs_embeds=self.embed(batch)[None],
+            inputs_embeds=inputs[None],
             attention_mask=nothing,
             position_ids=batch.depth[None],
             use_cache=False,
@@ -401,11 +429,6 @@ def _tensors(bags: Bags, device: torch.device) -> BagTensors:
     """Rows, offsets and weights on a device."""
     weights = bags.weights.astype(np.float32)
     return on_device(bags.rows, device), on_device(bags.offsets, device), on_device(weights, device)
-
-
-def _layers(model: nn.Module, count: int) -> nn.ModuleList:
-    """The list of a model's layers, whatever its name."""
-    return next(part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == count)
 
 
 def _grown(extension: Extension, kept: KeysValues, rows: slice) -> Context:

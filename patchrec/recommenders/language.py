@@ -27,16 +27,13 @@ if TYPE_CHECKING:
     from patchrec.training.learner import Learner
 
 
-_LOSS = Field(
-    "vocabulary",
-    description="Softmax of titles over the whole vocabulary, or over what the catalog's titles leave to choose.",
-)
-
-
 class TitleOptions(Options):
-    """Options of titles alone."""
+    """Options of titles."""
 
-    loss: Literal["vocabulary", "catalog"] = _LOSS
+    loss: Literal["vocabulary", "catalog"] = Field(
+        "vocabulary",
+        description="Softmax of titles over the whole vocabulary, or over what the catalog's titles leave to choose.",
+    )
 
 
 class ItemHeadOptions(Options):
@@ -59,12 +56,11 @@ class ItemHeadOptions(Options):
         return self
 
 
-class TwoHeadsOptions(ItemHeadOptions):
+class TwoHeadsOptions(ItemHeadOptions, TitleOptions):
     """Options of titles and an item head together."""
 
     item_loss: float = Field(1.0, gt=0, description="Weight of the item loss beside the title loss in training.")
     item_weight: float = Field(1.0, gt=0, description="Weight of the item head in the score, until one is chosen.")
-    loss: Literal["vocabulary", "catalog"] = _LOSS
 
 
 def _learner(fitting: Fitting) -> Learner:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
@@ -132,15 +133,27 @@ class LanguageLearner:
             if training.validate_every is not None and training.validate_metric != "loss":
                 raise UsageError("--shard splits a model that its loss alone measures; drop --validate-metric")
             shard(backbone, getattr(torch, training.dtype))
+        if training.dropout:
+            backbone.drop(training.dropout)
+        self.updater = Updater(backbone, training, self.num_steps, self.process, groups=self._groups())
+
+    def _groups(self) -> list[tuple[list[Parameter], float]]:
+        """Weights with the peaks of their rates: those above all layers first, then layer by layer downwards."""
+        training, backbone = self.training, self.backbone
         named = trained(backbone)
-        groups = [([own for name, own in named if not name.startswith("items.")], training.learning_rate)]
-        if backbone.items is not None:
-            own = [parameter for name, parameter in named if name.startswith("items.")]
-            groups.append((own, training.head_learning_rate or training.learning_rate))
-        self.updater = Updater(backbone, training, self.num_steps, self.process, groups=[g for g in groups if g[0]])
+        items = [own for name, own in named if name.startswith("items.")]
+        depths = _depths_below(backbone)
+        by_depth: dict[int, list[Parameter]] = {}
+        for name, own in named:
+            if not name.startswith("items."):
+                by_depth.setdefault(depths.get(own, 0) if training.layer_decay < 1 else 0, []).append(own)
+        groups = [
+            (own, training.learning_rate * training.layer_decay**depth) for depth, own in sorted(by_depth.items())
+        ]
+        return [*groups, (items, training.head_learning_rate or training.learning_rate)] if items else groups
 
     @property
-    def parameters(self) -> list[torch.nn.Parameter]:
+    def parameters(self) -> list[Parameter]:
         """The weights that learn."""
         return self.updater.parameters
 
@@ -342,3 +355,10 @@ def _checkpoint_layers(backbone: Backbone) -> None:
         enable({"use_reentrant": False})
     except ValueError as error:
         raise UsageError(f"{backbone.name} has no gradient checkpointing ({error}); drop that setting") from error
+
+
+def _depths_below(backbone: Backbone) -> dict[Parameter, int]:
+    """How many layers lie above the weights of each layer, and above the embeddings."""
+    layers = list(backbone.layers)
+    found = {own: depth for depth, layer in enumerate(reversed(layers)) for own in layer.parameters()}
+    return found | {backbone.model.get_input_embeddings().weight: len(layers)}

@@ -5,9 +5,9 @@ and an answer that a later example holds as history is no branch: `grow` merges 
 node before it, so the sum over labels is the sum that one row per example would give. For an item head, the item itself
 is a label of the node where the answer begins; with that head alone there is no answer in the path.
 
-With `Branches` a title is asked for only where titles part: at every other node the catalog leaves no choice, and there is
-nothing to learn. The path ends at the last such node, and the softmax there is over the choices (`Labels.choices`). That is
-the score by which titles are ranked, and no other (`catalog`).
+With `Branches` a title is asked for only where titles part: at every other node the catalog leaves no choice, and there
+is nothing to learn. The path ends at the last such node, and the softmax is over the choices (`Labels.choices`). Summed
+along a title that is minus the score `catalog`, by which titles are ranked.
 
 Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary, C choices.
 """
@@ -220,9 +220,9 @@ def _with_choices(along: Sequence[tuple[Row, IntArray]], branches: Branches) -> 
     labels = _counted(asked)
     if labels is None:
         return None
-    at, first = np.unique(np.concatenate([nodes for nodes, _ in known]), return_index=True)
-    assert np.array_equal(at, labels.nodes)
-    classes, counts = branches.choices(np.concatenate([nodes for _, nodes in known])[first])
+    # prompts end at a separator, which no title holds: a node of the forest stands at one node of the trie
+    at, parting = (np.concatenate(column) for column in zip(*known, strict=True))
+    classes, counts = branches.choices(parting[np.unique(at, return_index=True)[1]])  # in the order of labels.nodes
     return replace(labels, choices=Choices(np.repeat(np.arange(len(counts)), counts), classes))
 
 

@@ -107,11 +107,13 @@ def optimizer_tensors(named: Named, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def load_optimizer(folder: Path, named: Named, optimizer: torch.optim.Optimizer) -> None:
-    """Put the memory in a verified checkpoint into an optimizer of the same weights, in the same order."""
+    """Put the memory in a verified checkpoint into an optimizer of the same weights."""
     from safetensors.torch import load_file
 
     state: dict[int, dict[str, Tensor]] = {}
-    places = {name: (place, held) for place, (name, held) in enumerate(named)}
+    order = [own for group in optimizer.param_groups for own in group["params"]]
+    place_of = {own: place for place, own in enumerate(order)}
+    places = {name: (place_of[held], held) for name, held in named}
     for name, tensor in load_file(folder / OPTIMIZER).items():
         parameter, _, key = name.rpartition("/")
         place, held = places[parameter]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from patchrec.model import loss
-from patchrec.model.loss import Labels, summed_cross_entropy
+from patchrec.model.loss import Choices, Labels, summed_cross_entropy
 
 V, D = 11, 5
 
@@ -23,11 +23,20 @@ def label_sets(draw):
         st.lists(st.dictionaries(st.integers(0, V - 1), st.integers(1, 3), min_size=1, max_size=3), max_size=9)
     )
     rows = [row for row, tokens in enumerate(asked) for _ in tokens]
+    choices = None
+    if asked and draw(st.booleans()):
+        more = [draw(st.sets(st.integers(0, V - 1), max_size=4)) for _ in asked]
+        allowed = [sorted({*tokens, *others}) for tokens, others in zip(asked, more, strict=True)]
+        choices = Choices(
+            np.repeat(np.arange(len(asked)), [len(own) for own in allowed]),
+            np.array([token for own in allowed for token in own], dtype=np.int64),
+        )
     return Labels(
         np.arange(len(asked)),
         np.array(rows, dtype=np.int64),
         np.array([token for tokens in asked for token in tokens], dtype=np.int64),
         np.array([count for tokens in asked for count in tokens.values()], dtype=np.int64),
+        choices,
     )
 
 
@@ -36,6 +45,11 @@ def slow(hidden, weight, bias, labels):
     total = torch.zeros(())
     for row, token, count in zip(labels.rows, labels.classes, labels.counts, strict=True):
         logits = functional.linear(hidden[row], weight, bias)
+        if labels.choices is not None:
+            allowed = set(labels.choices.classes[labels.choices.rows == row].tolist())
+            logits = torch.stack(
+                [logits[number] if number in allowed else torch.tensor(-torch.inf) for number in range(V)]
+            )
         total = total + int(count) * functional.cross_entropy(logits[None], torch.tensor([int(token)]))
     return total
 

@@ -53,6 +53,8 @@ class RunSettings(TypedDict, total=False):
     warmup: float | None
     weight_decay: float | None
     clip_norm: float | None
+    dropout: float | None
+    layer_decay: float | None
     lora_rank: int | None
     dtype: str | None
     max_nodes: int | None
@@ -67,7 +69,7 @@ class RunSettings(TypedDict, total=False):
 
 OF_LANGUAGE_MODELS = (
     "backbone", "layers", "prompt", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
-    "head_learning_rate",
+    "head_learning_rate", "dropout", "layer_decay",
 )  # fmt: skip
 
 
