@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Stage = Literal["pretrain", "finetune", "baseline"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
+Separators = Literal["all", "titles"]
 Windows = Literal["sliding", "anchored", "blocks"]
 ScoreName = Literal["catalog", "joint", "item", "mixture"]
 NORMALISED: frozenset[ScoreName] = frozenset(
@@ -57,11 +58,14 @@ class PromptConfig(Closed):
     Attributes:
         form: `paper` (chat, instruction after the history), `instruction-first` (chat, short suffix) or
             `continuation` (one title a line; the list goes on into the answer).
+        separators: What a line break follows: every unit of a history (`all`), or `titles` alone: a patch then is one
+            position.
         noun: What an item is called, such as "movie".
         verb: What a user did with it, such as "watched".
     """
 
     form: PromptForm = "paper"
+    separators: Separators = "all"
     noun: str = "item"
     verb: str = "chosen"
 

@@ -41,6 +41,14 @@ PromptForm = Annotated[
     Literal["paper", "instruction-first", "continuation"] | None,
     typer.Option("--prompt", help="Form of the prompt.", rich_help_panel=PROMPT),
 ]
+SeparatorsAfter = Annotated[
+    Literal["all", "titles"] | None,
+    typer.Option(
+        "--separators",
+        help="What a line break follows: every unit, or titles alone, so that a patch is one position.",
+        rich_help_panel=PROMPT,
+    ),
+]
 Windows = Annotated[
     Literal["sliding", "anchored", "blocks"] | None,
     typer.Option(

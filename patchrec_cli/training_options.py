@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from patchrec_cli.parameters import Backbone, Data, HistoryLength, PromptForm, Windows
+from patchrec_cli.parameters import Backbone, Data, HistoryLength, PromptForm, SeparatorsAfter, Windows
 
 TRAINING = "Training"  # sections of options
 VALIDATION = "Validation"
@@ -94,6 +94,7 @@ SETTINGS: dict[str, Any] = {
         int, "--validation-targets", "A sample of N of them; default: 200.", VALIDATION, metavar="N", min=1
     ),
     "prompt": PromptForm,
+    "separators": SeparatorsAfter,
     "windows": Windows,
     "K": HistoryLength,
     "seed": training_option(
@@ -104,7 +105,7 @@ SETTINGS: dict[str, Any] = {
 
 OF_LANGUAGE_MODELS = (
     "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
-    "prompt", "dropout", "layer_decay",
+    "prompt", "separators", "dropout", "layer_decay",
 )  # fmt: skip
 BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
 

@@ -65,6 +65,7 @@ class PathEncoder:
     def prompt_path(self, history: History, layout: Layout) -> IntArray:
         """(P,) keys of a whole prompt: head, units with their separators, tail."""
         separator = np.array([self.prompt.separator], dtype=np.int64)
+        after_patch = separator[: self._per_patch - 1]
         pieces = [self.prompt.head]
         for span in layout.spans:
             items = history.items[span.start : span.stop]
@@ -72,11 +73,11 @@ class PathEncoder:
                 for item in items:
                     pieces += [self.titles.of(item), separator]
             elif span.grain is Grain.ITEM:
-                keys = np.full(2 * len(items), self.prompt.separator, dtype=np.int64)
-                keys[::2] = self.vocab_size + items
+                keys = np.full(self._per_patch * len(items), self.prompt.separator, dtype=np.int64)
+                keys[:: self._per_patch] = self.vocab_size + items
                 pieces.append(keys)
             elif span.grain is Grain.SESSION:
-                pieces += [np.array([self._session_key(items)], dtype=np.int64), separator]
+                pieces += [np.array([self._session_key(items)], dtype=np.int64), after_patch]
         pieces.append(self.prompt.tail)
         return np.concatenate(pieces)
 
@@ -87,10 +88,15 @@ class PathEncoder:
             if span.grain is Grain.TEXT:
                 total += int((self.titles.lengths[history.items[span.start : span.stop]] + 1).sum())
             elif span.grain is Grain.ITEM:
-                total += 2 * len(span)
+                total += self._per_patch * len(span)
             elif span.grain is Grain.SESSION:
-                total += 2
+                total += self._per_patch
         return total
+
+    @property
+    def _per_patch(self) -> int:
+        """Positions of a patch: itself, and its separator where it has one."""
+        return 1 + self.prompt.after_patches
 
     def answer_path(self, item: int) -> IntArray:
         """Keys of an answer: the title's tokens and the end token."""

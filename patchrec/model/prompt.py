@@ -1,6 +1,7 @@
 """The prompt: everything around the history, as token ids, rendered once and fixed.
 
-A prompt path is `head + (unit + separator) for every unit of the layout + tail`; an answer is `title + end`. Three
+A prompt path is `head + (unit + separator) for every unit of the layout + tail`; an answer is `title + end`. Where only
+titles have separators (`PromptConfig.separators`), a patch stands alone: it is one position and needs no end. Three
 forms exist (see `PromptConfig.form`). In `continuation` the tail is empty and `end` is the separator, so an answer is
 already the next example's history and a user's targets merge into one path without a rule of its own.
 
@@ -31,19 +32,22 @@ class Prompt:
     Attributes:
         head: (n,) ids before the first unit.
         tail: (m,) ids after the last separator.
-        separator: The id after every unit.
+        separator: The id after every title, and after every patch where `after_patches`.
         end: The id that ends an answer; trained and scored for every title.
+        after_patches: Whether a separator follows patches too.
     """
 
     head: IntArray
     tail: IntArray
     separator: int
     end: int
+    after_patches: bool = True
 
     @property
     def fingerprint(self) -> str:
         """sha256 over all ids (hex, 16 digits)."""
-        text = repr((self.head.tolist(), self.tail.tolist(), self.separator, self.end))
+        parts = (self.head.tolist(), self.tail.tolist(), self.separator, self.end)
+        text = repr(parts if self.after_patches else (*parts, "titles"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -53,10 +57,11 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
     Raises:
         UsageError: The tokenizer has no end token for the form.
     """
-    separator = _separator(tokenizer)
+    separator, after_patches = _separator(tokenizer), config.separators == "all"
     if config.form == "continuation":
         text = f"{_plural(config.noun).capitalize()} a user has {config.verb}, oldest first, one title a line:\n"
-        return Prompt(_ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64), separator, separator)
+        head, tail = _ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64)
+        return Prompt(head, tail, separator, separator, after_patches)
     system = f"You recommend {_plural(config.noun)}."
     listing = f"the {_plural(config.noun)} a user has {config.verb}, oldest first, one title a line"
     request = f"Name the one {config.noun} to recommend next, by its title alone."
@@ -72,6 +77,7 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         _ids(tokenizer, generation, add_bos=False),
         separator,
         _end(tokenizer, ending),
+        after_patches,
     )
 
 

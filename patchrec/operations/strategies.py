@@ -194,8 +194,8 @@ def _prompt(
     """Prompt and cut of histories that a new run would have, and the model's folder where one is named."""
     if backbone is None:
         chosen = {key: value for key, value in given.items() if value is not None}
-        form = {key: value for key, value in chosen.items() if key == "form"}
-        cut = {key: value for key, value in chosen.items() if key != "form"}
+        form = {key: value for key, value in chosen.items() if key in PromptConfig.model_fields}
+        cut = {key: value for key, value in chosen.items() if key not in form}
         return PromptConfig(**form), HistoryConfig(**cut), None
     from patchrec.operations.backbones import find_backbone
     from patchrec.operations.training.defaults import shape_defaults

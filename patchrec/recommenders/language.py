@@ -158,6 +158,7 @@ def _export(saved: Saved, folder: Path) -> Mapping[str, Any]:
         "prompt": {
             "head": prompt.head.tolist(),
             "separator": prompt.separator,
+            "after_patches": prompt.after_patches,
             "tail": prompt.tail.tolist(),
             "end": prompt.end,
         },

@@ -220,7 +220,7 @@ def _with_choices(along: Sequence[tuple[Row, IntArray]], branches: Branches) -> 
     labels = _counted(asked)
     if labels is None:
         return None
-    # prompts end at a separator, which no title holds: a node of the forest stands at one node of the trie
+    # no title holds what ends a prompt, a separator or a patch: a node of the forest stands at one node of the trie
     at, parting = (np.concatenate(column) for column in zip(*known, strict=True))
     classes, counts = branches.choices(parting[np.unique(at, return_index=True)[1]])  # in the order of labels.nodes
     return replace(labels, choices=Choices(np.repeat(np.arange(len(counts)), counts), classes))

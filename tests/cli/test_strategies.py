@@ -96,7 +96,9 @@ def test_positions_are_the_bags_that_the_model_reads(toy_cli):
 def test_the_prompt_of_a_preview_can_be_chosen(toy_cli):
     preview = ["strategies", "preview", "--strategy", "vanilla", "--user", "ann", "--backbone", "tiny-random", "--json"]
     chosen = toy_cli(*preview, "--prompt", "paper", "--windows", "sliding", "--K", 4).json
-    assert chosen["prompt"] == {"form": "paper", "noun": "movie", "verb": "watched", "K": 4, "windows": "sliding"}
+    assert chosen["prompt"] == {
+        "form": "paper", "separators": "all", "noun": "movie", "verb": "watched", "K": 4, "windows": "sliding",
+    }  # fmt: skip
     assert len(chosen["history"]) == 4
 
 

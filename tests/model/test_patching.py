@@ -20,9 +20,10 @@ from patchrec.model.tokenizer import make_encoder
 TITLES = ("Toy Story", "Alien", "Aliens", "M", "The City of Lost Children", "Alien")
 
 
-@pytest.fixture(scope="module")
-def encoder(tiny_folder: Path, tiny: Backbone) -> PathEncoder:
-    return make_encoder(tiny_folder, TITLES, PromptConfig(noun="movie", verb="watched"), tiny.vocab_size)
+@pytest.fixture(scope="module", params=["all", "titles"])
+def encoder(tiny_folder: Path, tiny: Backbone, request: pytest.FixtureRequest) -> PathEncoder:
+    prompt = PromptConfig(noun="movie", verb="watched", separators=request.param)
+    return make_encoder(tiny_folder, TITLES, prompt, tiny.vocab_size)
 
 
 @st.composite
@@ -57,15 +58,16 @@ def slow_inputs(weight: torch.Tensor, encoder: PathEncoder, history: History, la
     """Equations (4) and (8): the prompt's input embeddings, position by position."""
     rows = [weight[token] for token in encoder.prompt.head]
     separator = weight[encoder.prompt.separator]
+    after_patch = [separator] if encoder.prompt.after_patches else []
     for span in layout.spans:
         items = history.items[span.start : span.stop].tolist()
         if span.grain is Grain.SESSION:
-            rows += [session_patch(weight, encoder, items), separator]
+            rows += [session_patch(weight, encoder, items), *after_patch]
         for item in items:
             if span.grain is Grain.TEXT:
                 rows += [weight[token] for token in encoder.titles.of(item)] + [separator]
             elif span.grain is Grain.ITEM:
-                rows += [item_patch(weight, encoder, item), separator]
+                rows += [item_patch(weight, encoder, item), *after_patch]
     return torch.stack(rows + [weight[token] for token in encoder.prompt.tail])
 
 
@@ -88,19 +90,24 @@ def test_the_weights_of_every_bag_sum_to_one(encoder: PathEncoder, case: tuple[H
     np.testing.assert_allclose(np.add.reduceat(bags.weights, bags.offsets), np.ones(len(path)))
 
 
-def test_every_unit_is_followed_by_one_separator(encoder: PathEncoder) -> None:
+def test_every_title_is_followed_by_one_separator_and_a_patch_where_the_prompt_says_so(encoder: PathEncoder) -> None:
     history = History(np.array([0, 1, 2, 3, 4]))
     layout = Layout.of([(0, 1, Grain.DROPPED), (1, 3, Grain.SESSION), (3, 4, Grain.ITEM), (4, 5, Grain.TEXT)])
     head, tail = len(encoder.prompt.head), len(encoder.prompt.tail)
     path = encoder.prompt_path(history, layout)
-    assert len(path) == head + (1 + 1) + (1 + 1) + (len(encoder.titles.of(4)) + 1) + tail
+    patch = 2 if encoder.prompt.after_patches else 1
+    assert len(path) == head + patch + patch + (len(encoder.titles.of(4)) + 1) + tail
+    assert len(path) == encoder.num_positions(history, layout)
+    assert (path == encoder.prompt.separator).sum() - (encoder.prompt.tail == encoder.prompt.separator).sum() >= (
+        3 if encoder.prompt.after_patches else 1
+    )
 
 
 def test_a_session_is_one_key_wherever_it_appears(encoder: PathEncoder) -> None:
     layout = Layout.of([(0, 2, Grain.SESSION), (2, 4, Grain.SESSION)])
     path = encoder.prompt_path(History(np.array([0, 1, 0, 1])), layout)
     head = len(encoder.prompt.head)
-    assert path[head] == path[head + 2]
+    assert path[head] == path[head + (2 if encoder.prompt.after_patches else 1)]
     assert encoder.items_of(int(path[head])).tolist() == [0, 1]
 
 

@@ -67,11 +67,12 @@ def test_a_model_without_a_chat_template_gets_plain_lines(tiny_folder: Path) -> 
 def test_every_part_of_a_prompt_moves_its_fingerprint(tiny_folder: Path) -> None:
     tokenizer = load_tokenizer(tiny_folder)
     prints = {
-        build_prompt(tokenizer, PromptConfig(form=form, noun=noun)).fingerprint
+        build_prompt(tokenizer, PromptConfig(form=form, noun=noun, separators=separators)).fingerprint
         for form in FORMS
         for noun in ("movie", "book")
+        for separators in ("all", "titles")
     }
-    assert len(prints) == len(FORMS) * 2
+    assert len(prints) == len(FORMS) * 4
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,18 @@ def section(card: str, heading: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "options", "form"),
-    [("vanilla", {}, "instruction-first"), ("pft-i", {"M": 2}, "paper"), ("pft-s", {"L": 3}, "continuation")],
+    ("strategy", "options", "prompt"),
+    [
+        ("vanilla", {}, {"prompt": "instruction-first"}),
+        ("pft-i", {"M": 2}, {"prompt": "paper"}),
+        ("pft-s", {"L": 3}, {"prompt": "continuation"}),
+        ("pft-s", {"L": 3}, {"prompt": "continuation", "separators": "titles"}),
+    ],
 )
-def test_the_card_s_program_gives_the_scores_of_a_recommendation(home, tmp_path, monkeypatch, strategy, options, form):
-    run = finetune(strategy=strategy, options=options, **TINY, prompt=form, max_steps=1, home=home).run
+def test_the_card_s_program_gives_the_scores_of_a_recommendation(
+    home, tmp_path, monkeypatch, strategy, options, prompt
+):
+    run = finetune(strategy=strategy, options=options, **TINY, **prompt, max_steps=1, home=home).run
     export_run(run, tmp_path / "exported", home=home)
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

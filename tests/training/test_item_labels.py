@@ -28,6 +28,7 @@ CASES = [
         ("sliding", "anchored")[(row + column) % 2],
         (ITEM, BOTH)[row % 2],
         ItemSideConfig(("patch", "free")[(row // 2 + column) % 2], item_vectors=(row + column) % 3 > 0),
+        ("all", "titles")[(row + column) % 2],
         id=f"{strategy[0]}-{form}",
     )
     for row, strategy in enumerate(STRATEGIES)
@@ -56,16 +57,17 @@ def slow_row_losses(backbone, encoder, history, layout, target):
     def patch(item):
         return mean(item) if items.vectors is None else mean(item) + items.vectors[item]
 
+    after_patch = [weight[prompt.separator]] if prompt.after_patches else []
     inputs = [weight[token] for token in prompt.head]
     for span in layout.spans:
         members = history.items[span.start : span.stop]
         if span.grain is Grain.SESSION:
-            inputs += [sum(patch(item) for item in members) / len(members), weight[prompt.separator]]
+            inputs += [sum(patch(item) for item in members) / len(members), *after_patch]
         for item in members:
             if span.grain is Grain.TEXT:
                 inputs += [*(weight[token] for token in encoder.titles.of(item)), weight[prompt.separator]]
             elif span.grain is Grain.ITEM:
-                inputs += [patch(item), weight[prompt.separator]]
+                inputs += [patch(item), *after_patch]
     inputs += [weight[token] for token in prompt.tail]
     answer = [*encoder.titles.of(target).tolist(), prompt.end]
     rows = torch.stack([*inputs, *(weight[token] for token in answer[:-1])])  # (P, D)
@@ -103,12 +105,12 @@ def gradients(backbone, loss):
     return {name: own.grad.clone() for name, own in backbone.named_parameters() if own.grad is not None}
 
 
-@pytest.mark.parametrize(("strategy", "form", "windows", "heads", "config"), CASES)
+@pytest.mark.parametrize(("strategy", "form", "windows", "heads", "config", "separators"), CASES)
 def test_losses_and_gradients_equal_one_example_per_row(
-    tiny, tiny_folder, dataset, strategy, form, windows, heads, config
+    tiny, tiny_folder, dataset, strategy, form, windows, heads, config, separators
 ):
     give_items(tiny, dataset, config)
-    prompt = PromptConfig(form=form, noun="movie", verb="watched")
+    prompt = PromptConfig(form=form, separators=separators, noun="movie", verb="watched")
     run = make_config(
         strategy,
         prompt=prompt,

@@ -60,7 +60,9 @@ def score(history, title):
     """log P(title | history) in nats; patchrec calls this score `joint`."""
     parts = [embed(prompt["head"])]
     for grain, titles in history:
-        parts += [unit(grain, titles), embed([prompt["separator"]])]
+        parts.append(unit(grain, titles))
+        if grain == "text" or prompt["after_patches"]:
+            parts.append(embed([prompt["separator"]]))
     answer = [*tokens(title), prompt["end"]]
     parts += [embed(prompt["tail"]), embed(answer[:-1])]
     logits = model(inputs_embeds=torch.cat(parts)[None]).logits[0, -len(answer) :].float()

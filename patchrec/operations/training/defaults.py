@@ -22,6 +22,7 @@ _OTHER_DATA = (64, 1e-5)
 SMALL = ("smollm2-135m", "tiny-random")
 _PAPERS = "as in the paper"
 LORA_RATE = 10  # learning rate of adapters over that of all weights
+_OF_PROMPT = {"form", "separators"}
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 _SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
@@ -42,22 +43,24 @@ def shape_defaults(
         backbone: By name.
         kind: What ranks; some ask for windows of their own.
         inherited: The parent's configuration.
-        given: `form`, `windows` and `K`; None where not given.
+        given: `form`, `separators`, `windows` and `K`; None where not given.
         report: Where the choice is told.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     small = backbone in SMALL
     base: dict[str, Any] = dict(_SMALL_SHAPE) if small else {}
     if inherited is not None:
-        base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include={"form"})
+        base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include=_OF_PROMPT)
     base |= {
         key: value for key, value in kind.shape.items() if inherited is None or key not in base or key == "windows"
     }
     values = base | chosen
-    prompt = {"form": values["form"]} if "form" in values else {}
+    prompt = {key: values[key] for key in _OF_PROMPT if key in values}
     history = {key: values[key] for key in ("K", "windows") if key in values}
     found = PromptConfig(noun=dataset.noun, verb=dataset.verb, **prompt), HistoryConfig(**history)
     said = {"form": found[0].form, "windows": f"{found[1].windows} windows", "K": f"K={found[1].K}"}
+    if found[0].separators != "all":
+        said["separators"] = "patches without separators"
     picked = [text for key, text in said.items() if key not in chosen]
     if inherited is None and picked:
         why = "made for a CPU" if small else f"measured for {kind.name}" if kind.shape else _PAPERS

@@ -32,6 +32,7 @@ class RunSettings(TypedDict, total=False):
         data, backbone: By name.
         layers: Keep the first so many of the backbone.
         prompt: Form of the prompt.
+        separators: What a line break follows in it.
         windows, K: How histories are cut.
         seed: Fixes all random draws; default 0.
         others: See `TrainingConfig`.
@@ -41,6 +42,7 @@ class RunSettings(TypedDict, total=False):
     backbone: str | None
     layers: int | None
     prompt: str | None
+    separators: str | None
     windows: str | None
     K: int | None
     seed: int | None
@@ -68,7 +70,7 @@ class RunSettings(TypedDict, total=False):
 
 
 OF_LANGUAGE_MODELS = (
-    "backbone", "layers", "prompt", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
+    "backbone", "layers", "prompt", "separators", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
     "head_learning_rate", "dropout", "layer_decay",
 )  # fmt: skip
 
@@ -268,7 +270,7 @@ def _settle(
     else:
         pulled = find_backbone(store, name, report)
         name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
-    shape = {"form": settings.get("prompt"), "windows": settings.get("windows"), "K": settings.get("K")}
+    shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in ("separators", "windows", "K")}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
     config = RunConfig(
