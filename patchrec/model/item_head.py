@@ -19,6 +19,7 @@ Source: LITE-LLM4Rec (2024) for `free`.
 Shapes: I items, D hidden size, n states.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ Table = Literal["patch", "free"]
 ItemEncoder = Literal["tokens", "llm"]
 _STD = 0.02  # of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
+_KNOWN = "patchrec"  # the one key of a file's metadata
 _OF_ITEMS = ("vectors", "head.free", "head.prior", "head.texts")  # tensors with a row, or an entry, for each item
 
 
@@ -202,7 +204,8 @@ class ItemSide(nn.Module):
         from safetensors.torch import save_file
 
         known = {"table": self._table, "num_items": str(self.num_items), "fingerprint": fingerprint}
-        save_file({name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}, path, known)
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, path, {_KNOWN: json.dumps(known)})  # of several keys the order would be random
 
     def load(self, path: Path) -> None:
         """Take everything from a file, in place; items at the end of the catalog that it does not have begin anew.
@@ -274,8 +277,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
+            known = dict(file.metadata() or {})
+        return dict(json.loads(known[_KNOWN])) if _KNOWN in known else known  # earlier versions: a key for each fact
+    except (OSError, SafetensorError, ValueError) as error:
         raise CorruptError(f"{path} does not hold the items of a run") from error
 
 

@@ -6,6 +6,7 @@ Shapes: I items, D hidden size, P positions of a path, n states.
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from patchrec.config import PromptConfig
@@ -161,6 +162,22 @@ def test_what_was_saved_is_loaded_bit_for_bit(tmp_path, config):
     assert all(torch.equal(tensor, state[name]) for name, tensor in saved.state_dict().items())
     known = read_metadata(tmp_path / "items.safetensors")
     assert known == {"table": config.table or "none", "num_items": str(I), "fingerprint": "abc"}
+
+
+def test_equal_items_are_equal_bytes(tmp_path):
+    side = make_side(CONFIGS[0])
+    for number in range(20):  # keys in random order would agree this often by no chance
+        side.save(tmp_path / str(number), "abc")
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(20)}) == 1
+
+
+def test_files_with_a_key_for_each_fact_are_read_as_before(tmp_path):
+    saved, loaded = make_side(CONFIGS[0], seed=1), make_side(CONFIGS[0], seed=2)
+    known = {"table": CONFIGS[0].table or "none", "num_items": str(I), "fingerprint": "abc"}
+    save_file({name: tensor.contiguous() for name, tensor in saved.state_dict().items()}, tmp_path / "items", known)
+    assert read_metadata(tmp_path / "items") == known
+    loaded.load(tmp_path / "items")
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in saved.state_dict().items())
 
 
 def test_items_that_join_a_catalog_are_ranked_by_their_text(tmp_path):
