@@ -21,8 +21,8 @@ class Reporter(Protocol):
     def picked(self, what: str, value: str, why: str) -> None:
         """Say that a default chose: `what` is now `value`, because `why`."""
 
-    def task(self, label: str, total: float, unit: str) -> AbstractContextManager[Task]:
-        """Open a progress bar of `total` units, such as "targets" or "bytes"."""
+    def task(self, label: str, total: float, unit: str, *, done: float = 0.0) -> AbstractContextManager[Task]:
+        """Open a progress bar of `total` units, such as "targets" or "bytes", of which `done` are done already."""
 
 
 class _SilentTask:
@@ -40,7 +40,7 @@ class Silent:
         """Ignore the pick."""
 
     @contextmanager
-    def task(self, label: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, label: str, total: float, unit: str, *, done: float = 0.0) -> Iterator[Task]:
         """Give a task that shows nothing."""
         yield _SilentTask()
 

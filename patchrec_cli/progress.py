@@ -19,9 +19,9 @@ LINE_EVERY = 10.0  # seconds between plain lines
 class Meter:
     """What is known of a task so far, and how it reads."""
 
-    def __init__(self, label: str, total: float, unit: str) -> None:
+    def __init__(self, label: str, total: float, unit: str, done: float = 0.0) -> None:
         self.label, self.total, self.unit = clean(label), total, clean(unit)
-        self.done, self.tokens = 0.0, 0
+        self.before, self.done, self.tokens = done, done, 0
         self.loss: float | None = None
         self.started = time.monotonic()
 
@@ -41,8 +41,9 @@ class Meter:
     def facts(self) -> list[str]:
         """Time left, tokens/s and loss: those that are known."""
         facts = []
-        if 0 < self.done < self.total:
-            facts.append(f"{duration(self.seconds / self.done * (self.total - self.done))} left")
+        own = self.done - self.before  # what was done earlier took none of this time
+        if own > 0 and self.done < self.total:
+            facts.append(f"{duration(self.seconds / own * (self.total - self.done))} left")
         if self.tokens:
             facts.append(f"{rate(self.tokens, self.seconds)} tokens/s")
         if self.loss is not None:
@@ -79,7 +80,7 @@ class BarTask:
 
     def __init__(self, meter: Meter, progress: "Progress") -> None:
         self.meter, self.progress = meter, progress
-        self.bar = progress.add_task(meter.label, total=meter.total or None, facts="")
+        self.bar = progress.add_task(meter.label, total=meter.total or None, completed=int(meter.done), facts="")
 
     def advance(self, amount: float, *, tokens: int = 0, loss: float | None = None) -> None:
         """Count and redraw."""
@@ -108,9 +109,9 @@ class TerminalReporter:
         self.note(f"{what}: {value} ({why})")
 
     @contextmanager
-    def task(self, label: str, total: float, unit: str) -> Iterator[Task]:
+    def task(self, label: str, total: float, unit: str, *, done: float = 0.0) -> Iterator[Task]:
         """Show progress until the block ends, and then how long it took (or that it stopped)."""
-        meter = Meter(label, total, unit)
+        meter = Meter(label, total, unit, done)
         if self.stream.isatty():
             with self._bars() as progress:
                 bar = BarTask(meter, progress)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from patchrec.config import RunConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import InterruptedRunError, UsageError
-from patchrec.reporting import SILENT, Reporter, Task
+from patchrec.reporting import SILENT, Reporter
 from patchrec.store.runs import Checkpoint, LossRow, ValidationRow
 from patchrec.training.checkpoint import (
     checkpoint_folder,
@@ -154,9 +154,9 @@ class _Run:
 
     def finish(self, report: Reporter) -> Checkpoint:
         """Take all remaining steps; validate and save along the way and at the end."""
-        main, num_steps = self.process.is_main, self.learner.num_steps
-        with stop_on_signals() as wish, report.task(self.stage, self.learner.num_targets, "targets") as task:
-            _advance(task, self.progress)
+        main, num_steps, done = self.process.is_main, self.learner.num_steps, self.progress.targets
+        progress = report.task(self.stage, self.learner.num_targets, "targets", done=done)
+        with stop_on_signals() as wish, progress as task:
             for row in () if self._is_patience_over() else self.learner.learn(self.progress.step):
                 self.progress = _add(self.progress, row)
                 if main:
@@ -299,9 +299,3 @@ def _add(progress: Progress, row: LossRow) -> Progress:
         seconds=progress.seconds + row.seconds,
         loss=row.loss,
     )
-
-
-def _advance(task: Task, progress: Progress) -> None:
-    """Show what earlier sessions of a resumed run did."""
-    if progress.step:
-        task.advance(progress.targets, loss=progress.loss)

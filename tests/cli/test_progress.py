@@ -26,6 +26,18 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_comes_now_and_then():
     assert "took" in last
 
 
+def test_time_left_counts_nothing_that_earlier_sessions_did(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("patchrec_cli.progress.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with TerminalReporter(stream, every=0.0).task("finetune", 1000, "targets", done=900) as task:
+        now[0] = 10.0
+        task.advance(10)
+    first, last = stream.getvalue().splitlines()
+    assert first == "finetune: 910/1,000 targets (91%), 1 min 30 s left"
+    assert last.endswith("took 10.0 s")
+
+
 def test_lines_are_rare_by_default():
     stream = io.StringIO()
     with TerminalReporter(stream).task("evaluate", 1000, "targets") as task:

@@ -191,7 +191,7 @@ def test_the_best_is_told_in_one_line(sitting, losses_of):
         def note(self, message):
             self.notes.append(message)
 
-        def task(self, *_):
+        def task(self, *_, **__):
             from patchrec.reporting import SILENT
 
             return SILENT.task("", 0, "")
