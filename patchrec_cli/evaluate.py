@@ -46,7 +46,10 @@ def evaluate(
     data: Data = None,
     backbone: Backbone = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", metavar="NAME", help="Strategy of the untrained baseline.")
+        str | None,
+        typer.Option(
+            "--strategy", metavar="NAME", help="Strategy of the untrained baseline, or in place of the run's own."
+        ),
     ] = None,
     score: Score = None,
     json: Json = False,
@@ -59,6 +62,7 @@ def evaluate(
         patchrec eval pft-s-1 --split validation --limit 200
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
+        patchrec eval pretrain-1 --strategy vanilla
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations

@@ -11,10 +11,18 @@ from patchrec.evaluation import evaluate as engine
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.load import find_same, fingerprints, load, pick_run, plain_options, versions
+from patchrec.operations.load import (
+    find_same,
+    fingerprints,
+    load,
+    pick_run,
+    plain_options,
+    start_folder,
+    versions,
+)
 from patchrec.operations.training.defaults import shape_defaults
 from patchrec.operations.training.train import baseline as fit_baseline
-from patchrec.plugins import find_kind, plan_for
+from patchrec.plugins import find_kind, find_strategy, plan_for
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -66,6 +74,9 @@ def evaluate(
     Args:
         run: Run to evaluate; default: the newest fine-tuned one. With `baseline="untrained"`, the run whose model
             before any training is evaluated, with its strategy and prompt.
+        strategy: What plans histories: of the untrained model, or of the run in place of its own. The latter is a run
+            of its own, which starts from that one and learns nothing more.
+        options: Of the strategy.
         limit: A sample of so many targets, the same for every run.
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
@@ -81,11 +92,13 @@ def evaluate(
         if baseline == UNTRAINED:
             chosen = _untrained_run(store, run, data, backbone, strategy, options, report)
         else:
-            if strategy is not None or backbone is not None or options:
-                raise UsageError(
-                    "--strategy with its options and --backbone are for --baseline untrained; a run has its own"
-                )
+            if backbone is not None:
+                raise UsageError("--backbone is for --baseline untrained; a run has its own: drop it")
+            if options and strategy is None:
+                raise UsageError("options of a strategy need --strategy; a run has its own")
             chosen = pick_run(store, run, data, report)
+            if strategy is not None:
+                chosen = _under(store, chosen, strategy, options, report)
         config = _config(limit, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
@@ -154,6 +167,32 @@ def _refuse(baseline: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"--baseline {baseline} takes no {name}; drop it")
+
+
+def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None, report: Reporter) -> Run:
+    """The run that has another's weights and a strategy of its own, and trains nothing.
+
+    Raises:
+        NotFoundError: No such strategy. UsageError: The run has no prompt that a strategy could shape.
+    """
+    if not run.config.strategies:
+        raise UsageError(f"run {run.name} ({run.kind}) has no prompt, and so no strategy; drop --strategy")
+    planner = find_strategy(strategy).bind(plain_options(options))
+    chosen = StrategyConfig(name=planner.strategy.name, options=planner.values)
+    own = {"stage": "baseline", "parent": run.name, "strategies": (chosen,), "training": None, "score": run.score}
+    config = run.config.model_copy(update=own)
+    dataset = store.datasets.load(run.dataset)
+    folder = start_folder(store, config, report)
+    prints = fingerprints(Saved(config, dataset, start=folder))
+    same = find_same(store, config, prints)
+    if same is not None:
+        return same
+    label = f"{planner.label}, weights of {run.name}"
+    made = store.runs.create(
+        config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
+    )
+    store.runs.finish(made.name, {})
+    return store.runs.get(made.name)
 
 
 def _untrained_run(

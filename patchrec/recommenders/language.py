@@ -116,7 +116,7 @@ def _load(saved: Saved) -> Recommender:
     prompt = _prompt(config, folder)
     titles, trie = _kept(saved, prompt)
     encoder = _encoder(config, dataset, folder, titles)
-    _add_items(backbone, dataset, config, saved.folder, saved.start, encoder)
+    _add_items(backbone, dataset, config, folder.parent, saved.start, encoder)
     backbone.remember_items(encoder)
     planner = plan_for(config.strategies[-1])
     scorer, item_weight = None, None
