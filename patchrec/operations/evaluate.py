@@ -96,6 +96,10 @@ def evaluate(
                 raise UsageError("--backbone is for --baseline untrained; a run has its own: drop it")
             if options and strategy is None:
                 raise UsageError("options of a strategy need --strategy; a run has its own")
+            if strategy is not None and run is None:
+                raise UsageError(
+                    "--strategy goes with the name of a run, whose weights it gets, or with --baseline untrained; give one"
+                )
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, report)
