@@ -98,7 +98,7 @@ def evaluate(
                 raise UsageError("options of a strategy need --strategy; a run has its own")
             if strategy is not None and run is None:
                 raise UsageError(
-                    "--strategy goes with the name of a run, whose weights it gets, or with --baseline untrained; give one"
+                    "--strategy goes with a run, whose weights it gets, or with --baseline untrained; name one"
                 )
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
