@@ -9,8 +9,8 @@ import numpy as np
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation.efficiency import Compression
-from patchrec.evaluation.rows import metric_rows, ranking_row
-from patchrec.evaluation.significance import few_users_note
+from patchrec.evaluation.rows import metric_rows, ranking_row, target_values
+from patchrec.evaluation.significance import interval_note
 from patchrec.history import BoolArray
 from patchrec.ranking.items import precedence
 from patchrec.recommender import Query, Recommender
@@ -81,7 +81,7 @@ def evaluate(
         UsageError: There is no target.
         CheckFailedError: The model's scores are not finite. PluginError: They are no distribution.
     """
-    chosen = _targets(dataset, examples, limit, seed, report)
+    chosen = _targets(dataset, examples, limit, seed)
     place = precedence(dataset.popularity)
     compression = Compression()
     rows: dict[int, RankingRow] = {}
@@ -94,6 +94,9 @@ def evaluate(
             flops += scores.cost.flops
             task.advance(1, tokens=scores.cost.positions)
     ordered = [rows[number] for number in sorted(rows)]
+    main = target_values(ordered, "item", "dropped", ks)[f"ndcg@{max(ks)}"]
+    if note := interval_note(main, np.array([row.user for row in ordered], dtype=np.int64)):
+        report.note(note)
     cold = cold_targets(dataset, chosen)
     cost = {**_cost(ordered, cold), "flops_per_target": flops / len(ordered), **recommender.facts()}
     if compression.shown:
@@ -112,16 +115,11 @@ def cold_targets(dataset: Dataset, examples: Sequence[Example]) -> BoolArray:
     return np.equal(dataset.popularity[targets], 0)
 
 
-def _targets(
-    dataset: Dataset, examples: Sequence[Example], limit: int | None, seed: int, report: Reporter
-) -> list[Example]:
-    """The targets to rank, with a note where their users are few."""
+def _targets(dataset: Dataset, examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+    """The targets to rank."""
     chosen = sample_examples(examples, limit, seed)
     if not chosen:
         raise UsageError(f"{dataset.name} has no target in this split; see `patchrec data show {dataset.name}`")
-    note = few_users_note(len({example.user for example in chosen}))
-    if note:
-        report.note(note)
     return chosen
 
 

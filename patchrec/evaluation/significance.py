@@ -17,6 +17,8 @@ from patchrec.history import FloatArray, IntArray
 DRAWS = 2_000
 FLIPS = 10_000
 FEW_USERS = 30
+_MANY_USERS = 300  # from here on nothing is simulated: intervals are as wide as they should be
+_NARROW = 0.94  # coverage of a 95 % interval below which it is told
 _EXACT_USERS = 13  # 2^13 sign patterns are fewer than FLIPS
 _BLOCK = 1 << 22  # numbers drawn at a time
 
@@ -51,6 +53,41 @@ def few_users_note(num_users: int) -> str | None:
     if num_users >= FEW_USERS:
         return None
     return f"{num_users} users are too few for a trustworthy interval (at least {FEW_USERS}); read it as too narrow"
+
+
+def interval_note(values: FloatArray, users: IntArray) -> str | None:
+    """A sentence where a 95 % interval of these targets is too narrow to be taken at its word, else None.
+
+    Args:
+        values: (B,) value of each target under the metric that matters most.
+        users: (B,) user of each target.
+    """
+    num_users = len(np.unique(users))
+    if num_users < FEW_USERS:
+        return few_users_note(num_users)
+    if num_users >= _MANY_USERS or (coverage := simulated_coverage(values, users)) >= _NARROW:
+        return None
+    return (
+        f"a 95 % interval of these {num_users} users holds the true mean in about {coverage:.0%} of cases (simulated); "
+        "read it as too narrow"
+    )
+
+
+def simulated_coverage(values: FloatArray, users: IntArray, *, draws: int = DRAWS, seed: int = 0) -> float:
+    """How often the interval of `bootstrap` holds the true mean, where the users at hand are all the users there are.
+
+    As many users are drawn from them as they are, again and again; each sample gets its interval, and the mean of all
+    is what it should hold. The draws that make the intervals are the same for every sample.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 18 (the double bootstrap).
+    """
+    sums, counts = per_user(values[:, None], users)
+    num_users, true = len(counts), float(values.mean())
+    times = np.concatenate(list(_user_draws(num_users, draws, seed)))  # (R, U)
+    samples = np.random.default_rng([seed, 1]).integers(0, num_users, size=(num_users, draws))
+    means = (times @ sums[samples, 0]) / (times @ counts[samples])  # (R, samples)
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return float(np.mean((low <= true) & (true <= high)))
 
 
 def bootstrap(values: FloatArray, users: IntArray, *, draws: int = DRAWS, seed: int = 0) -> list[Interval]:

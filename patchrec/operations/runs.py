@@ -10,7 +10,7 @@ from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
-from patchrec.evaluation.significance import few_users_note, holm, paired
+from patchrec.evaluation.significance import holm, interval_note, paired
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
@@ -130,7 +130,8 @@ def compare_runs(
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
     num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
-    few = few_users_note(num_users)
+    reference = rankings[chosen[0][0].name]
+    narrow = interval_note(_target_metric(reference, metric), _user_numbers(reference))
     return {
         "dataset": chosen[0][0].dataset,
         "split": split,
@@ -143,7 +144,7 @@ def compare_runs(
             _row(run, found, metrics[run.name], difference)
             for (run, found), difference in zip(chosen, _differences(chosen, rankings, metric), strict=True)
         ],
-        "notes": notes + ([few] if few else []),
+        "notes": notes + ([narrow] if narrow else []),
     }
 
 

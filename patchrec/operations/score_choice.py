@@ -14,7 +14,7 @@ from patchrec.data.histories import Example
 from patchrec.errors import UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.metrics import rank_metrics
-from patchrec.evaluation.significance import PairedDifference, bootstrap, few_users_note, paired
+from patchrec.evaluation.significance import PairedDifference, bootstrap, interval_note, paired
 from patchrec.history import FloatArray
 from patchrec.operations.load import LoadedRun, load, pick_run
 from patchrec.plugins import find_kind
@@ -119,8 +119,6 @@ def choose_score(
         if not examples:
             raise UsageError(f"{dataset.name} has no validation target; add it again with --validation 0.1")
         users = np.array([example.user for example in examples])
-        if note := few_users_note(len(np.unique(users))):
-            report.note(note)
         tried = []
         for score in scores:
             for weight in ITEM_WEIGHTS if score == "mixture" else (None,):
@@ -130,6 +128,8 @@ def choose_score(
         reference = best[scores[0]]
         alternative = max((best[score] for score in scores[1:]), key=_mean)
         difference = paired(alternative.values, reference.values, users)
+        if note := interval_note(reference.values, users):
+            report.note(note)
         sure = difference.difference > 0 and difference.p_value < SURE
         chosen = alternative if sure else reference
         result = ScoreChoice(

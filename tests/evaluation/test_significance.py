@@ -10,8 +10,10 @@ from patchrec.evaluation.significance import (
     bootstrap,
     few_users_note,
     holm,
+    interval_note,
     paired,
     sign_flip,
+    simulated_coverage,
 )
 
 
@@ -84,6 +86,49 @@ def test_few_users_are_said_to_be_few():
     assert few_users_note(100) is None
     assert few_users_note(30) is None
     assert "5 users are too few" in (few_users_note(5) or "")
+
+
+def skewed(num_users, seed):
+    """Hits of users who differ in how many targets they have and in how often they are hit, as in real logs."""
+    generator = np.random.default_rng(seed)
+    counts = generator.geometric(1 / 28, size=num_users)
+    rates = generator.beta(0.5, 4, size=num_users)
+    users = np.repeat(np.arange(num_users), counts)
+    return (generator.random(len(users)) < rates[users]).astype(float), users
+
+
+def slow_coverage(values, users, draws):
+    """Sample after sample, interval after interval."""
+    generator = np.random.default_rng(5)
+    own = [values[users == user] for user in np.unique(users)]
+    held = 0
+    for sample in range(draws):
+        taken = [own[user] for user in generator.integers(0, len(own), size=len(own))]
+        again = np.repeat(np.arange(len(taken)), [len(one) for one in taken])
+        interval = bootstrap(np.concatenate(taken)[:, None], again, draws=300, seed=sample)[0]
+        held += interval.low <= values.mean() <= interval.high
+    return held / draws
+
+
+def test_simulated_coverage_is_that_of_samples_drawn_one_by_one():
+    values, users = skewed(30, seed=3)
+    assert simulated_coverage(values, users) == pytest.approx(slow_coverage(values, users, 400), abs=0.035)
+
+
+def test_intervals_of_few_uneven_users_are_told_to_be_narrow_and_of_many_are_not():
+    values, users = skewed(37, seed=0)
+    assert simulated_coverage(values, users) < 0.94
+    assert "37 users holds the true mean in about" in (interval_note(values, users) or "")
+    assert interval_note(*skewed(400, seed=0)) is None
+    assert "5 users are too few" in (interval_note(*skewed(5, seed=0)) or "")
+
+
+def test_intervals_of_many_alike_users_are_wide_enough():
+    generator = np.random.default_rng(0)
+    users = np.repeat(np.arange(200), 20)
+    values = generator.normal(size=len(users))
+    assert simulated_coverage(values, users) == pytest.approx(0.95, abs=0.02)
+    assert interval_note(values, users) is None
 
 
 def test_three_users_all_better_reach_two_of_eight_patterns():
