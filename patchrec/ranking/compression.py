@@ -10,7 +10,8 @@ from math import nan
 
 import numpy as np
 
-from patchrec.data.histories import Dataset
+from patchrec.config import Windows
+from patchrec.data.histories import Dataset, Example
 from patchrec.errors import PluginError, UsageError
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
@@ -29,14 +30,14 @@ def analytic_length(layout: Layout, title_tokens: float) -> float:
 
 
 def paper_ratio(planner: Planner, histories: Iterable[History], title_tokens: float) -> float:
-    """The analytic compression ratio of full histories: K a / mean analytic length.
+    """The analytic compression ratio of full histories: n a / analytic length, summed over them (n = K if sliding).
 
     It gives PFT-I = K a / ((K - M) + M a) and PFT-S = K a / ((K / L - 2) + L + L a), with a the mean title length; for
     strategies that look at positions alone every full history gives the same.
 
     Args:
         planner: The strategy.
-        histories: Full histories, all of K items.
+        histories: Full histories.
         title_tokens: a.
 
     Source: PatchRec (SIGIR 2025), the compression ratios of its results tables.
@@ -48,21 +49,23 @@ def paper_ratio(planner: Planner, histories: Iterable[History], title_tokens: fl
     return _ratio(text, shown)
 
 
-def full_histories(dataset: Dataset, K: int) -> Sequence[History]:
-    """The newest K items of every user who has so many; where no user has, one made-up history without times."""
-    sequences = dataset.sequences
-    found = []
-    for start, stop in zip(sequences.offsets[:-1].tolist(), sequences.offsets[1:].tolist(), strict=True):
-        if stop - start >= K:
-            times = None if sequences.timestamps is None else sequences.timestamps[stop - K : stop]
-            found.append(History(sequences.items[stop - K : stop], times, stop - K - start))
-    return found or [History(np.zeros(K, dtype=np.int64))]
+def full_histories(dataset: Dataset, K: int, windows: Windows = "sliding") -> Sequence[History]:
+    """The newest window of every user who has K items; where no user has, one made-up history without times.
+
+    A sliding window has K items, one cut at an anchor K/2 to K - 1.
+    """
+    lengths = np.diff(dataset.sequences.offsets)
+    users = np.flatnonzero(lengths >= K).tolist()
+    found = [dataset.history(Example.at(user, int(lengths[user]), K, windows)) for user in users]
+    return found or [History(np.zeros(K, dtype=np.int64), anchored=windows != "sliding")]
 
 
-def dataset_paper_ratio(dataset: Dataset, planner: Planner, title_tokens: float, K: int) -> float:
+def dataset_paper_ratio(
+    dataset: Dataset, planner: Planner, title_tokens: float, K: int, windows: Windows = "sliding"
+) -> float:
     """`paper_ratio` over a data set's full histories; nan where the strategy cannot plan a history without times."""
     try:
-        return paper_ratio(planner, full_histories(dataset, K), title_tokens)
+        return paper_ratio(planner, full_histories(dataset, K, windows), title_tokens)
     except (PluginError, UsageError):
         return nan
 

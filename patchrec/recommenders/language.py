@@ -125,7 +125,8 @@ def _load(saved: Saved) -> Recommender:
     if score == "mixture":
         assert isinstance(options, TwoHeadsOptions)
         item_weight = options.item_weight if saved.item_weight is None else saved.item_weight
-    ratio = dataset_paper_ratio(dataset, planner, float(encoder.titles.lengths.mean()), config.history.K)
+    history, length = config.history, float(encoder.titles.lengths.mean())
+    ratio = dataset_paper_ratio(dataset, planner, length, history.K, history.windows)
     return LanguageRecommender(
         backbone,
         encoder,

@@ -61,6 +61,16 @@ def test_full_histories_are_the_newest_k_of_users_who_have_them():
     assert [(len(history), history.start) for history in found] == [(4, 1), (4, 0)]
 
 
+def test_full_histories_of_anchored_windows_are_those_that_a_run_has():
+    """K = 4: windows start on multiples of 2 and hold 2 or 3 items."""
+    found = full_histories(make_dataset([3, 5, 4]), 4, "anchored")
+    assert [(len(history), history.start, history.anchored) for history in found] == [(3, 2, True), (2, 2, True)]
+    planner = pft_s.STRATEGY.bind({"L": 2})
+    assert dataset_paper_ratio(make_dataset([5]), planner, 5.0, 4, "anchored") == pytest.approx(
+        3 * 5.0 / analytic_length(planner.plan(found[0]), 5.0)
+    )
+
+
 def test_where_no_user_has_k_items_one_is_made_up():
     assert [len(history) for history in full_histories(make_dataset([3]), 100)] == [100]
 
