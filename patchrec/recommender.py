@@ -285,7 +285,7 @@ class Kind:
             again, by name; None: nothing.
         options: The model whose fields are the kind's options.
         training: Defaults of its training settings; None where nothing is learned by gradient.
-        shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`).
+        shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`, `separators`).
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
         source: The paper.

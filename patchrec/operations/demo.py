@@ -35,7 +35,7 @@ class Size:
     """
 
     layers: int = 4
-    epochs: int = 1
+    epochs: int = 2
     max_steps: int | None = None
     targets: int | None = None
     backbone: str = BACKBONE

@@ -328,7 +328,7 @@ KINDS = (
         options=ItemHeadOptions,
         scores=("item",),
         training={"head_learning_rate": 1e-3, "epochs": 4, "batch_size": 256},
-        shape={"windows": "blocks"},
+        shape={"windows": "blocks", "separators": "titles"},
         is_head=True,
         source="LITE-LLM4Rec, 2024",
     ),
