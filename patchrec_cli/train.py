@@ -25,6 +25,14 @@ Schedule = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Into = Annotated[
+    Literal["patch", "nothing"] | None,
+    typer.Option(
+        "--into",
+        help="What an item becomes: its patch, or nothing, the paper's ablation; default: patch.",
+        rich_help_panel=TRAINING,
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what the run would take: tokens, steps, memory, time.")
 ]
@@ -35,6 +43,7 @@ def pretrain(
     ctx: typer.Context,
     *,
     schedule: Schedule = None,
+    into: Into = None,
     resume: Resume = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -53,7 +62,8 @@ def pretrain(
         patchrec pretrain --dry-run
     """
     output = Output(json, quiet)
-    common = {"home": home_of(ctx), "report": output.reporter, "options": {"schedule": schedule}, **settings}
+    options = {"schedule": schedule, "into": into}
+    common = {"home": home_of(ctx), "report": output.reporter, "options": options, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("pretrain", output, **common)

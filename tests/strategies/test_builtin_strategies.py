@@ -153,6 +153,15 @@ def test_pretraining_compresses_an_item_when_its_draw_is_below_progress(draws, p
     assert raw == layout_of([(TEXT,)] * len(draws))
 
 
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=60), st.floats(0, 1))
+def test_pretraining_to_nothing_drops_what_would_be_a_patch_and_keeps_the_newest(draws, progress):
+    for moment in (Moment(progress, np.array(draws)), Moment(progress), Moment()):
+        patches = patch_pretraining.STRATEGY.bind().plan(untimed(len(draws)), moment)
+        dropped = patch_pretraining.STRATEGY.bind({"into": "nothing"}).plan(untimed(len(draws)), moment)
+        grains = [DROPPED if span.grain is ITEM else TEXT for span in patches.spans for _ in range(len(span))]
+        assert dropped == layout_of([(grain,) for grain in [*grains[:-1], TEXT]])
+
+
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=60))
 def test_pretraining_ends_with_item_patches_only(draws):
     first, last, evaluated = (
@@ -319,6 +328,11 @@ class TestDropout(StrategyContract):
 
 class TestPatchPretraining(StrategyContract):
     strategy = patch_pretraining.STRATEGY
+
+
+class TestPatchPretrainingToNothing(StrategyContract):
+    strategy = patch_pretraining.STRATEGY
+    options = {"into": "nothing"}
 
 
 class TestPatchPretrainingThatNeverCompresses(StrategyContract):

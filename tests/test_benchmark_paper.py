@@ -1,0 +1,59 @@
+"""The paper's tables as commands, on a tiny model and a small made-up data set: all of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_benchmark_training import readers
+
+from benchmarks.paper import TABLES, main
+from patchrec.store import Store
+
+FEW = ["--data", "readers", "--backbone", "tiny-random", "--max-steps", "2", "--batch-size", "8", "--limit", "4"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paper")
+    with Store.open(folder) as store:
+        store.datasets.add(readers(), source="made up", licence="none", split={"rule": "ratio"})
+    return folder
+
+
+def test_every_table_trains_and_evaluates_each_of_its_lines_once(home: Path, tmp_path: Path, capsys) -> None:
+    numbers = tmp_path / "numbers.json"
+    command = [*TABLES, *FEW, "--home", str(home), "--json", str(numbers)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    sections = json.loads(numbers.read_text())["sections"]
+    assert list(sections) == list(TABLES)
+    rows = {row["label"]: row for part in sections.values() for row in part["tables"][0]["rows"]}
+    assert all(0 <= row[f"hr@20 {seen}"] <= 1 for row in rows.values() for seen in ("dropped", "kept"))
+    assert rows["vanilla"]["compression_paper"] == 1
+    assert "stage 1 drops items" in shown
+    with Store.open(home) as store:
+        configs = {run.name: run.config for run in store.runs.all()}
+        before = len(configs)
+        run = rows["stage 1 alone, text"]["seeds"]["0"]["run"]
+        assert configs[configs[run].parent].stage == "pretrain"
+        assert configs[run].training is None
+        dropped = configs[configs[rows["stage 1 drops items"]["seeds"]["0"]["run"]].parent]
+        assert dropped.strategies[1].options["into"] == "nothing"
+        assert all(config.training.max_steps == 2 for config in configs.values() if config.stage != "baseline")
+    assert main(command) == 0
+    with Store.open(home) as store:
+        assert len(store.runs.all()) == before  # a second call trains nothing
+
+
+def test_numbers_are_means_over_seeds(home: Path, tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    assert main(["table-3", *FEW, "--seeds", "2", "--home", str(home), "--json", str(numbers)]) == 0
+    for row in json.loads(numbers.read_text())["sections"]["table-3"]["tables"][0]["rows"]:
+        values = [one["log_prob"] for one in row["seeds"].values()]
+        assert len(values) == 2
+        assert row["log_prob"] == pytest.approx(sum(values) / 2)
+
+
+def test_a_slip_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table-3", "--data", "reader", "--backbone", "tiny-random", "--home", str(home)]) == 4
+    assert "readers" in capsys.readouterr().err.splitlines()[-1]
