@@ -34,6 +34,12 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="A sample of N targets, the same for every run.")
     ] = None,
+    users_with: Annotated[
+        str | None,
+        typer.Option(
+            "--users-with", metavar="RANGE", help="Targets of users with so many items alone, such as 500+ or 20-99."
+        ),
+    ] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
     baseline: Annotated[
         str | None,
@@ -73,6 +79,7 @@ def evaluate(
             run,
             split=split,
             limit=limit,
+            users_with=users_with,
             ks=ks,
             baseline=baseline,
             data=data,

@@ -1,11 +1,16 @@
 """Verb: evaluate a run, or a baseline, on held-out targets."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
+from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation import evaluate as engine
 from patchrec.model.pull import DEFAULT_BACKBONE
@@ -58,6 +63,7 @@ def evaluate(
     *,
     split: SplitName = "test",
     limit: int | None = None,
+    users_with: str | None = None,
     ks: Sequence[int] = engine.KS,
     baseline: str | None = None,
     data: str | None = None,
@@ -78,6 +84,7 @@ def evaluate(
             of its own, which starts from that one and learns nothing more.
         options: Of the strategy.
         limit: A sample of so many targets, the same for every run.
+        users_with: Targets of users with so many items alone, such as "500+" or "20-99".
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
@@ -103,10 +110,10 @@ def evaluate(
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, report)
-        config = _config(limit, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        config = _config(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
-        return _evaluate(store, chosen, split, limit, ks, score, report)
+        return _evaluate(store, chosen, split, limit, users_with, ks, score, report)
 
 
 def _evaluate(
@@ -114,19 +121,20 @@ def _evaluate(
     run: Run,
     split: SplitName,
     limit: int | None,
+    users_with: str | None,
     ks: Sequence[int],
     score: ScoreName | None,
     report: Reporter,
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
-    examples = dataset.examples(split, history.K, history.windows)
+    examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
     found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
     store.evaluations.add(
         run.name,
         split,
         loaded.recommender.score,
-        config=_config(limit, ks, dataset.catalog.fingerprint),
+        config=_config(limit, users_with, ks, dataset.catalog.fingerprint),
         metrics=found.metrics,
         rankings=found.rankings,
         cost=found.cost,
@@ -134,9 +142,33 @@ def _evaluate(
     return _result(store, run, store.evaluations.all(run.name, split)[-1])
 
 
-def _config(limit: int | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
+def _config(limit: int | None, users_with: str | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
     """What an evaluation was asked for, and the fingerprint of the catalog that it ranks."""
-    return {"limit": limit, "ks": list(ks), "catalog": catalog}
+    of_users = {} if users_with is None else {"users_with": users_with}
+    return {"limit": limit, "ks": list(ks), "catalog": catalog, **of_users}
+
+
+def _of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
+    """The targets of users with a number of items in a range: "500+", "20-99" or "40".
+
+    Raises:
+        UsageError: It is no range, or no user with a target of this split has so many.
+    """
+    if users_with is None:
+        return list(examples)
+    found = re.fullmatch(r"(\d+)(\+|-(\d+))?", users_with)
+    if found is None:
+        raise UsageError(f'--users-with {users_with!r}: give a range of items, such as "500+" or "20-99"')
+    least, most = int(found[1]), inf if found[2] == "+" else int(found[3] or found[1])
+    lengths = np.diff(dataset.sequences.offsets)
+    chosen = [example for example in examples if least <= lengths[example.user] <= most]
+    if not chosen:
+        longest = max((int(lengths[example.user]) for example in examples), default=0)
+        raise UsageError(
+            f"--users-with {users_with!r}: no user with a target in this split has so many items; the longest history "
+            f"has {longest}"
+        )
+    return chosen
 
 
 def _same_evaluation(

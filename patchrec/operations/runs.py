@@ -149,7 +149,8 @@ def compare_runs(
 
 
 Evaluated = tuple[Run, Evaluation]
-Targets = tuple[int, int | None, str]  # how many, the limit that chose them (together they fix a sample), the catalog
+# how many, the limit and the range of users that chose them (together they fix a sample), the catalog
+Targets = tuple[int, int | None, str | None, str]
 
 
 def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
@@ -184,7 +185,7 @@ def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
     shared = len(ranked[first] & ranked[other])
     return (
         f"runs {first!r} and {other!r} ranked different targets ({len(ranked[first])} and {len(ranked[other])}, "
-        f"{shared} shared); evaluate both with the same --limit"
+        f"{shared} shared); evaluate both with the same --limit and --users-with"
     )
 
 
@@ -197,7 +198,8 @@ def _earlier_catalog(store: Store, newest: dict[str, Evaluation]) -> str | None:
             continue
         sizes = [_catalog_size(store, found) for found in pair]
         small = pair[sizes.index(min(sizes))]
-        limit = "" if small.config.get("limit") is None else f" --limit {small.config['limit']}"
+        asked = {"--limit": small.config.get("limit"), "--users-with": small.config.get("users_with")}
+        limit = "".join(f" {flag} {value}" for flag, value in asked.items() if value is not None)
         return (
             f"runs {first!r} and {other!r} ranked different catalogs ({sizes[0]:,} and {sizes[1]:,} items: some were "
             f"added between); evaluate the earlier one again: `patchrec eval {small.run} --split {small.split}{limit}`"
@@ -211,9 +213,9 @@ def _catalog_size(store: Store, found: Evaluation) -> int:
     return next((version.num_items for version in versions if version.fingerprint == found.catalog), 0)
 
 
-def _asked(found: Evaluation) -> tuple[int, int | None]:
-    """Which targets an evaluation ranked: how many, and the limit that chose them."""
-    return found.num_targets, found.config.get("limit")
+def _asked(found: Evaluation) -> tuple[int, int | None, str | None]:
+    """Which targets an evaluation ranked: how many, and the limit and range of users that chose them."""
+    return found.num_targets, found.config.get("limit"), found.config.get("users_with")
 
 
 def _all_evaluated(
@@ -238,7 +240,7 @@ def _all_evaluated(
         groups, key=lambda targets: (len(groups[targets]), targets[0], _catalog_size(store, groups[targets][0][1]))
     )
     left_out = {
-        run.name: "another catalog" if best[:2] in {targets[:2] for targets in evaluations} else "other targets"
+        run.name: "another catalog" if best[:3] in {targets[:3] for targets in evaluations} else "other targets"
         for run, evaluations in found
         if evaluations and best not in evaluations
     }

@@ -259,6 +259,8 @@ def _metrics(facts: CardFacts) -> str:
     for evaluation, metrics in facts.evaluations:
         limit = evaluation.config.get("limit")
         sampled = f", a sample of at most {limit:,}" if limit is not None else ""
+        if users := evaluation.config.get("users_with"):
+            sampled += f", users with {users} items"
         parts.append(
             f"**{evaluation.split}**: {evaluation.num_targets:,} targets of {evaluation.num_users:,} users{sampled}; "
             f"score `{evaluation.score}`; {evaluation.created_at[:10]}."
