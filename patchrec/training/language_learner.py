@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import nan
 from pathlib import Path
@@ -110,7 +110,8 @@ class LanguageLearner:
         self.config, self.seed = config, config.seed
         self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
         self.batches, self.validation = batches, checked_validation(self.training, validation, dataset)
-        self.weights, self.branches = weights or HeadWeights(), branches
+        self.weights = weights or HeadWeights()
+        self.heads = replace(self.weights.heads, branches=branches)
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
 
@@ -219,7 +220,7 @@ class LanguageLearner:
         """The forests of a step."""
         return label_step(
             step, self.dataset, encoder, self.planners,
-            seed=self.seed, max_nodes=self.training.max_nodes, heads=self.weights.heads, branches=self.branches,
+            seed=self.seed, max_nodes=self.training.max_nodes, heads=self.heads,
         )  # fmt: skip
 
     def batch(self, encoder: PathEncoder, labelled: LabelledForest) -> ForestBatch:
@@ -279,7 +280,7 @@ class LanguageLearner:
         trees = [(tree, EVALUATION) for tree in group_trees(self.validation, len(self.validation))]
         return encoder, label_trees(
             trees, self.dataset, encoder, self.planners,
-            max_nodes=self.training.max_nodes, heads=self.weights.heads, branches=self.branches,
+            max_nodes=self.training.max_nodes, heads=self.heads,
         )  # fmt: skip
 
     @torch.no_grad()

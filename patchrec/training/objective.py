@@ -27,19 +27,6 @@ from patchrec.strategy import Moment, Planner
 from patchrec.training.batches import Step, Tree, draws
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Which heads a target is a label for.
-
-    Attributes:
-        title: The model's own, token by token.
-        item: The item head.
-    """
-
-    title: bool = True
-    item: bool = False
-
-
 class Branches(Protocol):
     """Where the titles of a catalog part: a trie, of whose nodes the learner knows no more than this."""
 
@@ -56,6 +43,21 @@ class Branches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Which heads a target is a label for.
+
+    Attributes:
+        title: The model's own, token by token.
+        item: The item head.
+        branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
+    """
+
+    title: bool = True
+    item: bool = False
+    branches: Branches | None = None
+
+
 TITLE = Heads()
 _NOTHING: IntArray = np.empty(0, dtype=np.int64)
 
@@ -66,8 +68,8 @@ class Row:
 
     Attributes:
         path: (P,) keys of prompt and answer; the answer's end is a label alone, so it is left out.
-        labels: Token ids of the answer, its end included; the last stands after the path's last position. Empty where
-            no title is asked for: then the path is the prompt alone.
+        labels: Token ids of the answer, its end included, or up to where titles last part; the last stands after the
+            path's last position. Empty where no title is asked for: then the path is the prompt alone.
         item: The target, where an item is asked for.
         branching: Where titles part on the way of this one; None: every label counts, against the whole vocabulary.
     """
@@ -106,7 +108,6 @@ def label_step(
     seed: int,
     max_nodes: int,
     heads: Heads = TITLE,
-    branches: Branches | None = None,
 ) -> list[LabelledForest]:
     """Plan a step's examples and grow its forests, of at most `max_nodes` nodes each.
 
@@ -114,7 +115,7 @@ def label_step(
     a tree repeats the shared prefix, and without room beside it a tree would fall apart into single rows.
     """
     trees = [(tree, _moment(step, tree, seed)) for tree in step.trees]
-    return label_trees(trees, dataset, encoder, planners, max_nodes=max_nodes, heads=heads, branches=branches)
+    return label_trees(trees, dataset, encoder, planners, max_nodes=max_nodes, heads=heads)
 
 
 def label_trees(
@@ -125,14 +126,13 @@ def label_trees(
     *,
     max_nodes: int,
     heads: Heads = TITLE,
-    branches: Branches | None = None,
 ) -> list[LabelledForest]:
     """Plan examples, each tree at its moment, and grow their forests (see `label_step`)."""
     parts: list[tuple[Sequence[Row], int]] = []
     for tree, moment in trees:
-        rows = tree_rows(tree, dataset, encoder, planners, moment, heads, branches)
+        rows = tree_rows(tree, dataset, encoder, planners, moment, heads)
         parts += split_rows(rows, max(max_nodes, 2 * max(len(row.path) for row in rows)))
-    return [label_rows(rows, branches) for rows in pack(parts, max_nodes)]
+    return [label_rows(rows, heads.branches) for rows in pack(parts, max_nodes)]
 
 
 def _moment(step: Step, tree: Tree, seed: int) -> Moment:
@@ -164,7 +164,6 @@ def tree_rows(
     planners: Sequence[Planner],
     moment: Moment,
     heads: Heads = TITLE,
-    branches: Branches | None = None,
 ) -> list[Row]:
     """Plan the examples of a tree, planner by planner; each takes the draws of its own history."""
     rows = []
@@ -176,8 +175,8 @@ def tree_rows(
             target = dataset.target(example)
             answer = encoder.answer_path(target) if heads.title else _NOTHING
             branching = None
-            if heads.title and branches is not None:
-                branching = branches.branching(target)
+            if heads.title and heads.branches is not None:
+                branching = heads.branches.branching(target)
                 answer = answer[: branching[1][-1] + 1 if len(branching[1]) else 0]
             path = np.concatenate([encoder.prompt_path(history, layout), answer[:-1]])
             rows.append(Row(path, answer, target if heads.item else None, branching))

@@ -15,7 +15,7 @@ from patchrec.ranking.trie import TitleTrie
 from patchrec.recommender import Query, log_probs
 from patchrec.strategy import EVALUATION
 from patchrec.training.batches import group_trees
-from patchrec.training.objective import label_step, label_trees, tree_rows
+from patchrec.training.objective import Heads, label_step, label_trees, tree_rows
 
 FORMS = ("paper", "instruction-first", "continuation")
 
@@ -46,7 +46,7 @@ def test_loss_and_gradients_equal_the_title_alone_token_by_token(tiny, tiny_fold
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, prompt, tiny.vocab_size)
     trie = TitleTrie.build(encoder.titles, encoder.prompt.end)
     trees = [(tree, EVALUATION) for tree in middle_step(config, dataset).trees]
-    forests = label_trees(trees, dataset, encoder, planners, max_nodes=200, branches=trie)
+    forests = label_trees(trees, dataset, encoder, planners, max_nodes=200, heads=Heads(branches=trie))
     fast = sum(tiny(tiny.batch(encoder, [Extension(one.forest)]), one.titles)[0] for one in forests)
 
     slow = torch.zeros(())
@@ -91,7 +91,7 @@ def test_labels_stand_where_titles_part_and_paths_end_there(tiny, tiny_folder, d
     encoder = make_encoder(tiny_folder, dataset.catalog.titles, config.prompt, tiny.vocab_size)
     trie = TitleTrie.build(encoder.titles, encoder.prompt.end)
     example = dataset.examples("train", 8)[0]
-    for row in tree_rows((example,), dataset, encoder, make_planners(config), EVALUATION, branches=trie):
+    for row in tree_rows((example,), dataset, encoder, make_planners(config), EVALUATION, heads=Heads(branches=trie)):
         nodes, places = row.branching
         answer = encoder.answer_path(dataset.target(example))
         assert (trie.num_children(nodes) > 1).all()
@@ -107,7 +107,7 @@ def test_less_is_forwarded_than_for_whole_titles(tiny, tiny_folder, dataset):
     whole, parting = (
         sum(
             len(one.forest)
-            for one in label_step(step, dataset, encoder, planners, seed=0, max_nodes=400, branches=some)
+            for one in label_step(step, dataset, encoder, planners, seed=0, max_nodes=400, heads=Heads(branches=some))
         )
         for some in (None, trie)
     )
@@ -119,6 +119,6 @@ def test_a_catalog_of_one_title_has_nothing_to_learn(tiny, tiny_folder, dataset)
     encoder = make_encoder(tiny_folder, ["Heat"] * len(dataset.catalog), config.prompt, tiny.vocab_size)
     trie = TitleTrie.build(encoder.titles, encoder.prompt.end)
     trees = [(tree, EVALUATION) for tree in group_trees(dataset.examples("train", 8)[:3], 3)]
-    forests = label_trees(trees, dataset, encoder, make_planners(config), max_nodes=400, branches=trie)
+    forests = label_trees(trees, dataset, encoder, make_planners(config), max_nodes=400, heads=Heads(branches=trie))
     assert all(one.titles is None for one in forests)
     assert np.sum([len(one.forest) for one in forests]) > 0
