@@ -77,7 +77,7 @@ def run(job: dict[str, Any], rank: int, backbone: Path, folder: Path) -> dict[st
     remember_learners()
     training = TrainingConfig(**{**TRAINING, **job.get("training", {})})
     seed = job.get("seeds", [0, 0, 0])[rank]
-    if kind == "title":
+    if "kind" not in job:
         strategies = ("vanilla", {}), ("patch-pretraining", {})
         config = make_config(*strategies, stage="pretrain", training=training, seed=seed)
     else:

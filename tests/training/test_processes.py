@@ -20,6 +20,7 @@ PATIENCE = 5.0  # seconds
 
 # Steps of few targets: some are one tree, which leaves nothing for the second process. Dropout is each process's own.
 SASREC: dict[str, Any] = {"kind": "sasrec", "options": {"dropout": 0.0}, "training": {"batch_size": 3}}
+CHOICES = {"kind": "title", "options": {"loss": "catalog"}}
 BY_RANKS = {"validate_every": 2, "validate_metric": "ndcg@10"}
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -70,12 +71,17 @@ def trials(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial
         {"folder": "killed", "processes": 2},
         {"folder": "items alone", **SASREC},
         {"folder": "items", "processes": 2, **SASREC},
+        {"folder": "choices alone", **CHOICES},
+        {"folder": "choices", "processes": 2, "training": {"shard": True}, **CHOICES},
     ]
     return Trials(tiny_folder, tmp_path_factory.mktemp("shared"), jobs)
 
 
 @needs_fork
-@pytest.mark.parametrize(("folder", "alone"), [("two", "alone"), ("split", "alone"), ("items", "items alone")])
+@pytest.mark.parametrize(
+    ("folder", "alone"),
+    [("two", "alone"), ("split", "alone"), ("items", "items alone"), ("choices", "choices alone")],
+)
 def test_two_processes_learn_the_same_as_one(trials: Trials, folder: str, alone: str) -> None:
     check_the_same(trials, folder, alone)
 

@@ -183,7 +183,7 @@ def run_training(config: RunConfig, backbone: Path, folder: Path, losses: Path, 
 
     dataset = make_dataset()
     validation = dataset.examples("validation", config.history.K, config.history.windows)
-    if config.kind.name != "title":
+    if config.kind.name != "title" or config.kind.options:
         learner = make_kind_learner(config, dataset, backbone, validation)
         return loop.train(config, dataset, learner, folder=folder, log=Heard(step=log), resume=resume)
     return train(
