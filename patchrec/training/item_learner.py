@@ -125,7 +125,9 @@ class ItemLearner:
             for number, scores in recommender.score_each(queries):
                 loss -= float(scores.log_probs[targets[number]]) / len(queries)
                 tokens += scores.cost.positions
-            metric = ranking_metric(recommender, self.dataset, self.validation, self.training.validate_metric)
+            metric = ranking_metric(
+                recommender, self.dataset, self.validation, self.training.validate_metric, self.process
+            )
         return Measured(loss if queries else nan, tokens, len(queries), metric)
 
     def recommender(self) -> DenseRecommender:

@@ -270,7 +270,9 @@ class LanguageLearner:
         tokens = sum(len(labelled.forest) for labelled in forests)
         metric = None
         if self.training.validate_metric != "loss":
-            metric = ranking_metric(self.recommender(), self.dataset, self.validation, self.training.validate_metric)
+            metric = ranking_metric(
+                self.recommender(), self.dataset, self.validation, self.training.validate_metric, self.process
+            )
         return Measured(loss, tokens, len(self.validation), metric)
 
     @cached_property

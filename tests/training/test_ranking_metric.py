@@ -14,6 +14,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.plugins import find_kind
 from patchrec.recommender import Query, Recommender, Saved, log_probs
+from patchrec.training.processes import Process
 from patchrec.training.validation import ranking_metric
 
 METRICS = [metric for metric in get_args(ValidateMetric) if metric != "loss"]
@@ -127,3 +128,20 @@ def test_the_loss_is_no_ranking_metric(tiny_folder: Path) -> None:
     learner: Any = make_kind_learner(make_kind_config("sasrec", TRAINING), dataset, tiny_folder, EXAMPLES[:1])
     learner.begin()
     assert ranking_metric(learner.recommender(), dataset, dataset.examples("validation", 8), "loss") is None
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_processes_rank_a_share_each_and_together_all(recommender: Recommender, count: int) -> None:
+    """50 processes are more than there are targets: some have nothing to rank."""
+    whole = ranking_metric(recommender, DATASET, EXAMPLES, "ndcg@20")
+    parts: list[torch.Tensor] = []
+
+    class Peer(Process):
+        def add(self, tensor: torch.Tensor) -> None:
+            parts.append(tensor.clone())
+
+    for rank in range(count):
+        ranking_metric(recommender, DATASET, EXAMPLES, "ndcg@20", Peer(rank, count, rank))
+    shares = torch.stack(parts)
+    assert float(shares.sum(dim=0).mean()) == pytest.approx(whole)
+    assert int((shares != 0).sum(dim=0).max()) == 1  # no target is ranked twice
