@@ -42,11 +42,21 @@ def add(
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of validation.")] = None,
     noun: Annotated[str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".')] = None,
     verb: Annotated[str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".')] = None,
-    interactions: Annotated[Path | None, own("FILE", "Interactions, one a line or row.")] = None,
+    interactions: Annotated[
+        list[Path] | None, own("FILE", "Interactions, one a line or row; repeat it for more files, read in that order.")
+    ] = None,
     items: Annotated[Path | None, own("FILE", "Items with their titles.")] = None,
     file_format: Annotated[
         Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
         typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=OWN_FILES),
+    ] = None,
+    quotes: Annotated[
+        Literal["group", "text"] | None,
+        typer.Option(
+            "--quotes",
+            help="Whether quotes group a field or are text; default: they group in CSV, else are text.",
+            rich_help_panel=OWN_FILES,
+        ),
     ] = None,
     user_col: Annotated[str | None, own("C", "Column of user ids; usually user_id.")] = None,
     item_col: Annotated[str | None, own("C", "Column of item ids in both files; usually item_id.")] = None,
@@ -81,6 +91,7 @@ def add(
         items=items,
         columns={role: column for role, column in columns.items() if column is not None},
         format=file_format,
+        quotes=quotes,
         split=split,
         train=train,
         validation=validation,

@@ -40,6 +40,14 @@ def add(
         Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
         typer.Option("--format", help="Format of the file; default: by its ending.", rich_help_panel=FROM_FILE),
     ] = None,
+    quotes: Annotated[
+        Literal["group", "text"] | None,
+        typer.Option(
+            "--quotes",
+            help="Whether quotes group a field or are text; default: they group in CSV, else are text.",
+            rich_help_panel=FROM_FILE,
+        ),
+    ] = None,
     item_col: Annotated[str | None, of_file("C", "Column of item ids; usually item_id.")] = None,
     title_col: Annotated[str | None, of_file("C", "Column of titles; usually title.")] = None,
     skip_bad: Annotated[
@@ -73,6 +81,7 @@ def add(
         from_path=from_path,
         columns={role: column for role, column in columns.items() if column is not None},
         format=file_format,
+        quotes=quotes,
         skip_bad=skip_bad,
         home=home_of(ctx),
         report=output.reporter,

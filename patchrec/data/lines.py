@@ -29,11 +29,18 @@ class Rejects:
 
     Attributes:
         messages: `file:line: reason` of each skipped line, in order.
+        notices: What a user should know of lines that were used.
     """
 
     def __init__(self, *, skip: bool = False) -> None:
         self.skip = skip
         self.messages: list[str] = []
+        self.notices: list[str] = []
+
+    def notice(self, message: str) -> None:
+        """Note what a user should know of lines that were used, once."""
+        if message not in self.notices:
+            self.notices.append(message)
 
     def add(
         self, file: str, line: int, reason: str, hint: str = "fix the line, or leave it out with --skip-bad"

@@ -1,6 +1,6 @@
 """From files, or a name, to a data set ready for the store. Nothing is written here but the download cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from patchrec.data.histories import Dataset
 from patchrec.data.interactions import Interactions
 from patchrec.data.lines import Rejects
 from patchrec.data.movielens import Loaded
+from patchrec.data.readers import Quotes
 from patchrec.data.sources import SOURCES, Source
 from patchrec.data.splits import Arranged, Split, arrange
 from patchrec.data.tables import Columns, clean_text, further_columns, read_interactions, read_items
@@ -48,10 +49,11 @@ def prepare(
     name: str,
     *,
     from_path: Path | None = None,
-    interactions: Path | None = None,
+    interactions: Path | Sequence[Path] | None = None,
     items: Path | None = None,
     columns: Columns | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
+    quotes: Quotes | None = None,
     split: Split | None = None,
     min_rating: float | None = None,
     skip_bad: bool = False,
@@ -65,10 +67,11 @@ def prepare(
     Args:
         name: `ml-100k`, `ml-1m`, `goodreads`, or a new name together with `interactions` and `items`.
         from_path: Archive or folder of a data set known by name; None downloads it.
-        interactions: Own data: one row per interaction.
+        interactions: Own data: one row per interaction; several files are read one after another.
         items: Own data: one row per item.
         columns: Own data: names of the columns.
         format: Own data: format of both files; None tells it by their endings.
+        quotes: Own data: whether quotes group a field or are text; None: they group in CSV alone.
         split: How to split; None takes the paper's for a data set known by name, for own data a cut in time where
             there are times, else leave-one-out (and says so).
         min_rating: Own data: keep ratings from here on.
@@ -82,33 +85,35 @@ def prepare(
         NotFoundError: The name is not known and no files are given, or a download fails.
         UsageError: Options that do not go together.
     """
-    files = {"--interactions": interactions, "--items": items}
+    logs = [interactions] if isinstance(interactions, Path) else list(interactions or ())
+    files = {"--interactions": logs or None, "--items": items}
     given = [option for option, value in files.items() if value is not None]
     words = {"noun": noun, "verb": verb}
     if name in SOURCES:
-        tuned = columns is not None or format is not None or min_rating is not None or skip_bad
+        tuned = any(option is not None for option in (columns, format, quotes, min_rating)) or skip_bad
         if given or tuned:
-            what = given[0] if given else "column, format, rating and --skip-bad options"
+            what = given[0] if given else "column, format, quotes, rating and --skip-bad options"
             raise UsageError(f"{name!r} is a data set known by name, {what} cannot go with it; choose another name")
         return _known(name, SOURCES[name], from_path, split, words, cache or default_cache(), report)
     if from_path is not None or not given:
         next_step = "For your own data give --interactions FILE and --items FILE."
         raise not_found("data set known by name", name, SOURCES, next_step)
-    if interactions is None or items is None:
+    if not logs or items is None:
         missing = "--items" if items is None else "--interactions"
         raise UsageError(f"own data needs both --interactions FILE and --items FILE; {missing} is not there")
+    if len({log.resolve() for log in logs}) < len(logs):
+        raise UsageError("--interactions names a file twice; give each once")
     rejects = Rejects(skip=skip_bad)
     columns = columns or Columns()
-    catalog = read_items(items, format, columns, rejects)
-    found, num_read = read_interactions(interactions, format, columns, catalog, rejects, min_rating=min_rating)
-    for message in rejects.messages:
-        report.note(f"skipped {message}")
+    catalog = read_items(items, format, columns, rejects, quotes=quotes)
+    found, num_read = read_interactions(logs, format, columns, catalog, rejects, quotes=quotes, min_rating=min_rating)
+    _tell(rejects, report)
     arranged = arrange(found, split or _fitting_split(found, report))
     about = {**arranged.about, "interactions_read": num_read}
     if min_rating is not None:
         about["min_rating"] = min_rating
     dataset = _dataset(name, catalog, arranged, words, report)
-    source = f"{interactions.name} and {items.name}"
+    source = f"{', '.join(log.name for log in logs)} and {items.name}"
     return Prepared(dataset, source, OWN_LICENCE, about, arranged.ratings, tuple(rejects.messages))
 
 
@@ -133,6 +138,7 @@ def prepare_items(
     *,
     columns: Columns | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
+    quotes: Quotes | None = None,
     skip_bad: bool = False,
     report: Reporter = SILENT,
 ) -> tuple[Catalog, tuple[str, ...]]:
@@ -143,6 +149,7 @@ def prepare_items(
         path: One row per item, as the items of own data.
         columns: Names of the columns.
         format: Of the file; None tells it by the ending.
+        quotes: Whether quotes group a field in it or are text; None: they group in CSV alone.
         skip_bad: Leave unusable lines out, and items that the catalog has, instead of stopping at the first.
         report: Is told of skipped lines.
 
@@ -151,11 +158,18 @@ def prepare_items(
     """
     rejects = Rejects(skip=skip_bad)
     try:
-        new = read_items(path, format, columns or Columns(), rejects, into=catalog)
+        new = read_items(path, format, columns or Columns(), rejects, quotes=quotes, into=catalog)
     finally:
-        for message in rejects.messages:
-            report.note(f"skipped {message}")
+        _tell(rejects, report)
     return new, tuple(rejects.messages)
+
+
+def _tell(rejects: Rejects, report: Reporter) -> None:
+    """Say which lines were skipped, and what else is to be known of the files."""
+    for message in rejects.messages:
+        report.note(f"skipped {message}")
+    for message in rejects.notices:
+        report.note(message)
 
 
 def _fitting_split(found: Interactions, report: Reporter) -> Split:

@@ -1,11 +1,13 @@
 """Tables in files: CSV, TSV, JSON lines, Parquet and RecBole's atomic files, every value as it was written.
 
-Nothing is taken for a number or a missing value here: `007`, `NA` and `1e5` stay those characters.
+Nothing is taken for a number or a missing value here: `007`, `NA` and `1e5` stay those characters. Quotes group a field
+in CSV alone; in TSV and RecBole files, which have no such rule, a quote is a character like any other, unless the
+caller says that the file is quoted.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +17,11 @@ from patchrec.data.lines import Rejects, numbered_lines, open_bytes, reading
 from patchrec.errors import InputError, UsageError
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
+Quotes = Literal["group", "text"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
+    ".json": "jsonl",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
@@ -39,8 +43,8 @@ class Table:
 
     Attributes:
         file: Its name in messages.
-        columns: Of its header, or of its first row.
-        rows: Numbered by line (Parquet: by row), from 1 with the header counted.
+        columns: Of its header; of JSON all keys of all rows.
+        rows: Numbered by line (Parquet and a JSON array: by row), from 1 with the header counted.
     """
 
     file: str
@@ -74,14 +78,23 @@ def format_of(path: Path, named: str | None = None) -> Format:
     return FORMATS[ending.lower()]
 
 
-def open_table(path: Path, named_format: str | None, rejects: Rejects) -> Table:
+def open_table(path: Path, named_format: str | None, rejects: Rejects, quotes: Quotes | None = None) -> Table:
     """Open a file of rows; close it by using the table in a `with`.
+
+    Args:
+        path: The file.
+        named_format: Its format; None tells it by the ending.
+        rejects: Takes the lines that cannot be used.
+        quotes: Whether quotes group a field (RFC 4180) or are text; None: they group in CSV.
 
     Raises:
         InputError: The file is missing, empty, damaged, or has no usable header.
-        UsageError: Its format is not known.
+        UsageError: Its format is not known, or has no quotes to speak of.
     """
     kind = format_of(path, named_format)
+    if quotes is not None and kind in ("jsonl", "parquet"):
+        raise UsageError(f"--quotes is for CSV, TSV and RecBole files, and {path.name!r} is none; drop it")
+    group = (quotes or ("group" if kind == "csv" else "text")) == "group"
     with reading(str(path)):
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder; give a file")
@@ -94,21 +107,24 @@ def open_table(path: Path, named_format: str | None, rejects: Rejects) -> Table:
         columns, rows = open_parquet(path, stack)
         return Table(path.name, columns, rows, stack)
     stack = ExitStack()
-    with reading(str(path)):
-        stream = stack.enter_context(open_bytes(path))
-    lines = _text_lines(numbered_lines(stream, path.name, rejects), path.name, rejects)
-    openers: dict[str, Callable[..., tuple[tuple[str, ...], Iterator[tuple[int, Row]]]]] = {
-        "csv": lambda *args: _delimited(*args, delimiter=","),
-        "tsv": lambda *args: _delimited(*args, delimiter="\t"),
-        "recbole": lambda *args: _delimited(*args, delimiter="\t", typed=True),
-        "jsonl": _json_lines,
-    }
     try:
-        columns, rows = openers[kind](lines, path.name, rejects)
+        lines = _open_lines(path, rejects, stack)
+        if kind == "jsonl":
+            columns, rows = _json_columns(path), _json_rows(lines, path.name, rejects)
+        else:
+            delimiter, typed = "," if kind == "csv" else "\t", kind == "recbole"
+            columns, rows = _delimited(lines, path.name, rejects, delimiter=delimiter, group=group, typed=typed)
     except BaseException:
         stack.close()
         raise
     return Table(path.name, columns, rows, stack)
+
+
+def _open_lines(path: Path, rejects: Rejects, stack: ExitStack) -> "_TextLines":
+    """The lines of a text file, until the stack is closed."""
+    with reading(str(path)):
+        stream = stack.enter_context(open_bytes(path))
+    return _text_lines(numbered_lines(stream, path.name, rejects), path.name, rejects)
 
 
 class _TextLines:
@@ -148,9 +164,9 @@ def _decoded(lines: Iterator[tuple[int, bytes]], file: str, rejects: Rejects) ->
 
 
 def _delimited(
-    lines: _TextLines, file: str, rejects: Rejects, *, delimiter: str, typed: bool = False
+    lines: _TextLines, file: str, rejects: Rejects, *, delimiter: str, group: bool, typed: bool
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, Row]]]:
-    records = _records(lines, file, rejects, delimiter)
+    records = _records(lines, file, rejects, delimiter) if group else _split_lines(lines, file, rejects, delimiter)
     _, header = next(records, (0, None))
     if header is None:
         raise InputError(f"{file!r} has no header; give a first line that names the columns")
@@ -188,6 +204,22 @@ def _records(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> 
             yield lines.first, fields
 
 
+def _split_lines(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Records of a line each, whose quotes are text; empty lines are left out. Fields that look quoted are counted."""
+    quoted = 0
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if text:
+            fields = text.split(delimiter)
+            quoted += any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
+            yield lines.number, fields
+    if quoted:
+        rejects.notice(
+            f"{file}: {quoted:,} lines have a field in quotes, which are kept as its text; if they only group it, give "
+            "--quotes group"
+        )
+
+
 def _untyped(file: str, name: str) -> str:
     plain, _, kind = name.rpartition(":")
     if kind not in RECBOLE_TYPES or not plain:
@@ -197,35 +229,70 @@ def _untyped(file: str, name: str) -> str:
     return plain
 
 
-def _json_lines(lines: _TextLines, file: str, rejects: Rejects) -> tuple[tuple[str, ...], Iterator[tuple[int, Row]]]:
-    rows = _json_rows(lines, file, rejects)
-    first = next(rows, None)
-    if first is None:
-        raise InputError(f"{file!r} has no rows; give one JSON object a line")
-    return tuple(first[1]), _chain(first, rows)
-
-
-def _chain(first: tuple[int, Row], rest: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
-    yield first
-    yield from rest
+def _json_columns(path: Path) -> tuple[str, ...]:
+    """All keys of all rows, in the order in which they appear: a row of its own may lack any of them."""
+    found: dict[str, None] = {}
+    unread = Rejects(skip=True)  # lines that cannot be used are told when the rows are read
+    with ExitStack() as stack:
+        rows = 0
+        for _, row in _json_rows(_open_lines(path, unread, stack), path.name, unread):
+            found |= dict.fromkeys(row)
+            rows += 1
+    if not rows and unread.messages:
+        raise InputError(f"{unread.messages[0]}; no line of {path.name!r} can be used: is it JSON?")
+    if not rows:
+        raise InputError(f"{path.name!r} has no rows; give one JSON object a line, or an array of objects")
+    return tuple(found)
 
 
 def _json_rows(lines: _TextLines, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
+    """Objects, one a line; those of a file that is one array, numbered from 1."""
+    at_first = True
     for text in lines:
         if not text.strip():
             continue
+        if at_first and text.lstrip().startswith("["):
+            yield from _array_rows(text + "".join(lines), file, rejects)
+            return
+        at_first = False
         try:
-            # Numbers stay as they are written: an id 1e5 is not 100000.
-            row = json.loads(
-                text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys
-            )
+            row = _parsed(text)
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
         except (ValueError, RecursionError) as error:
-            reason = str(error) if not isinstance(error, RecursionError) else "nested too deeply"
-            rejects.add(file, lines.number, f"not JSON ({reason})")
+            rejects.add(file, lines.number, f"not JSON ({_reason(error)})")
             continue
         yield lines.number, row
+
+
+def _array_rows(text: str, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
+    """The objects of one array, which is read whole.
+
+    Raises:
+        InputError: It is no JSON.
+    """
+    try:
+        rows = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file!r} begins as a JSON array and is none ({_reason(error)}); give an array of objects, or one a line"
+        ) from error
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            rejects.add(file, number, "not a JSON object")
+
+
+def _parsed(text: str) -> Any:
+    """JSON whose numbers stay as they are written: an id 1e5 is not 100000."""
+    return json.loads(
+        text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys
+    )
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -6,7 +6,8 @@ Ids and titles are kept byte for byte. What cannot be used is refused with file 
 import json
 import math
 import re
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from patchrec.data.catalog import Catalog
 from patchrec.data.interactions import Interactions
 from patchrec.data.lines import Rejects
-from patchrec.data.readers import Row, Table, missing_column, open_table
+from patchrec.data.readers import Quotes, Row, Table, missing_column, open_table
 from patchrec.data.timestamps import NUMBER, Kind, common_kind, parse_time, refuse_written_dates
 from patchrec.errors import InputError
 from patchrec.history import IntArray
@@ -44,7 +45,13 @@ class Columns:
 
 
 def read_items(
-    path: Path, named_format: str | None, columns: Columns, rejects: Rejects, *, into: Catalog | None = None
+    path: Path,
+    named_format: str | None,
+    columns: Columns,
+    rejects: Rejects,
+    *,
+    quotes: Quotes | None = None,
+    into: Catalog | None = None,
 ) -> Catalog:
     """The items, in file order; further columns become their metadata.
 
@@ -53,6 +60,7 @@ def read_items(
         named_format: Its format; None tells it by the ending.
         columns: Names of its columns.
         rejects: Takes the lines that cannot be used.
+        quotes: Whether quotes group a field or are text; None: as the format has it.
         into: The catalog that they will be added to: ids that it has cannot be used, and metadata takes its kinds.
 
     Raises:
@@ -61,7 +69,7 @@ def read_items(
     item_ids: dict[str, int] = {}
     titles: list[str] = []
     metadata: list[dict[str, Any]] = []
-    with open_table(path, named_format, rejects) as table:
+    with open_table(path, named_format, rejects, quotes) as table:
         id_column = _column(table, columns.item, "item_id", "--item-col")
         title_column = _column(table, columns.title, "title", "--title-col")
         for number, row in table.rows:
@@ -86,29 +94,63 @@ def read_items(
 
 
 def read_interactions(
-    path: Path,
+    paths: Sequence[Path],
     named_format: str | None,
     columns: Columns,
     catalog: Catalog,
     rejects: Rejects,
     *,
+    quotes: Quotes | None = None,
     min_rating: float | None = None,
 ) -> tuple[Interactions, int]:
-    """Interactions in file order, with the number of rows read.
+    """Interactions in file order, file after file, with the number of rows read.
 
     Args:
-        path: The file.
-        named_format: Its format; None tells it by the ending.
-        columns: Names of its columns.
+        paths: The files, with the same columns in any order.
+        named_format: Their format; None tells it by the ending of each.
+        columns: Names of their columns.
         catalog: The items that may occur.
         rejects: Takes the lines that cannot be used.
+        quotes: Whether quotes group a field or are text; None: as the format has it.
         min_rating: Keep ratings from here on; None keeps all.
 
     Raises:
-        InputError: The file or a line cannot be used, or nothing is left.
+        InputError: A file or a line cannot be used, some files have times or ratings and others have none, or nothing
+            is left.
     """
     rows = _Rows()
-    with open_table(path, named_format, rejects) as table:
+    found_in = [_read_file(path, named_format, columns, catalog, rejects, rows, quotes, min_rating) for path in paths]
+    for what, has in zip(("time", "rating"), zip(*found_in, strict=True), strict=True):
+        if len(set(has)) > 1:
+            one, other = paths[has.index(True)].name, paths[has.index(False)].name
+            raise InputError(f"{one!r} has {what}s and {other!r} has none; give all files the column --{what}-col")
+    shown = ", ".join(repr(path.name) for path in paths)
+    if not rows.numbers:
+        raise InputError(f"{shown} has no usable interaction; give one row per interaction")
+    (timed, rated), *_ = found_in
+    interactions = rows.finish(rejects, timed=timed, rated=rated)
+    num_read = len(interactions)
+    if min_rating is not None:
+        assert interactions.ratings is not None
+        interactions = interactions.select(interactions.ratings >= min_rating)
+        if not len(interactions):
+            raise InputError(f"{shown} has no rating of {min_rating:g} or more; lower --min-rating")
+    return interactions, num_read
+
+
+def _read_file(
+    path: Path,
+    named_format: str | None,
+    columns: Columns,
+    catalog: Catalog,
+    rejects: Rejects,
+    rows: "_Rows",
+    quotes: Quotes | None,
+    min_rating: float | None,
+) -> tuple[bool, bool]:
+    """Add the interactions of a file to others'; say whether it has times, and ratings."""
+    with open_table(path, named_format, rejects, quotes) as table:
+        rows.begin(table.file)
         user_column = _column(table, columns.user, "user_id", "--user-col")
         item_column = _column(table, columns.item, "item_id", "--item-col")
         time_column = _optional(table, columns.time, "timestamp", "--time-col")
@@ -126,16 +168,7 @@ def read_interactions(
                 rejects.add(table.file, number, str(error))
                 continue
             rows.add(number, user, catalog.index[item_id], time, rating)
-        if not rows.numbers:
-            raise InputError(f"{table.file!r} has no usable interaction; give one row per interaction")
-        interactions = rows.finish(table.file, rejects, timed=time_column is not None, rated=rating_column is not None)
-    num_read = len(interactions)
-    if min_rating is not None:
-        assert interactions.ratings is not None
-        interactions = interactions.select(interactions.ratings >= min_rating)
-        if not len(interactions):
-            raise InputError(f"{path.name!r} has no rating of {min_rating:g} or more; lower --min-rating")
-    return interactions, num_read
+    return time_column is not None, rating_column is not None
 
 
 class _Rows:
@@ -143,12 +176,23 @@ class _Rows:
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
+        self._files: list[str] = []
+        self._starts: list[int] = []  # places where each file's lines begin
         self._users: dict[str, int] = {}
         self._user_of: list[int] = []
         self._items: list[int] = []
         self._kinds: list[Kind] = []
         self._milliseconds: list[int] = []
         self._ratings: list[float] = []
+
+    def begin(self, file: str) -> None:
+        """The lines that follow are of a file."""
+        self._files.append(file)
+        self._starts.append(len(self.numbers))
+
+    def line(self, place: int) -> tuple[str, int]:
+        """File and line of an interaction."""
+        return self._files[bisect_right(self._starts, place) - 1], self.numbers[place]
 
     def add(self, number: int, user: str, item: int, time: tuple[Kind, int] | None, rating: float) -> None:
         """Take one line."""
@@ -160,7 +204,7 @@ class _Rows:
             self._kinds.append(time[0])
             self._milliseconds.append(time[1])
 
-    def finish(self, file: str, rejects: Rejects, *, timed: bool, rated: bool) -> Interactions:
+    def finish(self, rejects: Rejects, *, timed: bool, rated: bool) -> Interactions:
         """Give the interactions; lines whose time is of another kind, or that repeat one, are rejected."""
         times = np.array(self._milliseconds, dtype=np.int64) if timed else None
         found = Interactions(
@@ -175,10 +219,12 @@ class _Rows:
         kind = common_kind(self._kinds)
         usable = np.array([one == kind for one in self._kinds])
         for place in np.flatnonzero(~usable).tolist():
-            rejects.add(file, self.numbers[place], f"the time is {self._kinds[place]}, most others are {kind}")
-        refuse_written_dates(file, kind, times[usable].tolist())
+            rejects.add(*self.line(place), f"the time is {self._kinds[place]}, most others are {kind}")
+        refuse_written_dates(self._files[0], kind, times[usable].tolist())
         for place, first in _repeats(found, usable):
-            rejects.add(file, self.numbers[place], f"the same user, item and time as line {self.numbers[first]}")
+            (file, _), (other, number) = self.line(place), self.line(first)
+            where = f"line {number}" if file == other else f"{other}:{number}"
+            rejects.add(*self.line(place), f"the same user, item and time as {where}")
             usable[place] = False
         return found if usable.all() else found.select(usable)
 

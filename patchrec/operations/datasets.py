@@ -1,6 +1,6 @@
 """Data sets: add, list, show, choose, remove, export; items added to them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from patchrec.config import SplitName
 from patchrec.data.export import export_rows
 from patchrec.data.prepare import prepare, prepare_item, prepare_items
+from patchrec.data.readers import Quotes
 from patchrec.data.splits import choose_split
 from patchrec.data.tables import Columns
 from patchrec.errors import UsageError
@@ -19,10 +20,11 @@ def add_dataset(
     name: str,
     *,
     from_path: Path | None = None,
-    interactions: Path | None = None,
+    interactions: Path | Sequence[Path] | None = None,
     items: Path | None = None,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
+    quotes: Quotes | None = None,
     split: str | None = None,
     train: float | None = None,
     validation: float | None = None,
@@ -38,10 +40,11 @@ def add_dataset(
     Args:
         name: A known name (`patchrec.data.sources`), or a new one together with interactions and items.
         from_path: Archive or folder of a known data set; None downloads it.
-        interactions: Own data: one row per interaction.
+        interactions: Own data: one row per interaction; several files are read one after another.
         items: Own data: one row per item.
         columns: Own data: names of the columns by what they hold: user, item, time, rating, title.
         format: Own data: format of both files; None tells it by their endings.
+        quotes: Own data: whether quotes group a field or are text; None: they group in CSV alone.
         split: The rule; None takes the paper's for known data, for own data one that fits it.
         train: Fraction for training, where the rule has one.
         validation: Fraction for validation.
@@ -71,6 +74,7 @@ def add_dataset(
             items=items,
             columns=Columns(**columns) if columns else None,
             format=format,
+            quotes=quotes,
             split=choose_split(split, train, validation) if split is not None else None,
             min_rating=min_rating,
             skip_bad=skip_bad,
@@ -134,6 +138,7 @@ def add_items(
     from_path: Path | None = None,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
+    quotes: Quotes | None = None,
     skip_bad: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -150,6 +155,7 @@ def add_items(
         from_path: File with one row per item, instead of the one item.
         columns: Names of the file's columns by what they hold: item, title.
         format: Of the file; None tells it by the ending.
+        quotes: Whether quotes group a field in it or are text; None: they group in CSV alone.
         skip_bad: Leave lines of the file out that cannot be used, instead of stopping at the first.
         home: Folder of the store.
         report: Where skipped lines are told.
@@ -165,7 +171,7 @@ def add_items(
     """
     given = {"--item-id": item_id, "--title": title, "--set": metadata or None}
     named = {f"--{role}-col": column for role, column in (columns or {}).items()}
-    _refuse_both(given, from_path, for_files={"--format": format, "--skip-bad": skip_bad, **named})
+    _refuse_both(given, from_path, for_files={"--format": format, "--quotes": quotes, "--skip-bad": skip_bad, **named})
     with Store.open(home) as store:
         store.datasets.show(name)
         catalog = store.catalogs.load(name)
@@ -178,6 +184,7 @@ def add_items(
                 from_path,
                 columns=Columns(**columns) if columns else None,
                 format=format,
+                quotes=quotes,
                 skip_bad=skip_bad,
                 report=report,
             )

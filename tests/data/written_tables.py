@@ -25,15 +25,21 @@ def write_table(path: Path, rows: Rows, delimiter: str = ",") -> Path:
     return path
 
 
+def write_lines(path: Path, rows: Rows) -> Path:
+    """A row a line with tabs between, quotes as they are."""
+    path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="")
+    return path
+
+
 def write_as(kind: str, folder: Path, name: str, rows: Rows) -> Path:
     """Write rows (the first names the columns) in one of the formats."""
     path = folder / f"{name}.{kind}"
     if kind == "csv":
         return write_table(path, rows)
     if kind == "tsv":
-        return write_table(path, rows, "\t")
+        return write_lines(path, rows)
     if kind in ("inter", "item"):
-        return write_table(path, [[f"{column}:token" for column in rows[0]], *rows[1:]], "\t")
+        return write_lines(path, [[f"{column}:token" for column in rows[0]], *rows[1:]])
     if kind == "jsonl":
         lines = (json.dumps(dict(zip(rows[0], row, strict=True)), ensure_ascii=False) for row in rows[1:])
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
