@@ -45,4 +45,22 @@ class Silent:
         yield _SilentTask()
 
 
+class WithoutNotes:
+    """A reporter that leaves out notes, which whoever calls several operations says once."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+
+    def note(self, message: str) -> None:
+        """Ignore the note."""
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        """See `Reporter.picked`."""
+        self._report.picked(what, value, why)
+
+    def task(self, label: str, total: float, unit: str, *, done: float = 0.0) -> AbstractContextManager[Task]:
+        """See `Reporter.task`."""
+        return self._report.task(label, total, unit, done=done)
+
+
 SILENT = Silent()

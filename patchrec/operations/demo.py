@@ -14,7 +14,7 @@ from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import Recommendations, recommend
 from patchrec.operations.runs import compare_runs
 from patchrec.operations.training.train import RunResult, finetune
-from patchrec.reporting import SILENT, Reporter
+from patchrec.reporting import SILENT, Reporter, WithoutNotes
 from patchrec.store import Store
 
 DATA = "ml-100k"
@@ -35,7 +35,7 @@ class Size:
     """
 
     layers: int = 4
-    epochs: int = 2
+    epochs: int = 3
     max_steps: int | None = None
     targets: int | None = None
     backbone: str = BACKBONE
@@ -78,7 +78,8 @@ def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SI
         epochs=size.epochs, max_steps=size.max_steps, reuse=True, **where,
     )  # fmt: skip
     report.note("3/4 ranking the whole catalog for held-out targets, by popularity and by the model")
-    common: dict[str, Any] = {"limit": size.targets, "reuse": True, **where}
+    # the comparison below says once how sure it is
+    common: dict[str, Any] = {"limit": size.targets, "reuse": True, "home": home, "report": WithoutNotes(report)}
     popularity = evaluate(baseline="popularity", data=DATA, **common)
     evaluate(finetuned.run, **common)
     report.note(f"4/4 recommending for user {USER}")
