@@ -11,7 +11,7 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_table
 from patchrec_cli.items import app as items_app
 from patchrec_cli.numbers import count, moment
-from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.parameters import QUOTES, Json, Quiet, Quotes, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
 app.add_typer(items_app)
@@ -50,14 +50,7 @@ def add(
         Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
         typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=OWN_FILES),
     ] = None,
-    quotes: Annotated[
-        Literal["group", "text"] | None,
-        typer.Option(
-            "--quotes",
-            help="Whether quotes group a field or are text; default: they group in CSV, else are text.",
-            rich_help_panel=OWN_FILES,
-        ),
-    ] = None,
+    quotes: Annotated[Quotes | None, typer.Option("--quotes", help=QUOTES, rich_help_panel=OWN_FILES)] = None,
     user_col: Annotated[str | None, own("C", "Column of user ids; usually user_id.")] = None,
     item_col: Annotated[str | None, own("C", "Column of item ids in both files; usually item_id.")] = None,
     time_col: Annotated[str | None, own("C", "Column of times; usually timestamp.")] = None,

@@ -9,7 +9,7 @@ from patchrec.errors import UsageError
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, moment
-from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.parameters import QUOTES, Json, Quiet, Quotes, home_of
 
 app = command_group("items", "Add items to a data set's catalog, and list them.")
 FROM_FILE = "Items of a file"
@@ -40,14 +40,7 @@ def add(
         Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
         typer.Option("--format", help="Format of the file; default: by its ending.", rich_help_panel=FROM_FILE),
     ] = None,
-    quotes: Annotated[
-        Literal["group", "text"] | None,
-        typer.Option(
-            "--quotes",
-            help="Whether quotes group a field or are text; default: they group in CSV, else are text.",
-            rich_help_panel=FROM_FILE,
-        ),
-    ] = None,
+    quotes: Annotated[Quotes | None, typer.Option("--quotes", help=QUOTES, rich_help_panel=FROM_FILE)] = None,
     item_col: Annotated[str | None, of_file("C", "Column of item ids; usually item_id.")] = None,
     title_col: Annotated[str | None, of_file("C", "Column of titles; usually title.")] = None,
     skip_bad: Annotated[

@@ -167,10 +167,17 @@ class Backbone(nn.Module):
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The layers, first to last, whatever the architecture calls them."""
+        """The layers, first to last, whatever the architecture calls them.
+
+        Raises:
+            UsageError: It has no list of them.
+        """
         count = int(self.model.config.get_text_config().num_hidden_layers)
-        return next(
-            part for part in self.model.base_model.modules() if isinstance(part, nn.ModuleList) and len(part) == count
+        for part in self.model.base_model.modules():
+            if isinstance(part, nn.ModuleList) and len(part) == count:
+                return part
+        raise UsageError(
+            f"{self.name}: its {count} layers are no list; drop --layers, --dropout and --layer-decay for this model"
         )
 
     def drop(self, share: float) -> None:

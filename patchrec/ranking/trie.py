@@ -187,7 +187,9 @@ class TitleTrie:
         Returns:
             (b,) nodes, and (b,) how many tokens of the title stand before each, ascending.
         """
-        path = self.path_to(int(self.leaves[self.title_of_item[item]]))
+        title = self.title_of_item[item]
+        first = self.path_starts[title]
+        path = self.path_nodes[first : first + self.forest.depth[self.leaves[title]] + 1]
         parents = np.concatenate([[ROOT], path[:-1]])
         places = np.flatnonzero(self.num_children(parents) > 1)
         return parents[places], places

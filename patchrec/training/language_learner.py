@@ -143,11 +143,11 @@ class LanguageLearner:
         training, backbone = self.training, self.backbone
         named = trained(backbone)
         items = [own for name, own in named if name.startswith("items.")]
-        depths = _depths_below(backbone)
+        depths = _depths_below(backbone) if training.layer_decay < 1 else {}
         by_depth: dict[int, list[Parameter]] = {}
         for name, own in named:
             if not name.startswith("items."):
-                by_depth.setdefault(depths.get(own, 0) if training.layer_decay < 1 else 0, []).append(own)
+                by_depth.setdefault(depths.get(own, 0), []).append(own)
         groups = [
             (own, training.learning_rate * training.layer_decay**depth) for depth, own in sorted(by_depth.items())
         ]

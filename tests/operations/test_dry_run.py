@@ -104,3 +104,9 @@ def test_slips_are_told_as_by_the_run_itself(home: Path) -> None:
         dry_run("finetune", **TINY, home=home)
     with pytest.raises(TypeError, match="no such setting of a run: epoch"):
         dry_run("pretrain", **TINY, epoch=3, home=home)
+
+
+def test_a_loss_of_its_own_is_in_the_label(home: Path) -> None:
+    own = {"strategy": "pft-s", "options": {"L": 3}, **TINY, "home": home}
+    assert dry_run("finetune", **own).label == "pft-s L=3"
+    assert dry_run("finetune", head_options={"loss": "catalog"}, **own).label == "pft-s L=3, title loss=catalog"

@@ -41,26 +41,29 @@ def test_training_leaves_out_a_share_by_its_seed_and_measuring_nothing(tiny_fold
     assert torch.equal(losses(dropping), losses(plain))
 
 
+def first_layer(folder, share):
+    """A model's width, and what dropout makes of what went into its first layer and came out of it."""
+    backbone = Backbone.load(folder, name="tiny-random", device="cpu")
+    backbone.drop(share)
+    backbone.train()
+    (hook,) = backbone.layers[0]._forward_hooks.values()
+    return int(backbone.embedding.shape[1]), lambda given, states: hook(backbone.layers[0], (given,), states)
+
+
 def test_a_layer_gives_what_it_got_where_all_of_its_own_is_left_out(tiny_folder):
     """With a share near 1 hardly anything of a layer is left; what went in is there still."""
-    backbone = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
-    backbone.drop(0.999999)
-    backbone.train()
-    given = torch.randn(5, int(backbone.embedding.shape[1]))
-    (hook,) = backbone.layers[0]._forward_hooks.values()
+    width, dropped = first_layer(tiny_folder, 0.999999)
+    given = torch.randn(5, width)
     for states in (given + 1, (given + 1, "cache")):
-        found = hook(backbone.layers[0], (given,), states)
+        found = dropped(given, states)
         assert torch.equal(found[0] if isinstance(states, tuple) else found, given)
 
 
 def test_a_share_is_dropped_and_the_rest_makes_up_for_it(tiny_folder):
-    backbone = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
-    backbone.drop(0.25)
-    backbone.train()
-    given = torch.zeros(1000, int(backbone.embedding.shape[1]))
-    (hook,) = backbone.layers[0]._forward_hooks.values()
+    width, dropped = first_layer(tiny_folder, 0.25)
+    given = torch.zeros(1000, width)
     torch.manual_seed(0)
-    found = hook(backbone.layers[0], (given,), given + 3)
+    found = dropped(given, given + 3)
     assert set(found.unique().tolist()) == {0.0, 4.0}
     assert float((found == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
 

@@ -101,7 +101,7 @@ def label_of(config: RunConfig) -> str:
     """A run in words: its strategy where it has one, and its kind of recommender where that is not plain titles."""
     kind = bind_kind(config.kind)
     parts = [plan_for(config.strategies[-1]).label] if config.strategies else []
-    if not parts or config.kind.name != "title":
+    if not parts or kind.label != "title":  # such as "title loss=catalog"
         parts.append(kind.label)
     return ", ".join(parts)
 
