@@ -2,37 +2,35 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_table
 from patchrec_cli.items import app as items_app
 from patchrec_cli.numbers import count, moment
-from patchrec_cli.parameters import QUOTES, Json, Quiet, Quotes, home_of
+from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
 app.add_typer(items_app)
-OWN_FILES = "Own files"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
-
-
-def own(metavar: str, text: str) -> Any:
-    """An option for own files, in their section of the help."""
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=OWN_FILES)
 
 
 @app.command("add", cls=Command)
 def add(
     ctx: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="ml-100k, ml-1m or goodreads; any other name with --interactions.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your own, or a known one (see below).")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Interactions and items: which is which is found out."),
+    ] = None,
     *,
     from_path: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="Archive or folder to read instead of downloading.")
+        Path | None, typer.Option("--from", metavar="PATH", help="Archive or folder of a known data set.")
     ] = None,
     split: Annotated[
         Literal["paper", "temporal", "leave-one-out", "ratio"] | None,
@@ -42,58 +40,126 @@ def add(
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of validation.")] = None,
     noun: Annotated[str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".')] = None,
     verb: Annotated[str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".')] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the files seem to hold; store nothing.")] = False,
     interactions: Annotated[
-        list[Path] | None, own("FILE", "Interactions, one a line or row; repeat it for more files, read in that order.")
+        list[str] | None,
+        own.option("--interactions", "FILE", "File, folder, pattern, archive or -; repeat it.", own.FILES),
     ] = None,
-    items: Annotated[Path | None, own("FILE", "Items with their titles.")] = None,
-    file_format: Annotated[
-        Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
-        typer.Option("--format", help="Format of both files; default: by file ending.", rich_help_panel=OWN_FILES),
+    items: Annotated[
+        list[str] | None, own.option("--items", "FILE", "Items with their titles, alike.", own.FILES)
     ] = None,
-    quotes: Annotated[Quotes | None, typer.Option("--quotes", help=QUOTES, rich_help_panel=OWN_FILES)] = None,
-    user_col: Annotated[str | None, own("C", "Column of user ids; usually user_id.")] = None,
-    item_col: Annotated[str | None, own("C", "Column of item ids in both files; usually item_id.")] = None,
-    time_col: Annotated[str | None, own("C", "Column of times; usually timestamp.")] = None,
-    rating_col: Annotated[str | None, own("C", "Column of ratings; usually rating.")] = None,
-    title_col: Annotated[str | None, own("C", "Column of titles; usually title.")] = None,
-    min_rating: Annotated[float | None, own("X", "Keep ratings from X on.")] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad", help="Leave out lines that cannot be used, and tell each.", rich_help_panel=OWN_FILES
-        ),
-    ] = False,
+    recipe: Annotated[
+        str | None, own.option("--recipe", "NAME|FILE", "Options from a TOML file, or a known recipe.", own.FILES)
+    ] = None,
+    file_format: own.Format = None,
+    sep: own.Sep = None,
+    encoding: own.Encoding = None,
+    quotes: own.Quotes = None,
+    no_header: own.NoHeader = False,
+    columns: own.Names = None,
+    items_format: own.ItemsFormat = None,
+    items_sep: own.ItemsSep = None,
+    items_encoding: own.ItemsEncoding = None,
+    items_quotes: own.ItemsQuotes = None,
+    items_no_header: own.ItemsNoHeader = False,
+    items_columns: own.ItemsNames = None,
+    time_format: own.TimeFormat = None,
+    user_col: own.UserCol = None,
+    item_col: own.ItemCol = None,
+    items_id_col: own.ItemsIdCol = None,
+    time_col: own.TimeCol = None,
+    rating_col: own.RatingCol = None,
+    order_col: own.OrderCol = None,
+    title_col: own.TitleCol = None,
+    title: own.Title = None,
+    item_pattern: own.ItemPattern = None,
+    rows: own.Rows = None,
+    missing: own.Missing = None,
+    repeats: own.Repeats = None,
+    duplicate_items: own.DuplicateItems = None,
+    untitled: own.UntitledItems = None,
+    min_rating: own.MinRating = None,
+    core: own.Core = None,
+    min_history: own.MinHistory = None,
+    sample_users: own.SampleUsers = None,
+    seed: own.Seed = None,
+    skip_bad: own.SkipBad = False,
+    rejects: own.RejectsFile = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Add a data set: a known one by name, or your own files.
 
+    Downloaded: ml-100k, ml-1m. With --from PATH: those, goodreads, and the recipes amazon-2014, amazon-2023,
+    book-crossing, diginetica, gowalla, h-and-m, kuairec, lastfm-hetrec, mind, ml-latest, online-retail, retailrocket,
+    steam, taobao, yelp, yoochoose.
+
     Examples:
         patchrec data add ml-100k
-        patchrec data add ml-1m --from ml-1m.zip
+        patchrec data add shop orders.csv products.csv --dry-run
         patchrec data add shop --interactions log.csv --items goods.csv --user-col customer
+        patchrec data add book-crossing --from BX-CSV-Dump.zip
     """
     from patchrec.operations import datasets
 
     output = Output(json, quiet)
-    columns = {"user": user_col, "item": item_col, "time": time_col, "rating": rating_col, "title": title_col}
+    options = {
+        "interactions": interactions,
+        "items": items,
+        "format": file_format,
+        "sep": sep,
+        "encoding": encoding,
+        "quotes": quotes,
+        "header": False if no_header else None,
+        "columns": own.names(columns),
+        "items_format": items_format,
+        "items_sep": items_sep,
+        "items_encoding": items_encoding,
+        "items_quotes": items_quotes,
+        "items_header": False if items_no_header else None,
+        "items_columns": own.names(items_columns),
+        "time_format": time_format,
+        "user_col": user_col,
+        "item_col": item_col,
+        "items_id_col": items_id_col,
+        "time_col": time_col,
+        "rating_col": rating_col,
+        "order_col": order_col,
+        "title_col": title_col,
+        "title": title,
+        "item_pattern": item_pattern,
+        "rows": rows,
+        "missing": missing,
+        "repeats": repeats,
+        "duplicate_items": duplicate_items,
+        "untitled": untitled,
+        "min_rating": min_rating,
+        "core": core,
+        "min_history": min_history,
+        "sample_users": sample_users,
+        "seed": seed,
+        "skip_bad": skip_bad or None,
+        "noun": noun,
+        "verb": verb,
+        "split": split,
+        "train": train,
+        "validation": validation,
+    }
+    given = {key: value for key, value in options.items() if value not in (None, [])}
+    if dry_run:
+        plan = datasets.plan_dataset(name, from_path=from_path, recipe=recipe, files=files or (), **given)
+        if not output.emit({"plan": plan}, [plan["command"]]):
+            print_plan(plan)
+        return
     shown = datasets.add_dataset(
         name,
         from_path=from_path,
-        interactions=interactions,
-        items=items,
-        columns={role: column for role, column in columns.items() if column is not None},
-        format=file_format,
-        quotes=quotes,
-        split=split,
-        train=train,
-        validation=validation,
-        min_rating=min_rating,
-        noun=noun,
-        verb=verb,
-        skip_bad=skip_bad,
+        recipe=recipe,
+        files=files or (),
+        rejects=rejects,
         home=home_of(ctx),
         report=output.reporter,
+        **given,
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
@@ -186,6 +252,57 @@ def dump(row: dict[str, Any]) -> str:
     return json.dumps(row, separators=(",", ":"))
 
 
+def read_fields(account: dict[str, Any]) -> dict[str, object]:
+    """What became of the rows of own files, where some were not kept."""
+    found: dict[str, object] = {}
+    for what, one in account.items():
+        reasons = [*one["rejected"].items(), *one["left_out"].items()]
+        if reasons:
+            shown = "; ".join(f"{count(number)} {reason}" for reason, number in reasons)
+            found[f"{what} read"] = f"{count(one['read'])}; {count(one['kept'])} kept; {shown}"
+    return found
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """What files seem to hold, as people read it."""
+    for table in plan["tables"]:
+        sep = "" if table["sep"] is None else f", separated by {table['sep']!r}"
+        files = ", ".join(table["files"][:5]) + (f" and {len(table['files']) - 5} more" * (len(table["files"]) > 5))
+        title = f"{table['what']}: {files} ({table['format']}{sep}, {table['encoding']})"
+        rows = [
+            {"column": one["name"], "role": one["role"] or "-", "values": ", ".join(map(clip, one["examples"]))}
+            for one in table["columns"]
+        ]
+        print_table(
+            [Column("column", "column"), Column("taken for", "role"), Column("values", "values")], rows, title=title
+        )
+        sys.stdout.write("\n")
+    times = plan["times"]
+    print_fields(
+        {
+            "looked at": f"{count(plan['num_rows'])} interactions, {count(plan['num_users'])} users, "
+            f"{count(plan['num_items'])} items",
+            "times": f"{day(times[0])} to {day(times[1])}"
+            if times
+            else "none: the order of the file is the order of time",
+            "rejected": "; ".join(f"{count(number)} {reason}" for reason, number in plan["rejected"].items()) or None,
+            "to know": tuple(plan["notices"]) or None,
+            "fault": plan["fault"],
+            "command": plan["command"],
+        }
+    )
+
+
+def clip(text: str) -> str:
+    """A value in a table."""
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def day(milliseconds: int) -> str:
+    """A moment, as a day."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%d")
+
+
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a data set as people read them."""
     summary, versions = shown["summary"], shown["versions"]
@@ -199,8 +316,9 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "items": f"{count(summary['items'])}, {count(summary['items_used'])} of them used",
         "titles": count(summary["titles"]),
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
+        **read_fields(shown["split"].get("account", {})),
         "targets": f"{targets}; after {shown['min_history']} items or more",
-        "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items()),
+        "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,

@@ -1,24 +1,20 @@
 """`patchrec data items`: add items to a data set's catalog, and list them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from patchrec.errors import UsageError
+from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, moment
-from patchrec_cli.parameters import QUOTES, Json, Quiet, Quotes, home_of
+from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("items", "Add items to a data set's catalog, and list them.")
 FROM_FILE = "Items of a file"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
-
-
-def of_file(metavar: str, text: str) -> Any:
-    """An option for a file of items, in its section of the help."""
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=FROM_FILE)
 
 
 @app.command("add", cls=Command)
@@ -36,21 +32,22 @@ def add(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Items with their titles, one a row.", rich_help_panel=FROM_FILE),
     ] = None,
-    file_format: Annotated[
-        Literal["csv", "tsv", "jsonl", "parquet", "recbole"] | None,
-        typer.Option("--format", help="Format of the file; default: by its ending.", rich_help_panel=FROM_FILE),
+    file_format: own.Format = None,
+    sep: own.Sep = None,
+    encoding: own.Encoding = None,
+    quotes: own.Quotes = None,
+    no_header: own.NoHeader = False,
+    columns: own.Names = None,
+    item_col: own.ItemCol = None,
+    title_col: own.TitleCol = None,
+    title_text: Annotated[
+        str | None,
+        own.option("--title-of", "TEXT", "Title of several columns, such as '{name}, {colour}'.", own.COLUMNS),
     ] = None,
-    quotes: Annotated[Quotes | None, typer.Option("--quotes", help=QUOTES, rich_help_panel=FROM_FILE)] = None,
-    item_col: Annotated[str | None, of_file("C", "Column of item ids; usually item_id.")] = None,
-    title_col: Annotated[str | None, of_file("C", "Column of titles; usually title.")] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad",
-            help="Leave out lines that cannot be used, and tell each.",
-            rich_help_panel=FROM_FILE,
-        ),
-    ] = False,
+    missing: own.Missing = None,
+    duplicate_items: own.DuplicateItems = None,
+    untitled: own.UntitledItems = None,
+    skip_bad: own.SkipBad = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -65,19 +62,30 @@ def add(
     from patchrec.operations import datasets
 
     output = Output(json, quiet)
-    columns = {"item": item_col, "title": title_col}
+    options = {
+        "format": file_format,
+        "sep": sep,
+        "encoding": encoding,
+        "quotes": quotes,
+        "header": False if no_header else None,
+        "columns": own.names(columns),
+        "item_col": item_col,
+        "title_col": title_col,
+        "title_of": title_text,
+        "missing": missing,
+        "duplicate_items": duplicate_items,
+        "untitled": untitled,
+        "skip_bad": skip_bad or None,
+    }
     found = datasets.add_items(
         name,
         item_id=item_id,
         title=title,
         metadata=assignments(settings or []),
         from_path=from_path,
-        columns={role: column for role, column in columns.items() if column is not None},
-        format=file_format,
-        quotes=quotes,
-        skip_bad=skip_bad,
         home=home_of(ctx),
         report=output.reporter,
+        **{key: value for key, value in options.items() if value not in (None, [])},
     )
     added = found["items"]
     if not output.emit(found, [item["item_id"] for item in added]):

@@ -9,8 +9,6 @@ import typer
 from patchrec_cli.command import OUTPUT
 
 PROMPT = "Prompt"  # the section of options that shape a prompt
-Quotes = Literal["group", "text"]
-QUOTES = "Whether quotes group a field or are text; default: they group in CSV, else are text."
 
 
 @dataclass(frozen=True, slots=True)

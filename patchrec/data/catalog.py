@@ -91,6 +91,14 @@ class Catalog:
         """The first items: the catalog as it was before others were added at its end."""
         return Catalog(self.item_ids[:num_items], self.titles[:num_items], self.metadata[:num_items])
 
+    def take(self, items: list[int]) -> "Catalog":
+        """Some items, in this order."""
+        return Catalog(
+            tuple(self.item_ids[item] for item in items),
+            tuple(self.titles[item] for item in items),
+            tuple(self.metadata[item] for item in items) if self.metadata else (),
+        )
+
     def followed_by(self, new: "Catalog") -> "Catalog":
         """The catalog with new items at its end, where every item keeps its index.
 

@@ -1,4 +1,4 @@
-"""Conditions over items: an SQL expression on their ids, titles and metadata becomes a mask over the catalog.
+"""Conditions over items or rows: an SQL expression on their columns becomes a mask.
 
 The expression is judged for each item alone, by a database in memory that holds nothing but the items. It may compare
 and compute; it may not query, write, attach or configure anything, nor run on and on.
@@ -9,16 +9,19 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 
+from patchrec.data.batches import Batch
 from patchrec.data.catalog import Catalog
 from patchrec.errors import UsageError, unknown
 from patchrec.history import BoolArray
 
+WHERE, ROWS = "--where", "--rows"
+ONE = {WHERE: "an item", ROWS: "a row"}
 MAX_SECONDS = 10.0
 _STEPS_BETWEEN_LOOKS = 1000  # of SQLite's machine: less than a millisecond as a rule
 _MAX_CONDITION = 100_000  # characters
@@ -61,17 +64,74 @@ def fitting(catalog: Catalog, condition: str) -> BoolArray:
     columns = columns_of(catalog)
     names = _names(condition, columns)
     wanted = {column: key for column, key in columns.items() if column.casefold() in names}
-    mask = np.zeros(len(catalog), dtype=np.bool_)
+    return _judged(condition, columns, wanted, _rows(catalog, wanted), len(catalog))
+
+
+def _judged(
+    condition: str,
+    columns: Mapping[str, str | None],
+    wanted: Mapping[str, str | None],
+    rows: Iterable[Sequence[Any]],
+    number: int,
+    option: str = WHERE,
+) -> BoolArray:
+    """(n,) for which rows, each with its place first, a condition holds."""
+    mask = np.zeros(number, dtype=np.bool_)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         try:
-            place = _fill(db, catalog, wanted)
+            place = _fill(db, rows, wanted)
             _confine(db)
             # On lines of its own, so that it can neither end the line nor run into the bracket.
             found = db.execute(f"SELECT {place} FROM items WHERE (\n{condition}\n)").fetchall()  # noqa: S608
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
-            raise _refused(condition, str(error), columns) from error
+            raise _refused(condition, str(error), columns, option) from error
     mask[[row for (row,) in found]] = True
     return mask
+
+
+class RowCondition:
+    """A condition on the rows of a table, judged as `fitting` judges one on items."""
+
+    def __init__(self, condition: str, columns: Sequence[str]) -> None:
+        """Read a condition on columns.
+
+        Raises:
+            UsageError: It is none, or names a column that is not there.
+        """
+        self._condition = condition
+        self._columns = _distinct(columns)
+        names = _names(condition, self._columns, ROWS)
+        self._wanted = {column: key for column, key in self._columns.items() if column.casefold() in names}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that it asks for."""
+        return tuple(name for name in self._wanted.values() if name is not None)
+
+    def holds(self, batch: Batch) -> BoolArray:
+        """(n,) for which rows it holds.
+
+        Raises:
+            UsageError: It cannot be judged.
+        """
+        values = [batch.columns[key] for key in self._wanted.values() if key is not None]
+        rows = ([place, *map(_value, row)] for place, row in enumerate(zip(*values, strict=True)))
+        numbers = ([place] for place in range(len(batch)))
+        return _judged(self._condition, self._columns, self._wanted, rows if values else numbers, len(batch), ROWS)
+
+
+def _distinct(names: Sequence[str]) -> dict[str, str | None]:
+    """Column -> the name it shows, as `columns_of` does."""
+    columns: dict[str, str | None] = {}
+    taken: set[str] = set()
+    for name in names:
+        column, number = name, 1
+        while column.casefold() in taken:
+            number += 1
+            column = f"{name}_{number}"
+        taken.add(column.casefold())
+        columns[column] = name
+    return columns
 
 
 def columns_of(catalog: Catalog) -> dict[str, str | None]:
@@ -92,7 +152,7 @@ def columns_of(catalog: Catalog) -> dict[str, str | None]:
     return columns
 
 
-def _names(condition: str, columns: Mapping[str, str | None]) -> set[str]:
+def _names(condition: str, columns: Mapping[str, str | None], option: str = WHERE) -> set[str]:
     """Every word of a condition that may be a column, case folded.
 
     Raises:
@@ -100,30 +160,30 @@ def _names(condition: str, columns: Mapping[str, str | None]) -> set[str]:
             would take for text.
     """
     if not condition.strip():
-        raise UsageError(f'--where is empty; give a condition such as "year >= 1990"; columns: {_shown(columns)}')
+        raise UsageError(f'{option} is empty; give a condition such as "year >= 1990"; columns: {_shown(columns)}')
     if len(condition) > _MAX_CONDITION:
-        raise UsageError(f"--where has {len(condition)} characters; at most {_MAX_CONDITION} are taken")
+        raise UsageError(f"{option} has {len(condition)} characters; at most {_MAX_CONDITION} are taken")
     known = {column.casefold() for column in columns}
     names, depth = set(), 0
     for token in _TOKEN.finditer(condition):
         text = token.group()
         depth += (token.lastgroup == "open") - (token.lastgroup == "close")
         if token.lastgroup == "forbidden" or depth < 0:
-            raise _refused(condition, f"{text!r} has no place in one expression over an item", columns)
+            raise _refused(condition, f"{text!r} has no place in one expression over {ONE[option]}", columns, option)
         if token.lastgroup == "quoted":
             name = text[1:-1].replace(text[-1] * 2, text[-1])
             if name.casefold() not in known:
-                raise _refused(condition, f"no such column: {name}", columns)
+                raise _refused(condition, f"no such column: {name}", columns, option)
             names.add(name.casefold())
         elif token.lastgroup == "word":
             names.add(text.casefold())
     if depth:
-        raise _refused(condition, "a bracket is not closed", columns)
+        raise _refused(condition, "a bracket is not closed", columns, option)
     return names
 
 
-def _fill(db: sqlite3.Connection, catalog: Catalog, columns: Mapping[str, str | None]) -> str:
-    """Put the items into a table, with the columns that are wanted; gives the quoted name of their index in it."""
+def _fill(db: sqlite3.Connection, rows: Iterable[Sequence[Any]], columns: Mapping[str, str | None]) -> str:
+    """Put rows into a table, with the columns that are wanted; gives the quoted name of their place in it."""
     place = "#"
     while place in columns:
         place += "#"
@@ -131,7 +191,7 @@ def _fill(db: sqlite3.Connection, catalog: Catalog, columns: Mapping[str, str | 
     db.execute(f"CREATE TABLE items ({', '.join([f'{_quoted(place)} INTEGER PRIMARY KEY', *kinds])})")
     marks = ", ".join("?" * (len(columns) + 1))
     db.execute("BEGIN")
-    db.executemany(f"INSERT INTO items VALUES ({marks})", _rows(catalog, columns))  # noqa: S608
+    db.executemany(f"INSERT INTO items VALUES ({marks})", rows)  # noqa: S608
     db.execute("COMMIT")
     return _quoted(place)
 
@@ -150,7 +210,7 @@ def _value(value: Any) -> str | int | float | None:
         return value if math.isfinite(value) else None
     if value is None or (isinstance(value, int) and abs(value) < 1 << 63):
         return value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -177,16 +237,16 @@ def _only_judging(action: int, first: str | None, second: str | None, *_: str | 
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _refused(condition: str, why: str, columns: Mapping[str, str | None]) -> UsageError:
+def _refused(condition: str, why: str, columns: Mapping[str, str | None], option: str = WHERE) -> UsageError:
     """One line that says what is wrong and which columns there are."""
     shown = repr(condition if len(condition) <= 200 else condition[:200] + "...")
     missing = re.fullmatch(r"no such column: (.*)", why, re.DOTALL)
     if missing:
-        return UsageError(f"--where {shown}: {unknown('column', missing[1], columns, 'write text in single quotes')}")
+        return UsageError(f"{option} {shown}: {unknown('column', missing[1], columns, 'write text in single quotes')}")
     if why == "interrupted":
         why = f"it was not judged in {MAX_SECONDS:.0f} s"
     said = " ".join(why.split())
-    return UsageError(f"--where {shown} is no condition on an item ({said}); columns: {_shown(columns)}")
+    return UsageError(f"{option} {shown} is no condition on {ONE[option]} ({said}); columns: {_shown(columns)}")
 
 
 def _shown(columns: Mapping[str, str | None]) -> str:

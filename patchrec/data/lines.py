@@ -1,15 +1,20 @@
-"""Lines of files nobody vouches for: numbered, of bounded length, and the list of those that cannot be used."""
+"""Lines of files nobody vouches for: numbered, of bounded length, and the account of those that cannot be used."""
 
+import codecs
+import csv
 import gzip
 import io
+import json
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
-from patchrec.errors import InputError
+from patchrec.errors import InputError, UsageError
 
 try:
     from lzma import LZMAError
@@ -17,42 +22,133 @@ except ImportError:  # a Python built without it cannot unpack such archives eit
     LZMAError = zlib.error  # type: ignore[misc, assignment]
 
 MAX_LINE_BYTES = 1 << 20
-MAX_FILE_BYTES = 8 << 30
+MAX_FILE_BYTES = 32 << 30
 """Of one file after decompression; far above any data set that fits in memory, far below what fills a disk."""
+BLOCK = 1 << 20
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, LZMAError, UnicodeDecodeError)
 """What unpacking raises on bytes that are not what was packed; the last one for file names in an archive."""
 
+LISTED = 1000
+"""Lines that are remembered by name; all are counted."""
+SKIP_HINT = "fix the line, or leave it out with --skip-bad"
+_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_DIGITS = re.compile(r"(?<![\w+])\d[\d,.]*")
+
 
 class Rejects:
-    """Lines that cannot be used: the first one ends the reading, unless they are to be skipped and listed.
+    """The account of a table: rows read, and those that cannot be used or were left out by choice, by reason.
+
+    The first row that cannot be used ends the reading, unless they are to be skipped.
 
     Attributes:
-        messages: `file:line: reason` of each skipped line, in order.
+        messages: `file:line: reason` of the first skipped lines, in order.
         notices: What a user should know of lines that were used.
+        read: Rows of the files, whatever became of them.
+        rejected: Reason without its values -> how many rows could not be used.
+        left_out: Reason -> how many rows an option left out.
+        examples: Reason without its values -> the message of its first line.
     """
 
-    def __init__(self, *, skip: bool = False) -> None:
+    def __init__(self, *, skip: bool = False, sink: "RejectsFile | None" = None) -> None:
         self.skip = skip
         self.messages: list[str] = []
         self.notices: list[str] = []
+        self.read = 0
+        self.rejected: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        self._sink = sink
+        self._waiting: list[tuple[str, int, str, str, str]] = []
 
     def notice(self, message: str) -> None:
         """Note what a user should know of lines that were used, once."""
         if message not in self.notices:
             self.notices.append(message)
 
-    def add(
-        self, file: str, line: int, reason: str, hint: str = "fix the line, or leave it out with --skip-bad"
-    ) -> None:
-        """Note a line that cannot be used.
+    def add(self, file: str, line: int, reason: str, hint: str = SKIP_HINT, *, row: object = None) -> None:
+        """Note a row that cannot be used, which was counted as read.
+
+        Args:
+            file: Its name.
+            line: Its number.
+            reason: Why, with the value.
+            hint: What to do about it.
+            row: What it holds: text, or column -> value.
 
         Raises:
             InputError: Lines are not to be skipped.
         """
+        self.settle(line)
+        message = f"{file}:{line}: {reason}"
         if not self.skip:
-            raise InputError(f"{file}:{line}: {reason}; {hint}")
-        self.messages.append(f"{file}:{line}: {reason}")
+            raise InputError(f"{message}; {hint}")
+        kind = _DIGITS.sub("N", _VALUE.sub("...", reason))
+        self.rejected[kind] += 1
+        self.examples.setdefault(kind, message)
+        if len(self.messages) < LISTED:
+            self.messages.append(message)
+        if self._sink is not None:
+            self._sink.write(file, line, reason, row)
+
+    def add_line(self, file: str, line: int, reason: str, hint: str = SKIP_HINT, *, text: str = "") -> None:
+        """Note a line that cannot be used as a row at all; counts it as read. It is told in the order of lines."""
+        self.read += 1
+        self._waiting.append((file, line, reason, hint, text))
+
+    def settle(self, before: int | None = None) -> None:
+        """Tell the lines that could not be used, those before a line or all that were read.
+
+        Raises:
+            InputError: Lines are not to be skipped.
+        """
+        while self._waiting and (before is None or self._waiting[0][1] < before):
+            file, line, reason, hint, text = self._waiting.pop(0)
+            self.add(file, line, reason, hint, row=text)
+
+    def summary(self) -> list[str]:
+        """Each reason with its number of rows and its first line, most frequent first."""
+        return [f"{kind} ({count:,}), such as {self.examples[kind]}" for kind, count in self.rejected.most_common()]
+
+
+class RejectsFile:
+    """A CSV file of the rows that could not be used: file, line, reason, and the row as it was."""
+
+    HEADER = ("file", "line", "reason", "row")
+
+    def __init__(self, stream: TextIO) -> None:
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow(self.HEADER)
+
+    def write(self, file: str, line: int, reason: str, row: object) -> None:
+        """Write one."""
+        shown = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
+        self._rows.writerow([file, line, reason, shown.encode("utf-8", "backslashreplace").decode("utf-8")])
+
+
+@contextmanager
+def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
+    """Open a file for rejected rows, which appears when all are written, whatever became of the import.
+
+    Raises:
+        UsageError: There is a file that holds something else, or it cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        if path.exists() and not path.read_bytes()[:64].startswith(",".join(RejectsFile.HEADER).encode()):
+            raise UsageError(f"--rejects {str(path)!r} is there and holds something else; name another file")
+        with unfinished.open("w", encoding="utf-8", newline="") as stream:
+            try:
+                yield RejectsFile(stream)
+            finally:
+                stream.flush()
+                unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UsageError(f"cannot write --rejects {str(path)!r} ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -74,31 +170,211 @@ def reading(file: str) -> Iterator[None]:
         ) from error
 
 
+def unpacked(stream: BinaryIO, name: str) -> BinaryIO:
+    """What a stream holds once it is unpacked as the end of its name says.
+
+    Raises:
+        InputError: Nothing here unpacks it.
+    """
+    ending = Path(name).suffix.lower()
+    if ending == ".gz":
+        return cast(BinaryIO, gzip.open(stream))
+    if ending == ".bz2":
+        import bz2
+
+        return cast(BinaryIO, bz2.open(stream))
+    if ending == ".xz":
+        import lzma
+
+        return cast(BinaryIO, lzma.open(stream))
+    if ending == ".zst":
+        try:
+            from zstandard import ZstdDecompressor
+        except ImportError:
+            raise InputError(
+                f"{name!r} is packed by zstd, which needs a package: `pip install zstandard`; or unpack it: `unzstd`"
+            ) from None
+        return cast(BinaryIO, ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+    return stream
+
+
 def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading, unpacking it where its name ends in `.gz`."""
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """Open a file for reading, unpacking it as the end of its name says."""
+    return unpacked(path.open("rb"), path.name)
 
 
-def numbered_lines(stream: BinaryIO, file: str, rejects: Rejects) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers from 1, line ends included. A line that is too long is rejected.
+class _Recoded(io.RawIOBase):
+    """A stream of text in some encoding, as UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and not self._ended:
+            raw = self._stream.read(BLOCK)
+            self._ended = not raw
+            self._ready = self._decoder.decode(raw, self._ended).encode("utf-8", "surrogatepass")
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+def recoded(stream: BinaryIO, encoding: str | None) -> BinaryIO:
+    """The stream as UTF-8.
+
+    Raises:
+        UsageError: There is no such encoding of text.
+    """
+    if encoding is None:
+        return stream
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(encoding)
+    except (LookupError, UnicodeError) as error:
+        raise UsageError(f"no encoding {encoding!r}; give one such as latin-1, utf-16 or cp1252") from error
+    if name in ("utf-8", "utf-8-sig"):
+        return stream
+    return cast(BinaryIO, io.BufferedReader(_Recoded(stream, encoding), BLOCK))
+
+
+def blocks(stream: BinaryIO, file: str, rejects: Rejects) -> Iterator[tuple[int, bytes]]:
+    """Blocks of whole lines, each with the number of its first line, from 1. A line that is too long is rejected.
 
     Raises:
         InputError: The stream is damaged or longer than any data set.
     """
-    buffered = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 20) if not hasattr(stream, "peek") else stream
-    number = total = 0
+    number, total, rest = 1, 0, b""
     with reading(file):
-        while line := buffered.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            total += len(line)
-            if len(line) > MAX_LINE_BYTES:
-                while line and not line.endswith(b"\n"):
-                    line = buffered.readline(MAX_LINE_BYTES)
-                    total += len(line)
-                rejects.add(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
-                continue
+        while raw := stream.read(BLOCK):
+            total += len(raw)
             if total > MAX_FILE_BYTES:
                 raise InputError(
                     f"{file!r} is larger than {MAX_FILE_BYTES >> 30} GiB unpacked; is this the right file?"
                 )
-            yield number, line
+            if len(rest) > MAX_LINE_BYTES:  # only its length matters now
+                end = raw.find(b"\n")
+                if end < 0:
+                    continue
+                rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+                number, rest, raw = number + 1, b"", raw[end + 1 :]
+            end = raw.rfind(b"\n") + 1
+            if not end:
+                rest += raw
+                continue
+            block, rest = rest + raw[:end], raw[end:]
+            first = block.find(b"\n")
+            if first > MAX_LINE_BYTES:
+                rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+                number, block = number + 1, block[first + 1 :]
+            if block:
+                yield number, block
+                number += block.count(b"\n")
+        if len(rest) > MAX_LINE_BYTES:
+            rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+        elif rest:
+            yield number, rest
+
+
+class Lines:
+    """Decoded lines of a text file without their ends, taken one by one or the rest of a block at once.
+
+    Attributes:
+        number: Of the last line given out. first: Of the first one given out since this was set to 0.
+        begins_late: Whether the very first line could not be used.
+    """
+
+    def __init__(self, stream: BinaryIO, file: str, rejects: Rejects) -> None:
+        self._blocks = blocks(stream, file, rejects)
+        self._file = file
+        self._rejects = rejects
+        self._numbers: list[int] | range = range(0)
+        self._texts: list[str] = []
+        self._place = self._taken = 0
+        self.number = 0
+        self.first = 0
+        self.begins_late = False
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        while self.at_end_of_block:
+            if not self._fill():
+                raise StopIteration
+        text = self._texts[self._place]
+        self.number = self._numbers[self._place]
+        self._place += 1
+        self.first = self.first or self.number
+        return text
+
+    @property
+    def at_end_of_block(self) -> bool:
+        """Whether nothing is left of the block that was read last."""
+        return self._place >= len(self._texts)
+
+    def take(self) -> tuple[list[int] | range, list[str]] | None:
+        """What is left of a block: numbers and lines; None at the end of the file."""
+        while self.at_end_of_block:
+            if not self._fill():
+                return None
+        numbers, texts = self._numbers[self._place :], self._texts[self._place :]
+        self._taken, self._place = self._place, len(self._texts)
+        return numbers, texts
+
+    def give_back(self) -> None:
+        """Take back what `take` gave, to give it out line by line."""
+        self._place = self._taken
+
+    def _fill(self) -> bool:
+        found = next(self._blocks, None)
+        if found is None:
+            return False
+        number, block = found
+        if number == 1:
+            if block.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise InputError(f"{self._file}:1: the file is UTF-16; give --encoding utf-16, or save it as UTF-8")
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        self._numbers, self._texts = self._decoded(number, block)
+        if self.number == 0:
+            self.begins_late = next(iter(self._numbers), 0) != 1
+        self._place = 0
+        return True
+
+    def _decoded(self, number: int, block: bytes) -> tuple[list[int] | range, list[str]]:
+        """Numbers and texts of the lines of a block that are text."""
+        whole = block[:-1] if block.endswith(b"\n") else block
+        if b"\0" not in whole:
+            try:
+                texts = whole.decode("utf-8").split("\n")
+                return range(number, number + len(texts)), texts
+            except UnicodeDecodeError:
+                pass
+        numbers, texts = [], []
+        for place, line in enumerate(whole.split(b"\n"), start=number):
+            shown = line.decode("utf-8", "backslashreplace")
+            if b"\0" in line:
+                hint = "is it a text file in UTF-8? fix the line, or pass --skip-bad"
+                self._rejects.add_line(self._file, place, "a NUL byte", hint, text=shown)
+                continue
+            try:
+                texts.append(line.decode("utf-8"))
+                numbers.append(place)
+            except UnicodeDecodeError as error:
+                reason = f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})"
+                hint = "give its --encoding such as latin-1 or cp1252, or save the file as UTF-8"
+                self._rejects.add_line(self._file, place, reason, hint, text=shown)
+        return numbers, texts
+
+
+def account(kept: int, rejects: Rejects) -> Mapping[str, Any]:
+    """The account of a table as plain JSON; every row that was read is in it once."""
+    found = {"read": rejects.read, "kept": kept, "rejected": dict(rejects.rejected), "left_out": dict(rejects.left_out)}
+    assert rejects.read == kept + sum(rejects.rejected.values()) + sum(rejects.left_out.values()), found
+    return found

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from patchrec.data.lines import Rejects, numbered_lines, open_bytes, reading
+from patchrec.data.lines import Lines, Rejects, open_bytes, reading
 from patchrec.errors import InputError
 
 STDIN = "-"
@@ -24,15 +24,10 @@ def read_names(source: str) -> list[str]:
         if source != STDIN and path.is_dir():
             raise InputError(f"{source!r} is a folder; give a file with one name a line")
         stream = sys.stdin.buffer if source == STDIN else open_bytes(path)
-    names = []
     with stream:
-        for number, raw in numbered_lines(stream, shown, Rejects()):
-            try:
-                name = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                raise InputError(f"{shown}:{number}: not UTF-8; save the file as UTF-8, one name a line") from error
-            if name:
-                names.append(name)
+        rejects = Rejects()
+        names = [name for line in Lines(stream, shown, rejects) if (name := line.strip())]
+        rejects.settle()
     if not names:
         raise InputError(f"{shown!r} holds no name; give one a line")
     return names

@@ -1,8 +1,9 @@
-"""Parquet files, by duckdb: read into text, written with typed columns. Only this file knows duckdb."""
+"""Parquet files, by duckdb: read column by column, written with typed columns. Only this file knows duckdb."""
 
 import errno
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -10,19 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from patchrec.data.batches import Batch
+from patchrec.data.timestamps import Moment
 from patchrec.errors import InputError
 
-BATCH = 10_000
 WRITE_BATCH = 100_000
 _ARRAYS: dict[str, Any] = {"VARCHAR": object, "DOUBLE": np.float64, "INTEGER": np.int32}
-WHOLE_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+NESTED = ("STRUCT", "MAP", "UNION")
 
 
-def open_parquet(path: Path, stack: ExitStack) -> tuple[tuple[str, ...], Iterator[tuple[int, dict[str, Any]]]]:
+def open_parquet(path: Path, stack: ExitStack, size: int = 20_000) -> tuple[tuple[str, ...], Iterator[Batch]]:
     """Columns and rows of a Parquet file; rows are numbered from 1.
 
-    Text and whole numbers come as text, moments as milliseconds since 1970, days as ISO dates; floats and truth values
-    as themselves; bytes and nested values as None.
+    Text and whole numbers come as text, moments and days as `Moment`, floats and truth values as themselves, lists and
+    structs as lists and dicts; bytes as text where they are UTF-8, else as None.
+
+    Args:
+        path: The file.
+        stack: Closes it.
+        size: Rows of a batch.
 
     Raises:
         InputError: It is no Parquet file, or a damaged one.
@@ -36,12 +43,12 @@ def open_parquet(path: Path, stack: ExitStack) -> tuple[tuple[str, ...], Iterato
     source = "FROM read_parquet(?, hive_partitioning = false)"
     try:
         described = connection.execute(f"DESCRIBE SELECT * {source}", [literal]).fetchall()
-        wanted = ", ".join(_as_text(name, kind) for name, kind, *_ in described)
+        wanted = ", ".join(_selected(name, kind) for name, kind, *_ in described)
         cursor = connection.execute(f"SELECT {wanted} {source}", [literal])
     except duckdb.Error as error:
         raise _damaged(path, error) from error
     columns = tuple(name for name, *_ in described)
-    return columns, _rows(cursor, columns, path)
+    return columns, _batches(cursor, columns, [_reader(kind) for _, kind, *_ in described], path, size)
 
 
 def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
@@ -88,31 +95,65 @@ def _connect(**settings: Any) -> Any:
     return duckdb.connect(config={**fixed, **settings})
 
 
-def _rows(cursor: Any, columns: tuple[str, ...], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _batches(
+    cursor: Any, columns: tuple[str, ...], readers: Sequence[Callable[[Any], Any] | None], path: Path, size: int
+) -> Iterator[Batch]:
     import duckdb
 
-    number = 0
+    number = 1
     while True:
         try:
-            batch = cursor.fetchmany(BATCH)
+            rows = cursor.fetchmany(size)
         except duckdb.Error as error:
             raise _damaged(path, error) from error
-        if not batch:
+        if not rows:
             return
-        for values in batch:
-            number += 1
-            yield number, dict(zip(columns, values, strict=True))
+        found = {}
+        for name, values, reader in zip(columns, zip(*rows, strict=True), readers, strict=True):
+            found[name] = values if reader is None else [None if one is None else reader(one) for one in values]
+        yield Batch(range(number, number + len(rows)), found)
+        number += len(rows)
 
 
-def _as_text(name: str, kind: str) -> str:
+def _selected(name: str, kind: str) -> str:
+    """The column as it is fetched."""
     quoted = _quoted(name)
-    if kind in ("VARCHAR", "DOUBLE", "FLOAT", "BOOLEAN"):
+    if kind.endswith("]") or kind.startswith(NESTED) or kind in ("VARCHAR", "DOUBLE", "FLOAT", "BOOLEAN", "BLOB"):
         return quoted
-    if kind.startswith("TIMESTAMP"):
-        return f"CAST(epoch_ms({quoted}) AS VARCHAR)"
-    if kind in (*WHOLE_NUMBERS, "DATE", "UUID") or kind.startswith("DECIMAL"):
-        return f"CAST({quoted} AS VARCHAR)"
-    return "NULL"
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        moment = f"CAST({quoted} AS TIMESTAMP)" if kind == "DATE" else quoted
+        return f"CASE WHEN isfinite({quoted}) THEN epoch_ms({moment}) END"
+    return f"CAST({quoted} AS VARCHAR)"
+
+
+def _reader(kind: str) -> Callable[[Any], Any] | None:
+    """What makes a value of what is fetched; None where it is one."""
+    if kind.endswith("]") or kind.startswith(NESTED):
+        return _plain
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return Moment
+    return _text if kind == "BLOB" else None
+
+
+def _plain(value: Any) -> Any:
+    """A nested value in JSON's types, numbers as they are, others as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _text(value: bytes) -> str | None:
+    """Bytes that old writers meant as text."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _quoted(name: str) -> str:

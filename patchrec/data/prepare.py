@@ -1,9 +1,12 @@
 """From files, or a name, to a data set ready for the store. Nothing is written here but the download cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from patchrec.config import SPLITS
 from patchrec.data.archives import SourceFiles
@@ -11,18 +14,27 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.downloads import default_cache
 from patchrec.data.goodreads import MIN_HISTORY
 from patchrec.data.histories import Dataset
+from patchrec.data.inputs import below, find_parts
 from patchrec.data.interactions import Interactions
-from patchrec.data.lines import Rejects
+from patchrec.data.items_table import check_template, read_items
+from patchrec.data.lines import Rejects, account, rejects_file
+from patchrec.data.log_table import read_interactions
 from patchrec.data.movielens import Loaded
-from patchrec.data.readers import Quotes
+from patchrec.data.readers import FORMATS
+from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_recipe
+from patchrec.data.selection import select
 from patchrec.data.sources import SOURCES, Source
-from patchrec.data.splits import Arranged, Split, arrange
-from patchrec.data.tables import Columns, clean_text, further_columns, read_interactions, read_items
-from patchrec.errors import InputError, UsageError, not_found
+from patchrec.data.splits import Arranged, Split, arrange, choose_split
+from patchrec.data.values import further_columns, text_of
+from patchrec.errors import InputError, UsageError, flag_of, not_found
 from patchrec.history import FloatArray
 from patchrec.reporting import SILENT, Reporter
 
 OWN_LICENCE = "own data; its terms were not given"
+LISTED = 20
+"""So many skipped lines are told one by one."""
+WORDS = ("noun", "verb")
+FORMATS_KNOWN = tuple(FORMATS)
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,9 @@ class Prepared:
     Attributes:
         source: Where it came from, in words.
         licence: What its owner allows, in words.
-        split: The rule that made the splits and what was kept before it, as plain JSON.
+        split: The rule that made the splits, the recipe and the account of all rows that were read, as plain JSON.
         ratings: (n,) aligned with the interactions, or None.
-        rejected: `file:line: reason` of each line that was skipped.
+        rejected: `file:line: reason` of the first lines that were skipped.
     """
 
     dataset: Dataset
@@ -47,74 +59,98 @@ class Prepared:
 
 def prepare(
     name: str,
+    recipe: Recipe | None = None,
     *,
     from_path: Path | None = None,
-    interactions: Path | Sequence[Path] | None = None,
-    items: Path | None = None,
-    columns: Columns | None = None,
-    format: str | None = None,  # noqa: A002 - the option's name
-    quotes: Quotes | None = None,
     split: Split | None = None,
-    min_rating: float | None = None,
-    skip_bad: bool = False,
-    noun: str | None = None,
-    verb: str | None = None,
     cache: Path | None = None,
+    rejects: Path | None = None,
     report: Reporter = SILENT,
+    **options: Any,
 ) -> Prepared:
-    """Read a data set known by name, or own data from two files.
+    """Read a data set known by name, or own files.
 
     Args:
-        name: `ml-100k`, `ml-1m`, `goodreads`, or a new name together with `interactions` and `items`.
-        from_path: Archive or folder of a data set known by name; None downloads it.
-        interactions: Own data: one row per interaction; several files are read one after another.
-        items: Own data: one row per item.
-        columns: Own data: names of the columns.
-        format: Own data: format of both files; None tells it by their endings.
-        quotes: Own data: whether quotes group a field or are text; None: they group in CSV alone.
-        split: How to split; None takes the paper's for a data set known by name, for own data a cut in time where
-            there are times, else leave-one-out (and says so).
-        min_rating: Own data: keep ratings from here on.
-        skip_bad: Own data: leave unusable lines out and list them, instead of stopping at the first.
-        noun, verb: Words of the prompt, such as "movie" and "watched".
+        name: `ml-100k`, `ml-1m`, `goodreads`, the name of a recipe (`patchrec.data.recipe.known_recipes`), or a new
+            name together with `interactions`.
+        recipe: How files become the data set; `options` change it.
+        from_path: Archive or folder of a data set known by name; None downloads it, where that is possible.
+        split: How to split; None takes the recipe's, for a data set known by name the paper's, else a cut in time where
+            there are times, or leave-one-out (and says so).
         cache: Folder for downloads; None is the platform's.
+        rejects: File for the rows that cannot be used; they are then left out.
         report: Is told of picks, skipped lines and what a copy lacks.
+        options: Fields of `Recipe`, such as `interactions`, `items`, `user_col`, `skip_bad`, `noun`.
 
     Raises:
         InputError: A file or a line cannot be used.
         NotFoundError: The name is not known and no files are given, or a download fails.
         UsageError: Options that do not go together.
     """
-    logs = [interactions] if isinstance(interactions, Path) else list(interactions or ())
-    files = {"--interactions": logs or None, "--items": items}
-    given = [option for option, value in files.items() if value is not None]
-    words = {"noun": noun, "verb": verb}
-    if name in SOURCES:
-        tuned = any(option is not None for option in (columns, format, quotes, min_rating)) or skip_bad
-        if given or tuned:
-            what = given[0] if given else "column, format, quotes, rating and --skip-bad options"
-            raise UsageError(f"{name!r} is a data set known by name, {what} cannot go with it; choose another name")
-        return _known(name, SOURCES[name], from_path, split, words, cache or default_cache(), report)
-    if from_path is not None or not given:
+    if name in SOURCES and recipe is None:
+        return _known(name, SOURCES[name], from_path, split, options, cache or default_cache(), report)
+    known = known_recipes()
+    recipe = make_recipe(options, recipe if recipe is not None else known.get(name))
+    if recipe.split is not None and split is None:
+        split = choose_split(recipe.split, recipe.train, recipe.validation)
+    if from_path is not None and recipe.interactions:
+        recipe = located(recipe, from_path)
+    elif name in known and not (options.get("interactions") or from_path):
+        files = ", ".join(known[name].interactions + known[name].items)
+        raise UsageError(f"{name} is not downloaded; give its folder or archive with --from PATH ({files})")
+    elif from_path is not None or not (recipe.interactions or recipe.items):
         next_step = "For your own data give --interactions FILE and --items FILE."
-        raise not_found("data set known by name", name, SOURCES, next_step)
-    if not logs or items is None:
-        missing = "--items" if items is None else "--interactions"
-        raise UsageError(f"own data needs both --interactions FILE and --items FILE; {missing} is not there")
-    if len({log.resolve() for log in logs}) < len(logs):
-        raise UsageError("--interactions names a file twice; give each once")
-    rejects = Rejects(skip=skip_bad)
-    columns = columns or Columns()
-    catalog = read_items(items, format, columns, rejects, quotes=quotes)
-    found, num_read = read_interactions(logs, format, columns, catalog, rejects, quotes=quotes, min_rating=min_rating)
-    _tell(rejects, report)
+        raise not_found("data set known by name", name, [*SOURCES, *known], next_step)
+    if not recipe.interactions:
+        raise UsageError("own data needs --interactions FILE; --interactions is not there")
+    check_template(recipe)
+    return _own(name, recipe, split, rejects, report)
+
+
+def located(recipe: Recipe, root: Path) -> Recipe:
+    """The recipe with its files found below a folder or an archive."""
+    found = {"interactions": below(root, recipe.interactions), "items": below(root, recipe.items)}
+    return make_recipe({key: value or None for key, value in found.items()}, recipe)
+
+
+def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, report: Reporter) -> Prepared:
+    """A data set of own files."""
+    skip = recipe.skip_bad or rejects is not None
+    with ExitStack() as stack:
+        sink = stack.enter_context(rejects_file(rejects))
+        of_items, of_log = Rejects(skip=skip, sink=sink), Rejects(skip=skip, sink=sink)
+        logs = find_parts(recipe.interactions, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.log))
+        tables = find_parts(recipe.items, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.catalog))
+        items = read_items(tables, recipe, of_items) if tables else None
+        found, catalog = read_interactions(logs, recipe, items, of_log, report)
+    _tell(of_items, report)
+    _tell(of_log, report)
+    found, catalog = select(found, catalog, recipe, of_log.left_out)
+    _tell_left_out(of_items, "items", report)
+    _tell_left_out(of_log, "interactions", report)
     arranged = arrange(found, split or _fitting_split(found, report))
-    about = {**arranged.about, "interactions_read": num_read}
-    if min_rating is not None:
-        about["min_rating"] = min_rating
-    dataset = _dataset(name, catalog, arranged, words, report)
-    source = f"{', '.join(log.name for log in logs)} and {items.name}"
-    return Prepared(dataset, source, OWN_LICENCE, about, arranged.ratings, tuple(rejects.messages))
+    accounts = {"interactions": account(len(found), of_log)}
+    if items is not None:
+        accounts["items"] = account(len(items.catalog), of_items)
+    about = {
+        **arranged.about,
+        "interactions_read": of_log.read,
+        "account": accounts,
+        "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
+    }
+    if recipe.min_rating is not None:
+        about["min_rating"] = recipe.min_rating
+    dataset = _dataset(name, catalog, arranged, {"noun": recipe.noun, "verb": recipe.verb}, report)
+    shown = [
+        ", ".join(part.name for part in parts[:5]) + (", ..." if len(parts) > 5 else "") for parts in (logs, tables)
+    ]
+    licence = recipe.licence or OWN_LICENCE
+    messages = (*of_items.messages, *of_log.messages)
+    return Prepared(dataset, " and ".join(filter(None, shown)), licence, about, arranged.ratings, messages)
+
+
+def _any_ending(written: Written) -> bool:
+    return written.format is not None or written.sep is not None
 
 
 def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[str, str] | None = None) -> Catalog:
@@ -124,8 +160,7 @@ def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[s
         InputError: Its id or title cannot be used, or a value of its metadata is not of the kind that the catalog has.
     """
     try:
-        row = {"--item-id": item_id, "--title": title}
-        item_ids, titles = (clean_text(row, "--item-id"),), (clean_text(row, "--title"),)
+        item_ids, titles = (text_of(item_id, "--item-id"),), (text_of(title, "--title"),)
         further = catalog.fit_metadata(further_columns(dict(metadata or {}), ()))
     except ValueError as error:
         raise InputError(f"{error}; nothing was added") from None
@@ -133,43 +168,50 @@ def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[s
 
 
 def prepare_items(
-    catalog: Catalog,
-    path: Path,
-    *,
-    columns: Columns | None = None,
-    format: str | None = None,  # noqa: A002 - the option's name
-    quotes: Quotes | None = None,
-    skip_bad: bool = False,
-    report: Reporter = SILENT,
+    catalog: Catalog, path: Path, *, report: Reporter = SILENT, **options: Any
 ) -> tuple[Catalog, tuple[str, ...]]:
     """New items for a catalog from a file, in file order, and `file:line: reason` of each line that was skipped.
 
     Args:
         catalog: Where they will be added.
         path: One row per item, as the items of own data.
-        columns: Names of the columns.
-        format: Of the file; None tells it by the ending.
-        quotes: Whether quotes group a field in it or are text; None: they group in CSV alone.
-        skip_bad: Leave unusable lines out, and items that the catalog has, instead of stopping at the first.
         report: Is told of skipped lines.
+        options: Fields of `Recipe`, such as `item_col`, `title_col`, `sep`, `skip_bad` (which leaves items out that the
+            catalog has, too).
 
     Raises:
         InputError: The file or a line cannot be used.
     """
-    rejects = Rejects(skip=skip_bad)
-    try:
-        new = read_items(path, format, columns or Columns(), rejects, quotes=quotes, into=catalog)
-    finally:
-        _tell(rejects, report)
-    return new, tuple(rejects.messages)
+    written = {OF_ITEMS + key if key in ("header", "columns") else key: value for key, value in options.items()}
+    written["title"] = written.pop("title_of", None)
+    recipe = make_recipe({**written, "items": (str(path),)})
+    rejects = Rejects(skip=recipe.skip_bad)
+    with ExitStack() as stack:
+        parts = find_parts(recipe.items, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.catalog))
+        try:
+            new = read_items(parts, recipe, rejects, into=catalog)
+        finally:
+            _tell(rejects, report)
+    return new.catalog, tuple(rejects.messages)
 
 
 def _tell(rejects: Rejects, report: Reporter) -> None:
-    """Say which lines were skipped, and what else is to be known of the files."""
-    for message in rejects.messages:
-        report.note(f"skipped {message}")
+    """Say which lines were skipped, by reason where they are many, and what else is to be known of the files."""
+    total = sum(rejects.rejected.values())
+    if total <= LISTED:
+        for message in rejects.messages:
+            report.note(f"skipped {message}")
+    else:
+        for line in rejects.summary():
+            report.note(f"skipped: {line}")
+        report.note(f"{total:,} rows were skipped; --rejects FILE keeps them with their reasons")
     for message in rejects.notices:
         report.note(message)
+
+
+def _tell_left_out(rejects: Rejects, what: str, report: Reporter) -> None:
+    for reason, count in rejects.left_out.most_common():
+        report.note(f"left out {count:,} {what}: {reason.removeprefix(f'{what} ')}")
 
 
 def _fitting_split(found: Interactions, report: Reporter) -> Split:
@@ -185,10 +227,14 @@ def _known(
     source: Source,
     from_path: Path | None,
     split: Split | None,
-    words: dict[str, str | None],
+    options: Mapping[str, Any],
     cache: Path,
     report: Reporter,
 ) -> Prepared:
+    given = [flag_of(key) for key, value in options.items() if value not in (None, False, ()) and key not in WORDS]
+    if given:
+        raise UsageError(f"{name!r} is a data set known by name, {given[0]} cannot go with it; choose another name")
+    words = {key: options.get(key) for key in WORDS}
     path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
     with SourceFiles(path) as files:
         loaded = source.read(files)
@@ -213,7 +259,26 @@ def _dataset(
     """The data set in memory; says where a split came out empty."""
     noun, verb = words["noun"] or "item", words["verb"] or "chosen"
     dataset = Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
+    _tell_seen_targets(dataset, report)
     for split in SPLITS:
         if not dataset.num_targets(split):
             report.note(f"the {split} split has no target; choose another --split or give more data")
     return dataset
+
+
+def _tell_seen_targets(dataset: Dataset, report: Reporter) -> None:
+    """Say how many test targets are among what their user had before."""
+    sequences = dataset.sequences
+    lengths = np.diff(sequences.offsets)
+    users = np.repeat(np.arange(len(sequences)), lengths)
+    positions = np.arange(len(users)) - np.repeat(sequences.offsets[:-1], lengths)
+    again = np.ones(len(users), dtype=np.bool_)
+    again[np.unique(np.stack([users, sequences.items]), axis=1, return_index=True)[1]] = False
+    first, stop = (np.repeat(bound, lengths) for bound in sequences.all_bounds("test"))
+    targets = (positions >= np.maximum(first, dataset.min_history)) & (positions < stop)
+    seen = int((targets & again).sum())
+    if seen:
+        report.note(
+            f"{seen:,} of {int(targets.sum()):,} test targets are items that their user had before: where seen items "
+            "are dropped nothing can hit them; evaluations give both"
+        )

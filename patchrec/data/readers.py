@@ -1,24 +1,22 @@
-"""Tables in files: CSV, TSV, JSON lines, Parquet and RecBole's atomic files, every value as it was written.
+"""Tables in files: CSV and other separated fields, JSON lines, Parquet and RecBole's atomic files.
 
-Nothing is taken for a number or a missing value here: `007`, `NA` and `1e5` stay those characters. Quotes group a field
-in CSV alone; in TSV and RecBole files, which have no such rule, a quote is a character like any other, unless the
-caller says that the file is quoted.
+Every value is as it was written. Nothing is taken for a number or a missing value here: `007`, `NA` and `1e5` stay
+those characters. Quotes group a field in CSV alone; in other files, which have no such rule, a quote is a character
+like any other, unless the caller says that the file is quoted.
 """
 
 import csv
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NoReturn
 
-from patchrec.data.lines import Rejects, numbered_lines, open_bytes, reading
+from patchrec.data.batches import Batch, Table, of_rows
+from patchrec.data.inputs import Part
+from patchrec.data.json_rows import json_columns, json_rows
+from patchrec.data.lines import Lines, Rejects, reading, recoded
+from patchrec.data.recipe import FormatName, Written
 from patchrec.errors import InputError, UsageError
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
-Quotes = Literal["group", "text"]
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, FormatName] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".json": "jsonl",
@@ -29,195 +27,252 @@ FORMATS: dict[str, Format] = {
     ".inter": "recbole",
     ".item": "recbole",
 }
-"""By file ending; `.gz` after it (not for Parquet) is unpacked."""
+"""By file ending; the ending of a packing after it (not for Parquet) is unpacked."""
 
 RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
-
-Row = dict[str, Any]
-"""Column -> value: text, or what the file marks as something else (None, bool, float, list, dict)."""
-
-
-@dataclass
-class Table:
-    """An open file of rows.
-
-    Attributes:
-        file: Its name in messages.
-        columns: Of its header; of JSON all keys of all rows.
-        rows: Numbered by line (Parquet and a JSON array: by row), from 1 with the header counted.
-    """
-
-    file: str
-    columns: tuple[str, ...]
-    rows: Iterator[tuple[int, Row]]
-    _stack: ExitStack = field(default_factory=ExitStack)
-
-    def __enter__(self) -> "Table":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+BATCH = 20_000
+SEPARATORS = ("::", "\t", ";", "|", ",")
+UNNAMED = "Unnamed: "
+"""What pandas calls a column without a name when it writes it out again."""
 
 
-def format_of(path: Path, named: str | None = None) -> Format:
-    """The format that was named, else the one of the file's ending.
+def format_of(part: Part, written: Written) -> FormatName:
+    """The format that was named, else the one of the file's ending, else that of separated fields.
 
     Raises:
-        UsageError: There is no such format, or the ending tells none.
+        UsageError: There is no such format, or the ending tells none and no separator is named.
     """
     known = sorted(set(FORMATS.values()))
-    if named is not None:
-        if named not in known:
-            raise UsageError(f"no format {named!r}; choices: {', '.join(known)}")
-        return next(name for name in FORMATS.values() if name == named)
-    ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if ending.lower() not in FORMATS:
-        raise UsageError(
-            f"cannot tell the format of {path.name!r} by its ending; name it: --format {' | '.join(known)}"
-        )
-    return FORMATS[ending.lower()]
+    if written.format is not None:
+        return written.format
+    if part.ending in FORMATS:
+        return FORMATS[part.ending]
+    if written.sep is not None:
+        return "tsv"
+    raise UsageError(
+        f"cannot tell the format of {part.name!r} by its ending; name it: --format {' | '.join(known)}, or the "
+        "separator of its fields: --sep '::'"
+    )
 
 
-def open_table(path: Path, named_format: str | None, rejects: Rejects, quotes: Quotes | None = None) -> Table:
+def open_table(part: Part, written: Written, rejects: Rejects) -> Table:
     """Open a file of rows; close it by using the table in a `with`.
 
     Args:
-        path: The file.
-        named_format: Its format; None tells it by the ending.
-        rejects: Takes the lines that cannot be used.
-        quotes: Whether quotes group a field (RFC 4180) or are text; None: they group in CSV.
+        part: The file.
+        written: How it is written.
+        rejects: Takes the lines that cannot be used, and counts what is read.
 
     Raises:
-        InputError: The file is missing, empty, damaged, or has no usable header.
-        UsageError: Its format is not known, or has no quotes to speak of.
+        InputError: The file is damaged, or has no usable header.
+        UsageError: Its format is not known, or has no quotes, separators or encodings to speak of.
     """
-    kind = format_of(path, named_format)
-    if quotes is not None and kind in ("jsonl", "parquet"):
-        raise UsageError(f"--quotes is for CSV, TSV and RecBole files, and {path.name!r} is none; drop it")
-    group = (quotes or ("group" if kind == "csv" else "text")) == "group"
-    with reading(str(path)):
-        if path.is_dir():
-            raise InputError(f"{str(path)!r} is a folder; give a file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{str(path)!r} is empty; give a file with a header and rows")
-    if kind == "parquet":
-        from patchrec.data.parquet import open_parquet
-
-        stack = ExitStack()
-        columns, rows = open_parquet(path, stack)
-        return Table(path.name, columns, rows, stack)
+    kind = format_of(part, written)
+    _refuse_options(part, kind, written)
     stack = ExitStack()
     try:
-        lines = _open_lines(path, rejects, stack)
-        if kind == "jsonl":
-            columns, rows = _json_columns(path), _json_rows(lines, path.name, rejects)
+        if kind == "parquet":
+            if part.path is None:
+                raise InputError(f"{part.name!r} cannot be read there; unpack it, and give the Parquet file itself")
+            from patchrec.data.parquet import open_parquet
+
+            columns, batches = open_parquet(part.path, stack, BATCH)
+        elif kind == "jsonl":
+            with ExitStack() as first:
+                columns = json_columns(_open_lines(part, written, Rejects(skip=True), first), part.name)
+            rows = json_rows(_open_lines(part, written, rejects, stack), part.name, rejects)
+            batches = of_rows(rows, columns, BATCH)
         else:
-            delimiter, typed = "," if kind == "csv" else "\t", kind == "recbole"
-            columns, rows = _delimited(lines, path.name, rejects, delimiter=delimiter, group=group, typed=typed)
+            columns, batches = _Delimited(part, kind, written, rejects, stack).open()
     except BaseException:
         stack.close()
         raise
-    return Table(path.name, columns, rows, stack)
+    return Table(part.name, columns, _counted(batches, rejects), stack)
 
 
-def _open_lines(path: Path, rejects: Rejects, stack: ExitStack) -> "_TextLines":
+def _refuse_options(part: Part, kind: FormatName, written: Written) -> None:
+    """Refuse what the format has no use for."""
+    if kind in ("jsonl", "parquet"):
+        for option, value in (("--quotes", written.quotes), ("--sep", written.sep), ("--columns", written.columns)):
+            if value is not None:
+                raise UsageError(f"{option} is for CSV, TSV and RecBole files, and {part.name!r} is none; drop it")
+    if kind == "parquet" and written.encoding is not None:
+        raise UsageError(f"--encoding is for text, and {part.name!r} is a Parquet file; drop it")
+
+
+def _counted(batches: Iterator[Batch], rejects: Rejects) -> Iterator[Batch]:
+    for batch in batches:
+        rejects.read += len(batch)
+        yield batch
+        rejects.settle()
+    rejects.settle()
+
+
+def _open_lines(part: Part, written: Written, rejects: Rejects, stack: ExitStack) -> Lines:
     """The lines of a text file, until the stack is closed."""
-    with reading(str(path)):
-        stream = stack.enter_context(open_bytes(path))
-    return _text_lines(numbered_lines(stream, path.name, rejects), path.name, rejects)
+    with reading(part.name):
+        stream = stack.enter_context(part.open()) if part.name != "-" else part.open()
+    return Lines(recoded(stream, written.encoding), part.name, rejects)
 
 
-class _TextLines:
-    """Decoded lines that remember the number of the last one given out, and of the first since `first` was reset."""
+class _Delimited:
+    """A file of separated fields."""
 
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
-        self._lines = lines
-        self.number = 0
-        self.first = 0
+    def __init__(self, part: Part, kind: FormatName, written: Written, rejects: Rejects, stack: ExitStack) -> None:
+        self._file = part.name
+        self._rejects = rejects
+        self._sep = written.sep or ("," if kind == "csv" else "\t")
+        self._written = written
+        self._typed = kind == "recbole"
+        self._group = (written.quotes or ("group" if kind == "csv" else "text")) == "group"
+        if self._group and len(self._sep) > 1:
+            if written.quotes == "group":
+                raise UsageError(f"--quotes group needs a separator of one character, and --sep is {self._sep!r}")
+            self._group = False
+        self._lines = _open_lines(part, written, rejects, stack)
+        self._quoted = self._faulty = 0
+        self._parser = csv.reader((line + "\n" for line in self._lines), delimiter=self._sep[0], strict=True)
 
-    def __iter__(self) -> Iterator[str]:
-        return self
+    def open(self) -> tuple[tuple[str, ...], Iterator[Batch]]:
+        """The columns, and the rows that follow."""
+        names = self._header() if self._written.header else self._written.columns or ()
+        if self._written.header and self._written.columns is not None:
+            names = self._renamed(names)
+        names = tuple(name.strip() for name in names)
+        named = [name for place, name in enumerate(names) if not _is_index(place, name)]
+        if len(named) < len(names):
+            self._rejects.notice(f"{self._file}: a column without a name, of row numbers as a rule, is not used")
+        if len(set(named)) != len(named) or not all(named):
+            raise InputError(
+                f"{self._file}:1: a column has no name, or two have the same ({shown(names)}); name each once"
+            )
+        return tuple(named), self._batches(names)
 
-    def __next__(self) -> str:
-        self.number, text = next(self._lines)
-        self.first = self.first or self.number
-        return text
+    def _header(self) -> tuple[str, ...]:
+        fields = next(self._records(), None)
+        if self._lines.begins_late or (fields is not None and self._faulty):
+            self._rejects.skip = False
+            self._rejects.settle()
+        if fields is None:
+            self._rejects.settle()
+            raise InputError(f"{self._file!r} has no header; give a first line that names the columns")
+        return tuple(_untyped(self._file, name) for name in fields[1]) if self._typed else tuple(fields[1])
 
+    def _renamed(self, header: tuple[str, ...]) -> tuple[str, ...]:
+        """The names that were given instead of the header's.
 
-def _text_lines(lines: Iterator[tuple[int, bytes]], file: str, rejects: Rejects) -> _TextLines:
-    return _TextLines(_decoded(lines, file, rejects))
+        Raises:
+            UsageError: They are not as many.
+        """
+        given = self._written.columns or ()
+        if len(given) != len(header):
+            raise UsageError(
+                f"--columns names {len(given)} columns, and {self._file!r} has {len(header)}: {shown(header)}; name "
+                "each, or drop --columns"
+            )
+        return given
 
+    def _batches(self, names: tuple[str, ...]) -> Iterator[Batch]:
+        used = [place for place, name in enumerate(names) if not _is_index(place, name)]
+        while (taken := self._lines.take()) is not None:
+            numbers, texts = taken
+            found = self._plain(numbers, texts)
+            if found is None:
+                self._lines.give_back()
+                found = self._parsed()
+            numbers, rows = found
+            if set(map(len, rows)) - {len(names)}:
+                numbers, rows = self._of_width(numbers, rows, len(names))
+            if rows:
+                columns = list(zip(*rows, strict=True))
+                yield Batch(numbers, {names[place]: columns[place] for place in used})
+        if self._quoted:
+            self._rejects.notice(
+                f"{self._file}: {self._quoted:,} lines have a field in quotes, which are kept as its text; if they "
+                "only group it, give --quotes group"
+            )
 
-def _decoded(lines: Iterator[tuple[int, bytes]], file: str, rejects: Rejects) -> Iterator[tuple[int, str]]:
-    for number, raw in lines:
-        if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError(f"{file}:1: the file is UTF-16; save it as UTF-8")
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        if b"\0" in line:
-            rejects.add(file, number, "a NUL byte", "is it a text file in UTF-8? fix the line, or pass --skip-bad")
-            continue
-        try:
-            yield number, line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = line[error.start]
-            rejects.add(file, number, f"not UTF-8 (byte 0x{byte:02x} at {error.start + 1})", "save the file as UTF-8")
+    def _plain(
+        self, numbers: "list[int] | range", texts: list[str]
+    ) -> tuple["list[int] | range", list[list[str]]] | None:
+        """Fields of lines that need no parser; None where they do. Blank lines are left out."""
+        joined = "\n".join(texts)
+        if "\r" in joined:
+            texts = [text.removesuffix("\r") for text in texts]
+            if self._group and any("\r" in text for text in texts):
+                return None
+        quotes = '"' in joined
+        if quotes and self._group:
+            return None
+        if not all(texts):
+            kept = [place for place, text in enumerate(texts) if text]
+            numbers, texts = [numbers[place] for place in kept], [texts[place] for place in kept]
+        sep = self._sep
+        rows = [text.split(sep) for text in texts]
+        if quotes and self._written.quotes is None:
+            self._quoted += sum(any(len(one) > 1 and one[0] == one[-1] == '"' for one in row) for row in rows)
+        return numbers, rows
 
+    def _parsed(self) -> tuple[list[int], list[list[str]]]:
+        """Fields of the records that begin in this block."""
+        numbers, rows = [], []
+        while not self._lines.at_end_of_block:
+            record = next(self._records(), None)
+            if record is not None:
+                numbers.append(record[0])
+                rows.append(record[1])
+        return numbers, rows
 
-def _delimited(
-    lines: _TextLines, file: str, rejects: Rejects, *, delimiter: str, group: bool, typed: bool
-) -> tuple[tuple[str, ...], Iterator[tuple[int, Row]]]:
-    records = _records(lines, file, rejects, delimiter) if group else _split_lines(lines, file, rejects, delimiter)
-    _, header = next(records, (0, None))
-    if header is None:
-        raise InputError(f"{file!r} has no header; give a first line that names the columns")
-    columns = tuple(_untyped(file, name) for name in header) if typed else tuple(header)
-    if len(set(columns)) != len(columns) or not all(name.strip() for name in columns):
-        raise InputError(f"{file}:1: a column has no name, or two have the same ({_shown(columns)}); name each once")
-    return columns, _checked(records, columns, file, rejects)
-
-
-def _checked(
-    records: Iterator[tuple[int, list[str]]], columns: tuple[str, ...], file: str, rejects: Rejects
-) -> Iterator[tuple[int, Row]]:
-    for number, fields in records:
-        if len(fields) != len(columns):
-            rejects.add(file, number, f"{len(fields)} fields where the header has {len(columns)}")
-            continue
-        yield number, dict(zip(columns, fields, strict=True))
-
-
-def _records(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Records with the number of their first line; empty lines are left out."""
-    parser = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        lines.first = 0
-        try:
-            fields = next(parser)
-        except StopIteration:
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Records with the number of their first line; empty lines are left out."""
+        if not self._group:
+            for text in self._lines:
+                if text.rstrip("\r"):
+                    yield self._lines.number, text.removesuffix("\r").split(self._sep)
             return
-        except csv.Error as error:
-            swallowed = f" (a quote opened here runs on to line {lines.number})" if lines.number > lines.first else ""
-            hint = 'write a quote inside a quoted field twice (""), or leave the line out with --skip-bad'
-            rejects.add(file, lines.first, f"{error}{swallowed}", hint)
-            continue
-        if fields:
-            yield lines.first, fields
+        lines = self._lines
+        while True:
+            lines.first = 0
+            try:
+                fields = next(self._parser)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                ran_on = f" (a quote opened here runs on to line {lines.number})" if lines.number > lines.first else ""
+                hint = 'write a quote inside a quoted field twice (""), or leave the line out with --skip-bad'
+                self._faulty += 1
+                self._rejects.add_line(self._file, lines.first, f"{error}{ran_on}", hint)
+                continue
+            if fields:
+                yield lines.first, fields
+
+    def _of_width(
+        self, numbers: "list[int] | range", rows: list[list[str]], width: int
+    ) -> tuple[list[int], list[list[str]]]:
+        """The records that have as many fields as there are columns; others are rejected."""
+        kept: tuple[list[int], list[list[str]]] = [], []
+        named = "the header has" if self._written.header else "--columns names"
+        for number, fields in zip(numbers, rows, strict=True):
+            if len(fields) == width:
+                kept[0].append(number)
+                kept[1].append(fields)
+            else:
+                reason = f"{len(fields)} fields where {named} {width}"
+                hint = self._width_hint(fields, width)
+                self._rejects.add_line(self._file, number, reason, hint, text=self._sep.join(fields))
+        return kept
+
+    def _width_hint(self, fields: list[str], width: int) -> str:
+        one = self._sep.join(fields)
+        other = next((sep for sep in SEPARATORS if sep != self._sep and one.count(sep) + 1 == width), None)
+        if len(fields) == 1 and other is not None:
+            return f"it seems to be split by {other!r}: --sep {other!r}"
+        return "fix the line, or leave it out with --skip-bad"
 
 
-def _split_lines(lines: _TextLines, file: str, rejects: Rejects, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Records of a line each, whose quotes are text; empty lines are left out. Fields that look quoted are counted."""
-    quoted = 0
-    for line in lines:
-        text = line.rstrip("\r\n")
-        if text:
-            fields = text.split(delimiter)
-            quoted += any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
-            yield lines.number, fields
-    if quoted:
-        rejects.notice(
-            f"{file}: {quoted:,} lines have a field in quotes, which are kept as its text; if they only group it, give "
-            "--quotes group"
-        )
+def _is_index(place: int, name: str) -> bool:
+    """Whether a column holds the row numbers that a data frame was written with."""
+    return (not name and place == 0) or name.startswith(UNNAMED)
 
 
 def _untyped(file: str, name: str) -> str:
@@ -229,92 +284,6 @@ def _untyped(file: str, name: str) -> str:
     return plain
 
 
-def _json_columns(path: Path) -> tuple[str, ...]:
-    """All keys of all rows, in the order in which they appear: a row of its own may lack any of them."""
-    found: dict[str, None] = {}
-    unread = Rejects(skip=True)  # lines that cannot be used are told when the rows are read
-    with ExitStack() as stack:
-        rows = 0
-        for _, row in _json_rows(_open_lines(path, unread, stack), path.name, unread):
-            found |= dict.fromkeys(row)
-            rows += 1
-    if not rows and unread.messages:
-        raise InputError(f"{unread.messages[0]}; no line of {path.name!r} can be used: is it JSON?")
-    if not rows:
-        raise InputError(f"{path.name!r} has no rows; give one JSON object a line, or an array of objects")
-    return tuple(found)
-
-
-def _json_rows(lines: _TextLines, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
-    """Objects, one a line; those of a file that is one array, numbered from 1."""
-    at_first = True
-    for text in lines:
-        if not text.strip():
-            continue
-        if at_first and text.lstrip().startswith("["):
-            yield from _array_rows(text + "".join(lines), file, rejects)
-            return
-        at_first = False
-        try:
-            row = _parsed(text)
-            if not isinstance(row, dict):
-                raise ValueError("not a JSON object")
-        except (ValueError, RecursionError) as error:
-            rejects.add(file, lines.number, f"not JSON ({_reason(error)})")
-            continue
-        yield lines.number, row
-
-
-def _array_rows(text: str, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
-    """The objects of one array, which is read whole.
-
-    Raises:
-        InputError: It is no JSON.
-    """
-    try:
-        rows = _parsed(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file!r} begins as a JSON array and is none ({_reason(error)}); give an array of objects, or one a line"
-        ) from error
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            rejects.add(file, number, "not a JSON object")
-
-
-def _parsed(text: str) -> Any:
-    """JSON whose numbers stay as they are written: an id 1e5 is not 100000."""
-    return json.loads(
-        text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys
-    )
-
-
-def _reason(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return row
-
-
-def _shown(columns: tuple[str, ...]) -> str:
+def shown(columns: tuple[str, ...]) -> str:
+    """Names of columns in a message."""
     return ", ".join(repr(name[:40]) for name in columns[:12]) + (", ..." if len(columns) > 12 else "")
-
-
-def missing_column(table: Table, name: str, option: str) -> InputError:
-    """The error for a column that is not there: what is, and how to name another."""
-    found = _shown(table.columns)
-    hint = f"name the right one with {option}"
-    for delimiter in ";\t|,":
-        if len(table.columns) == 1 and delimiter in table.columns[0]:
-            hint = f"the header is one piece with {delimiter!r} in it: give a file of the format that its content has"
-    return InputError(f"{table.file}:1: no column {name!r}; columns: {found}; {hint}")

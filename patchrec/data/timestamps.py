@@ -1,71 +1,370 @@
-"""Times as files write them: seconds or milliseconds since 1970, or ISO 8601.
+"""Times as files write them: numbers since 1970, compact dates, ISO 8601, other usual forms, or one that is named.
 
-A file has one kind of them; that is decided over all its lines, never line by line.
+A column has one kind of them; that is decided over all its rows, never row by row, and what fits two kinds that are
+equally likely is refused with the way on. Times without a zone are UTC.
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import cast
 
-from patchrec.errors import InputError
+import numpy as np
 
-Kind = Literal["seconds", "milliseconds", "ISO 8601"]
+from patchrec.errors import InputError, UsageError
+from patchrec.history import IntArray
 
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-MILLISECONDS_FROM = 10**11
-"""As seconds this is the year 5138, as milliseconds 1973: no log lies on both sides."""
-TOO_LARGE_FROM = 10**14
+EPOCH_DIGITS = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+
+UNITS = {"seconds": 1e3, "milliseconds": 1.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
+"""Milliseconds in one of each."""
+UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+NEXT_UNIT_FROM = 10**11
+"""As seconds this is the year 5138, as milliseconds 1973: no log lies on both sides; and so on for each thousand."""
+
+COMPACT = "dates such as 20240131"
+COMPACT_CLOCK = "times such as 20240131103000"
+MOMENT = "typed moments"
+ISO = "ISO 8601"
+PARTS = "days and months such as 1/31/2024"
+NAMED_MONTH = "dates with a month's name"
+EXCEL_DAY_ZERO = -2_209_161_600_000
+"""1899-12-30 in milliseconds: Excel's day 0."""
+DAY = 86_400_000
+
+KINDS = (*UNITS, COMPACT, COMPACT_CLOCK, ISO, PARTS, NAMED_MONTH, MOMENT, "excel days", "the given form")
+CODE = {kind: code for code, kind in enumerate(KINDS)}
+CODE_SECONDS, CODE_COMPACT, CODE_PARTS = CODE["seconds"], CODE[COMPACT], CODE[PARTS]
+
+_COMPACT = re.compile(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)(?:(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)?)?", re.ASCII)
+_CLOCK = r"(?:[T ,]\s*(?P<H>\d{1,2}):(?P<M>\d\d)(?::(?P<S>\d\d)(?:\.(?P<f>\d{1,9}))?)?(?:\s*(?P<p>[AaPp])\.?[Mm]\.?)?)?"
+_ZONE = r"(?P<z>\s*(?:Z|UTC|GMT))?"
+_PARTS = re.compile(rf"(?P<a>\d{{1,2}})(?P<s>[/.-])(?P<b>\d{{1,2}})(?P=s)(?P<y>\d{{4}}){_CLOCK}{_ZONE}", re.ASCII)
+_YEAR_FIRST = re.compile(rf"(?P<y>\d{{4}})(?P<s>[/.-])(?P<m>\d{{1,2}})(?P=s)(?P<d>\d{{1,2}}){_CLOCK}{_ZONE}", re.ASCII)
+_NAMED = (
+    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Z %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y",
+    "%d %B %Y", "%d-%b-%Y", "%b %d, %Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%B %d, %Y %H:%M:%S", "%d %b %Y %H:%M:%S",
+    "%d %b %Y, %H:%M", "%d-%b-%Y %H:%M:%S",
+)  # fmt: skip
+NO_TIME = "is no time that is known; name its form with --time-format, such as '%d.%m.%Y %H:%M'"
 
 
-def parse_time(text: str) -> tuple[Kind, int]:
-    """The kind of a written time, and its value in milliseconds under that kind. ISO times without a zone are UTC.
+@dataclass(frozen=True, slots=True, order=True)
+class Moment:
+    """A time that a file holds as a time, exactly.
+
+    Attributes:
+        milliseconds: Since 1970.
+    """
+
+    milliseconds: int
+
+    def __str__(self) -> str:
+        """ISO 8601, of a midnight the date alone."""
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.milliseconds)
+        form = "%Y-%m-%d" if self.milliseconds % DAY == 0 else "%Y-%m-%dT%H:%M:%S"
+        rest = f".{self.milliseconds % 1000:03d}" if self.milliseconds % 1000 else ""
+        return moment.strftime(form) + rest
+
+
+def parse_time(text: str) -> tuple[str, int]:
+    """The kind of a written time, and its value in milliseconds under that kind.
+
+    Of `PARTS`, whose order of day and month the column decides, the value is `packed`.
 
     Raises:
         ValueError: It is none, with the reason.
     """
-    if WHOLE.fullmatch(text):
-        return _of_number(int(text), int(text) * 1000)
+    if EPOCH_DIGITS.fullmatch(text):
+        found = _compact(text) if _COMPACT.fullmatch(text) else None
+        if found is None:
+            return _since_1970(int(text))
+        return (COMPACT if len(text) == 8 else COMPACT_CLOCK), found
     if NUMBER.fullmatch(text):
-        value = float(text)
-        if abs(value) < TOO_LARGE_FROM:
-            return _of_number(value, round(value * 1000))
-        raise ValueError("is neither seconds nor milliseconds since 1970")
+        return _since_1970(float(text))
+    if match := _PARTS.fullmatch(text):
+        return PARTS, _packed(match)
+    return _calendar(text)
+
+
+def _calendar(text: str) -> tuple[str, int]:
+    """A date with the year first, or with the name of its month."""
+    if match := _YEAR_FIRST.fullmatch(text):
+        try:
+            day = datetime(int(match["y"]), int(match["m"]), int(match["d"]), tzinfo=UTC)
+        except ValueError:
+            raise ValueError("is no day of a calendar") from None
+        return ISO, _milliseconds(day) + _of_day(match)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is no time: write seconds or milliseconds since 1970, or ISO 8601") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return "ISO 8601", round(moment.timestamp() * 1000)
+        return ISO, _milliseconds(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return NAMED_MONTH, _with_month(text)
 
 
-def common_kind(kinds: Sequence[Kind]) -> Kind:
-    """The kind that most lines have; the others are then wrong."""
-    return Counter(kinds).most_common(1)[0][0]
-
-
-def refuse_written_dates(file: str, kind: Kind, milliseconds: Sequence[int]) -> None:
-    """Refuse dates such as 20240131, which would pass for seconds in August 1970.
+def named_form(written: str) -> Callable[[str], tuple[str, int]]:
+    """What reads times of a form that is named: strptime's, or `s`, `ms`, `us`, `ns`, `excel`.
 
     Raises:
-        InputError: All values look like such dates.
+        UsageError: It is no form.
     """
-    if kind == "seconds" and all(_is_written_date(value // 1000) for value in milliseconds):
-        raise InputError(
-            f"{file}: the times look like dates without dashes ({milliseconds[0] // 1000}); write 2024-01-31"
+    if written in UNIT_NAMES or written == "excel":
+        unit = UNIT_NAMES.get(written)
+
+        def number(text: str) -> tuple[str, int]:
+            if not NUMBER.fullmatch(text):
+                raise ValueError(f"is no number, as --time-format {written} wants")
+            value = int(text) if WHOLE.fullmatch(text) or EPOCH_DIGITS.fullmatch(text) else float(text)
+            if unit is None:
+                return "excel days", _bounded(EXCEL_DAY_ZERO + round(value * DAY))
+            return unit, _bounded(_in_milliseconds(value, unit))
+
+        return number
+    if "%" not in written:
+        raise UsageError(
+            f"--time-format {written!r} is none; give strptime's such as '%d.%m.%Y %H:%M', or one of "
+            f"{', '.join(UNIT_NAMES)} (numbers since 1970), excel"
         )
 
+    def by_form(text: str) -> tuple[str, int]:
+        try:
+            return "the given form", _milliseconds(datetime.strptime(text, written))
+        except (ValueError, OverflowError):
+            raise ValueError(f"is not of the form {written!r}") from None
 
-def _of_number(value: float, as_seconds: int) -> tuple[Kind, int]:
-    if abs(value) < MILLISECONDS_FROM:
-        return "seconds", as_seconds
-    if abs(value) < TOO_LARGE_FROM:
-        return "milliseconds", round(value)
-    raise ValueError("is neither seconds nor milliseconds since 1970")
+    try:
+        now = datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC)
+        by_form(now.strftime(written))
+    except (ValueError, re.error) as error:
+        raise UsageError(f"--time-format {written!r} is no form of strptime ({error})") from error
+    return by_form
 
 
-def _is_written_date(value: int) -> bool:
-    year, month, day = value // 10_000, value // 100 % 100, value % 100
-    return 1900 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31
+class Clock:
+    """The times of a column, batch by batch, until all are there and their kind is known."""
+
+    def __init__(self, form: str | None = None) -> None:
+        self._parse = parse_time if form is None else named_form(form)
+        self._named = form is not None
+
+    def read(
+        self, values: Sequence[object], faults: dict[int, str], name: str, skip: Container[int] = ()
+    ) -> tuple[IntArray, IntArray]:
+        """(n,) kinds (`CODE`) and values of some rows; `faults` gets the reason where one is none.
+
+        Args:
+            values: As the file has them.
+            faults: Place -> reason; places that are there already are not looked at.
+            name: Of the column.
+            skip: Places that are not looked at either.
+        """
+        quick = None if self._named else _plain_epochs(values)
+        if quick is not None:
+            return quick
+        kinds, found = np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.int64)
+        for place, value in enumerate(values):
+            if place in faults or place in skip:
+                continue
+            if isinstance(value, Moment):
+                kinds[place], found[place] = CODE[MOMENT], value.milliseconds
+                continue
+            if not isinstance(value, str | float) or value != value:  # noqa: PLR0124 - NaN
+                faults[place] = f"{name} is missing"
+                continue
+            text = (value if isinstance(value, str) else repr(value)).strip()
+            try:
+                kind, number = self._parse(text)
+            except ValueError as error:
+                faults[place] = f"{name} {text[:40]!r} {error}" if text else f"{name} is blank, which is no time"
+                continue
+            kinds[place], found[place] = CODE[kind], number
+        return kinds, found
+
+    def finish(self, file: str, kinds: IntArray, values: IntArray) -> tuple[IntArray, str]:
+        """(n,) milliseconds, and the kind that most rows have; the others are then wrong.
+
+        Args:
+            file: Name for messages.
+            kinds, values: Of all rows, as `read` gave them, usable ones.
+
+        Raises:
+            InputError: They fit several kinds, and nothing tells which it is.
+        """
+        counts = np.bincount(kinds, minlength=len(KINDS))
+        most = KINDS[int(counts.argmax())]
+        if most == "seconds" and counts[CODE_COMPACT]:  # a few seconds that happen to read as dates
+            written = kinds == CODE_COMPACT
+            as_number = _as_written(values[written])
+            kinds[written], values[written] = CODE_SECONDS, as_number * 1000
+        if most == "seconds" and not self._named:
+            _refuse_years_and_excel(file, values[kinds == CODE_SECONDS])
+        if most == PARTS:
+            values = _days_and_months(file, kinds, values)
+        return values, most
+
+
+def implausible(milliseconds: IntArray, now: datetime) -> tuple[str, IntArray] | None:
+    """What is odd about moments, in words, and the places that show it; None where nothing is."""
+    begin, end = _milliseconds(datetime(1990, 1, 1, tzinfo=UTC)), _milliseconds(now + timedelta(days=1))
+    early, late = np.flatnonzero(milliseconds < begin), np.flatnonzero(milliseconds > end)
+    if len(early):
+        return f"{len(early):,} times are before 1990", early
+    if len(late):
+        return f"{len(late):,} times are later than tomorrow", late
+    if len(milliseconds) > 1 and milliseconds.max() // 1000 == milliseconds.min() // 1000:
+        return f"all {len(milliseconds):,} times are in one second", np.array([0])
+    return None
+
+
+def _plain_epochs(values: Sequence[object]) -> tuple[IntArray, IntArray] | None:
+    """Kinds and values where all are whole numbers of one unit, none of which could be a date; else None."""
+    try:
+        texts = cast(Sequence[str], values)
+        joined = "".join(texts)
+        if not (joined.isascii() and joined.isdigit()):
+            return None
+        numbers = np.array(list(map(int, texts)), dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    low, high = int(numbers.min()), int(numbers.max())
+    for unit, (start, stop) in _RANGES.items():
+        if start <= low and high < stop:
+            maybe_dates = (unit == "seconds" and low < 21_010_000 and high >= 19_000_000) or (
+                unit == "milliseconds" and low < 10**12
+            )
+            return None if maybe_dates else (np.full(len(numbers), CODE[unit]), _scaled(numbers, unit))
+    return None
+
+
+_RANGES = {
+    "seconds": (0, NEXT_UNIT_FROM),
+    "milliseconds": (NEXT_UNIT_FROM, NEXT_UNIT_FROM * 10**3),
+    "microseconds": (10**15, NEXT_UNIT_FROM * 10**6),
+    "nanoseconds": (NEXT_UNIT_FROM * 10**6, 1 << 63),
+}
+
+
+def _scaled(numbers: IntArray, unit: str) -> IntArray:
+    return {
+        "seconds": numbers * 1000,
+        "milliseconds": numbers,
+        "microseconds": numbers // 1000,
+        "nanoseconds": numbers // 10**6,
+    }[unit]
+
+
+def _since_1970(value: float) -> tuple[str, int]:
+    size = abs(value)
+    for thousand, unit in enumerate(UNITS):
+        if size < NEXT_UNIT_FROM * 10 ** (3 * thousand):
+            return unit, _in_milliseconds(value, unit)
+    raise ValueError("is neither seconds nor milliseconds, microseconds or nanoseconds since 1970")
+
+
+def _in_milliseconds(value: float, unit: str) -> int:
+    if isinstance(value, int):
+        return value * 1000 if unit == "seconds" else value // round(1 / UNITS[unit])
+    return round(value * UNITS[unit])
+
+
+def _bounded(milliseconds: int) -> int:
+    if abs(milliseconds) >= 1 << 62:
+        raise ValueError("is no moment of any calendar")
+    return milliseconds
+
+
+def _milliseconds(moment: datetime) -> int:
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _compact(text: str) -> int | None:
+    """Milliseconds of digits such as 20240131, 202401311030 or 20240131103000; None where they are no date."""
+    parts = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))
+    year, month, day, hour, minute, second = (int(text[start:stop] or 0) for start, stop in parts)
+    try:
+        return _milliseconds(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
+    except ValueError:
+        return None
+
+
+def _as_written(milliseconds: IntArray) -> IntArray:
+    """The digits that `_compact` read, of days alone."""
+    days = [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value) for value in milliseconds.tolist()]
+    return np.array([int(f"{day:%Y%m%d}") for day in days], dtype=np.int64)
+
+
+def _of_day(match: re.Match[str]) -> int:
+    """Milliseconds since midnight of the clock in a match."""
+    if match["H"] is None:
+        return 0
+    hour, minute, second = int(match["H"]), int(match["M"]), int(match["S"] or 0)
+    if match["p"]:
+        if not 1 <= hour <= 12:
+            raise ValueError("is no time of day")
+        hour = hour % 12 + (12 if match["p"] in "Pp" else 0)
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError("is no time of day")
+    return ((hour * 60 + minute) * 60 + second) * 1000 + int((match["f"] or "0")[:3].ljust(3, "0"))
+
+
+def _packed(match: re.Match[str]) -> int:
+    """A date of parts whose order is not known: `((year * 100 + first) * 100 + second) * DAY + milliseconds`."""
+    first, second = int(match["a"]), int(match["b"])
+    if not (1 <= first <= 31 and 1 <= second <= 31 and min(first, second) <= 12):
+        raise ValueError("is no day of a calendar")
+    return ((int(match["y"]) * 100 + first) * 100 + second) * DAY + _of_day(match)
+
+
+def _days_and_months(file: str, kinds: IntArray, values: IntArray) -> IntArray:
+    """Milliseconds of packed dates, in the order of day and month that all of them allow."""
+    chosen = kinds == CODE_PARTS
+    days, clock = np.divmod(values[chosen], DAY)
+    years, first, second = days // 10_000, days // 100 % 100, days % 100
+    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
+    if day_first == month_first:
+        example = f"{first[0]}/{second[0]}/{years[0]}"
+        why = "some have the day first and some the month" if day_first else f"{example} may be either"
+        raise InputError(
+            f"{file}: which is first in the times, day or month? {why}; say it with --time-format, such as "
+            "'%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'"
+        )
+    day, month = (first, second) if day_first else (second, first)
+    moments = np.array(
+        [f"{y:04d}-{m:02d}" for y, m in zip(years.tolist(), month.tolist(), strict=True)], "datetime64[M]"
+    )
+    found = values.copy()
+    found[chosen] = (moments.astype("datetime64[D]").astype(np.int64) + day - 1) * DAY + clock
+    return found
+
+
+def _with_month(text: str) -> int:
+    """Milliseconds of a date that has the name of its month: RFC 2822, ctime and the like."""
+    for form in _NAMED:
+        try:
+            return _milliseconds(datetime.strptime(text, form))
+        except (ValueError, OverflowError):
+            continue
+    try:
+        return _milliseconds(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        raise ValueError(NO_TIME) from None
+
+
+def _refuse_years_and_excel(file: str, milliseconds: IntArray) -> None:
+    """Refuse what would pass for seconds in January 1970 and is another thing in all likelihood."""
+    low, high = int(milliseconds.min()), int(milliseconds.max())
+    example = low // 1000 if low % 1000 == 0 else low / 1000
+    if low >= 1_900_000 and high <= 2_100_000 and not (milliseconds % 1000).any():
+        raise InputError(
+            f"{file}: the times look like years ({example}); say what they are: --time-format %Y, or --time-format s "
+            "for seconds since 1970"
+        )
+    if low >= 30_000_000 and high <= 60_000_000:
+        raise InputError(
+            f"{file}: the times look like days of Excel ({example}); say what they are: --time-format excel, or "
+            "--time-format s for seconds since 1970"
+        )

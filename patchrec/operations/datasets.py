@@ -7,11 +7,12 @@ from typing import Any
 
 from patchrec.config import SplitName
 from patchrec.data.export import export_rows
-from patchrec.data.prepare import prepare, prepare_item, prepare_items
-from patchrec.data.readers import Quotes
+from patchrec.data.prepare import located, prepare, prepare_item, prepare_items
+from patchrec.data.recipe import Recipe, find_recipe, known_recipes, make_recipe
+from patchrec.data.sources import SOURCES
 from patchrec.data.splits import choose_split
-from patchrec.data.tables import Columns
-from patchrec.errors import UsageError
+from patchrec.data.understand import Understood, assigned, understand
+from patchrec.errors import UsageError, flag_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -20,43 +21,29 @@ def add_dataset(
     name: str,
     *,
     from_path: Path | None = None,
-    interactions: Path | Sequence[Path] | None = None,
-    items: Path | None = None,
-    columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002 - the option's name
-    quotes: Quotes | None = None,
-    split: str | None = None,
-    train: float | None = None,
-    validation: float | None = None,
-    min_rating: float | None = None,
-    noun: str | None = None,
-    verb: str | None = None,
-    skip_bad: bool = False,
+    recipe: Path | str | Recipe | None = None,
+    files: Sequence[Path] = (),
+    rejects: Path | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
+    **options: Any,
 ) -> dict[str, Any]:
     """Read a data set known by name, or own files, and store it: all of it or nothing.
 
     Args:
-        name: A known name (`patchrec.data.sources`), or a new one together with interactions and items.
-        from_path: Archive or folder of a known data set; None downloads it.
-        interactions: Own data: one row per interaction; several files are read one after another.
-        items: Own data: one row per item.
-        columns: Own data: names of the columns by what they hold: user, item, time, rating, title.
-        format: Own data: format of both files; None tells it by their endings.
-        quotes: Own data: whether quotes group a field or are text; None: they group in CSV alone.
-        split: The rule; None takes the paper's for known data, for own data one that fits it.
-        train: Fraction for training, where the rule has one.
-        validation: Fraction for validation.
-        min_rating: Own data: keep ratings from here on.
-        noun: What an item is called in a prompt.
-        verb: What users did with it.
-        skip_bad: Own data: leave unusable lines out instead of stopping at the first.
+        name: A known name (`patchrec.data.sources`, `patchrec.data.recipe.known_recipes`), or a new one with
+            `interactions`.
+        from_path: Archive or folder of a known data set; None downloads it, where that is possible.
+        recipe: How files become the data set: a TOML file, the name of a known one, or a recipe; `options` change it.
+        files: Tables whose place and form are found out (`plan_dataset`); what is found is told.
+        rejects: File for the rows that cannot be used; they are then left out.
         home: Folder of the store.
         report: Where notes, picks and skipped lines are told.
+        options: Fields of `patchrec.data.recipe.Recipe`: `interactions` and `items` (files), `user_col`, `sep`,
+            `time_format`, `rows`, `skip_bad`, `split`, `train`, `noun` and so on. None counts as not given.
 
     Returns:
-        As `show_dataset`, with the skipped lines under `rejected`.
+        As `show_dataset`, with the first skipped lines under `rejected`.
 
     Raises:
         InputError: A file or a line cannot be used. NotFoundError: Unknown name, or nothing to be had.
@@ -65,22 +52,22 @@ def add_dataset(
     with Store.open(home) as store:
         if name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
+        split, train, validation = (options.pop(key, None) for key in ("split", "train", "validation"))
         if split is None and (train is not None or validation is not None):
             raise UsageError("--train and --validation are fractions of a rule; name it: --split temporal or ratio")
+        found = find_recipe(recipe)
+        if files:
+            understood = _understood(files, found, options)
+            report.note(f"understood as: {understood.command(name)}")
+            found, options = understood.recipe, {}
         prepared = prepare(
             name,
+            found,
             from_path=from_path,
-            interactions=interactions,
-            items=items,
-            columns=Columns(**columns) if columns else None,
-            format=format,
-            quotes=quotes,
             split=choose_split(split, train, validation) if split is not None else None,
-            min_rating=min_rating,
-            skip_bad=skip_bad,
-            noun=noun,
-            verb=verb,
+            rejects=rejects,
             report=report,
+            **options,
         )
         store.datasets.add(
             prepared.dataset,
@@ -90,6 +77,43 @@ def add_dataset(
             ratings=prepared.ratings,
         )
         return _shown(store, name) | {"rejected": list(prepared.rejected)}
+
+
+def plan_dataset(
+    name: str,
+    *,
+    from_path: Path | None = None,
+    recipe: Path | str | Recipe | None = None,
+    files: Sequence[Path] = (),
+    **options: Any,
+) -> dict[str, Any]:
+    """What `add_dataset` would make of files, from their heads: nothing is stored.
+
+    Returns:
+        `name`, `command` (with every option written out) and the fields of `patchrec.data.understand.Understood`.
+
+    Raises:
+        InputError: A file cannot be read, or a column that must be there is not found.
+        UsageError: Options that do not go together, or a data set that is not made of own files.
+    """
+    if name in SOURCES and recipe is None:
+        raise UsageError(f"{name!r} is a data set known by name: there is nothing to find out; drop --dry-run")
+    understood = _understood(files, find_recipe(recipe) or known_recipes().get(name), options, from_path)
+    shown = {**asdict(understood), "recipe": understood.recipe.model_dump(mode="json", exclude_defaults=True)}
+    return {"name": name, "command": understood.command(name), **shown}
+
+
+def _understood(
+    files: Sequence[Path], recipe: Recipe | None, options: Mapping[str, Any], from_path: Path | None = None
+) -> Understood:
+    found = make_recipe(options, recipe)
+    if from_path is not None:
+        found = located(found, from_path)
+    if files:
+        found = assigned(list(map(str, files)), found)
+    if not found.interactions:
+        raise UsageError("which files? name them, or give --interactions FILE")
+    return understand(found)
 
 
 def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:
@@ -136,12 +160,9 @@ def add_items(
     title: str | None = None,
     metadata: Mapping[str, str] | None = None,
     from_path: Path | None = None,
-    columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002 - the option's name
-    quotes: Quotes | None = None,
-    skip_bad: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
+    **options: Any,
 ) -> dict[str, Any]:
     """Put new items at the end of a data set's catalog, all of them or none: one by its title, or those of a file.
 
@@ -153,12 +174,10 @@ def add_items(
         title: Its title.
         metadata: What else is known of it, as text; it takes the types that the catalog has.
         from_path: File with one row per item, instead of the one item.
-        columns: Names of the file's columns by what they hold: item, title.
-        format: Of the file; None tells it by the ending.
-        quotes: Whether quotes group a field in it or are text; None: they group in CSV alone.
-        skip_bad: Leave lines of the file out that cannot be used, instead of stopping at the first.
         home: Folder of the store.
         report: Where skipped lines are told.
+        options: How the file is read: fields of `patchrec.data.recipe.Recipe` such as `item_col`, `title_col`,
+            `format`, `sep`, `skip_bad`.
 
     Returns:
         `dataset`, `items` (those added, as `list_items` gives them, in catalog order), `num_items` (of the whole
@@ -170,8 +189,7 @@ def add_items(
         UsageError: Options that do not go together.
     """
     given = {"--item-id": item_id, "--title": title, "--set": metadata or None}
-    named = {f"--{role}-col": column for role, column in (columns or {}).items()}
-    _refuse_both(given, from_path, for_files={"--format": format, "--quotes": quotes, "--skip-bad": skip_bad, **named})
+    _refuse_both(given, from_path, for_files={flag_of(key): value for key, value in options.items()})
     with Store.open(home) as store:
         store.datasets.show(name)
         catalog = store.catalogs.load(name)
@@ -179,15 +197,7 @@ def add_items(
         if from_path is None:
             new = prepare_item(catalog, item_id or "", title or "", metadata)
         else:
-            new, rejected = prepare_items(
-                catalog,
-                from_path,
-                columns=Columns(**columns) if columns else None,
-                format=format,
-                quotes=quotes,
-                skip_bad=skip_bad,
-                report=report,
-            )
+            new, rejected = prepare_items(catalog, from_path, report=report, **options)
         with store.write():
             store.catalogs.extend(name, new)
             items = store.catalogs.items(name, len(new))[::-1]

@@ -8,7 +8,6 @@ from written_tables import write_as
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.prepare import prepare_item, prepare_items
-from patchrec.data.tables import Columns
 from patchrec.errors import InputError
 
 CATALOG = Catalog(
@@ -32,7 +31,7 @@ def test_a_file_of_any_format_gives_items_in_its_order(tmp_path: Path, kind: str
 
 def test_columns_and_format_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "goods.txt").write_text("sku;x\n".replace(";", "\t") + "07\tNew Film\n")
-    new, _ = prepare_items(CATALOG, tmp_path / "goods.txt", columns=Columns(item="sku", title="x"), format="tsv")
+    new, _ = prepare_items(CATALOG, tmp_path / "goods.txt", item_col="sku", title_col="x", format="tsv")
     assert (new.item_ids, new.titles, new.metadata) == (("07",), ("New Film",), ())
 
 

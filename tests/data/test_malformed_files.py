@@ -9,7 +9,6 @@ from store_dump import dump
 from written_tables import INTERACTIONS, ITEMS, write_as, write_table
 
 from patchrec.data.prepare import Prepared, prepare
-from patchrec.data.tables import Columns
 from patchrec.errors import InputError, UsageError
 from patchrec.store import Store
 
@@ -41,7 +40,13 @@ BAD_INTERACTIONS = {
     "time: blank": ("csv", GOOD + b"bob,1,,4\n", 5, "is no time"),
     "time: ms among s": ("csv", GOOD + b"bob,1,1700000000000,4\n", 5, "milliseconds, most others are seconds"),
     "time: ISO among s": ("csv", GOOD + b"bob,1,2024-01-31T10:00:00,4\n", 5, "ISO 8601, most others are seconds"),
-    "time: microseconds": ("csv", GOOD + b"bob,1,1700000000000000,4\n", 5, "neither seconds nor milliseconds"),
+    "time: us among s": ("csv", GOOD + b"bob,1,1700000000000000,4\n", 5, "microseconds, most others are seconds"),
+    "time: too many digits": (
+        "csv",
+        GOOD + b"bob,1,17000000000000000000000,4\n",
+        5,
+        "neither seconds nor milliseconds",
+    ),
     "time: digits of another script": ("csv", GOOD + "bob,1,\u0661\u0662,4\n".encode(), 5, "is no time"),
     "only a header": ("csv", GOOD.split(b"\n", 1)[0] + b"\n", None, "no usable interaction"),
     "line of 2 MB": ("csv", GOOD + b"b" * (2 << 20) + b",1,300,4\n", 5, "longer than 1 MiB"),
@@ -166,7 +171,9 @@ def test_skip_bad_keeps_the_rest_and_lists_each_line(tmp_path: Path) -> None:
     assert [note for note in noted if note.startswith("skipped ")] == [f"skipped {m}" for m in prepared.rejected]
     assert prepared.dataset.catalog.item_ids == ("1", "02", "1e5", "5")
     assert prepared.dataset.sequences.user_ids == ("007", "bob", "ann")
-    assert prepared.split["interactions_read"] == 4
+    assert prepared.split["interactions_read"] == 11
+    account = prepared.split["account"]["interactions"]
+    assert (account["read"], account["kept"], sum(account["rejected"].values())) == (11, 4, 7)
 
 
 def test_a_runaway_quote_is_listed_with_all_the_lines_it_swallows(tmp_path: Path) -> None:
@@ -184,8 +191,9 @@ def test_dates_without_dashes_are_not_taken_for_seconds(tmp_path: Path) -> None:
     log = write_table(
         tmp_path / "log.csv", [("user_id", "item_id", "timestamp"), ("a", "1", "20240131"), ("a", "02", "20240201")]
     )
-    with pytest.raises(InputError, match="dates without dashes"):
-        prepare("mine", interactions=log, items=items)
+    times = prepare("mine", interactions=log, items=items).dataset.sequences.timestamps
+    assert times is not None
+    assert times.tolist() == [1706659200, 1706745600]
 
 
 def test_a_wrong_separator_is_named(tmp_path: Path) -> None:
@@ -199,14 +207,13 @@ def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
     items = write_table(tmp_path / "items.csv", ITEMS)
     log = write_table(tmp_path / "log.csv", INTERACTIONS)
     with pytest.raises(InputError, match="no column 'when'; columns: 'user_id', 'item_id', 'timestamp', 'rating'"):
-        prepare("mine", interactions=log, items=items, columns=Columns(time="when"))
+        prepare("mine", interactions=log, items=items, time_col="when")
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"format": "xml"}, "no format 'xml'; choices: csv"),
-        ({"items": None}, "--items is not there"),
         ({"interactions": None}, "--interactions is not there"),
     ],
 )
@@ -222,3 +229,9 @@ def test_an_unknown_ending_asks_for_the_format(tmp_path: Path) -> None:
     items = write_table(tmp_path / "items.csv", ITEMS)
     with pytest.raises(UsageError, match=r"'log\.txt'.*--format csv"):
         prepare("mine", interactions=log, items=items)
+
+
+def test_without_items_titles_must_come_from_somewhere(tmp_path: Path) -> None:
+    log = write_table(tmp_path / "log.csv", INTERACTIONS)
+    with pytest.raises(InputError, match=r"no column 'title'.*--title-col.*--items FILE.*--untitled id"):
+        prepare("mine", interactions=log)

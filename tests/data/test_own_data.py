@@ -12,7 +12,6 @@ from written_tables import INTERACTIONS, ITEMS, write_as, write_table
 
 from patchrec.data.prepare import Prepared, prepare
 from patchrec.data.splits import Split
-from patchrec.data.tables import Columns
 from patchrec.errors import InputError, UsageError
 from patchrec.store import Store
 
@@ -104,8 +103,9 @@ def test_users_stand_in_order_of_appearance_and_items_in_file_order(tmp_path: Pa
 def test_other_column_names_can_be_given(tmp_path: Path) -> None:
     items = write_table(tmp_path / "items.csv", [("sku", "name", "shelf"), ("a", "Alien", "7"), ("b", "Big", "")])
     log = write_table(tmp_path / "log.csv", [("who", "sku", "when"), ("u", "a", "5"), ("u", "b", "6")])
-    columns = Columns(user="who", item="sku", time="when", title="name")
-    dataset = prepare("mine", interactions=log, items=items, columns=columns).dataset
+    dataset = prepare(
+        "mine", interactions=log, items=items, user_col="who", item_col="sku", time_col="when", title_col="name"
+    ).dataset
     assert dataset.catalog.titles == ("Alien", "Big")
     assert dataset.catalog.metadata == ({"shelf": "7"}, {"shelf": ""})
     assert dataset.sequences.timestamps.tolist() == [5, 6]
@@ -179,7 +179,11 @@ def test_without_times_file_order_is_kept_and_the_split_is_picked_aloud(tmp_path
     log = write_table(tmp_path / "log.csv", [("user_id", "item_id"), ("u", "1e5"), ("u", "1"), ("u", "1e5")])
     prepared = prepare("mine", interactions=log, items=items, report=Report())
     assert [what[:2] for what in picked] == [("split", "leave-one-out")]
-    assert noted == ["the train split has no target; choose another --split or give more data"]
+    assert noted == [
+        "1 of 1 test targets are items that their user had before: where seen items are dropped nothing can hit them; "
+        "evaluations give both",
+        "the train split has no target; choose another --split or give more data",
+    ]
     assert prepared.dataset.sequences.items.tolist() == [2, 0, 2]
     assert prepared.dataset.sequences.timestamps is None
     with pytest.raises(UsageError, match="needs times"):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from patchrec.data.prepare import prepare
-from patchrec.data.tables import Columns
 from patchrec.errors import InputError, UsageError
 from patchrec.reporting import SILENT
 
@@ -100,7 +99,7 @@ def test_a_first_event_without_a_time_does_not_take_the_times_of_all(tmp_path):
 
 def test_a_first_event_without_a_rating_does_not_take_the_ratings_of_all(tmp_path):
     first = {"user_id": "a", "item_id": "1", "timestamp": 50}
-    found, _ = read(tmp_path, "jsonl", ITEMS, lines([first, *EVENTS]), columns=Columns(rating="rating"))
+    found, _ = read(tmp_path, "jsonl", ITEMS, lines([first, *EVENTS]), rating_col="rating")
     assert found.ratings is not None
     assert found.ratings.tolist()[1:] == [3.0] * 4
 

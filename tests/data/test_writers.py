@@ -39,11 +39,10 @@ rows = st.lists(
 
 def parquet_rows(path: Path) -> list[tuple]:
     with ExitStack() as stack:
-        columns, found = open_parquet(path, stack)
+        columns, batches = open_parquet(path, stack)
         assert columns == tuple(COLUMNS)
-        return [
-            (row["user_id"], row["item_id"], row["score"], int(row["rank"]), row["probability"]) for _, row in found
-        ]
+        found = [batch.row(place) for batch in batches for place in range(len(batch))]
+        return [(row["user_id"], row["item_id"], row["score"], int(row["rank"]), row["probability"]) for row in found]
 
 
 def printed(kind: str, given_rows: list) -> str:

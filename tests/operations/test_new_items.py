@@ -209,7 +209,7 @@ def test_a_file_is_added_whole_or_not_at_all(home: Path, tmp_path: Path):
         ({}, UsageError, "--item-id ID with --title TITLE, or --from FILE"),
         ({"item_id": "x", "from_path": Path("f.csv")}, UsageError, "drop --item-id"),
         ({"item_id": "x", "title": "A", "skip_bad": True}, UsageError, "--skip-bad is for --from FILE"),
-        ({"item_id": "x", "title": "A", "columns": {"item": "sku"}}, UsageError, "--item-col is for --from FILE"),
+        ({"item_id": "x", "title": "A", "item_col": "sku"}, UsageError, "--item-col is for --from FILE"),
         ({"from_path": Path("none.csv")}, InputError, "no file 'none.csv'"),
     ],
 )

@@ -131,8 +131,9 @@ def test_all_formats_hold_the_same_rows(home: Path, tmp_path: Path) -> None:
         run(home, tmp_path / f"recs.{ending}", k=2)
     rows = [tuple(row.values()) for row in read(tmp_path / "recs.jsonl")]
     with ExitStack() as stack:
-        _, found = open_parquet(tmp_path / "recs.parquet", stack)
-        assert [(*list(row.values())[:3], int(row["rank"]), row["probability"]) for _, row in found] == rows
+        _, batches = open_parquet(tmp_path / "recs.parquet", stack)
+        found = [batch.row(place) for batch in batches for place in range(len(batch))]
+        assert [(*list(row.values())[:3], int(row["rank"]), row["probability"]) for row in found] == rows
     lines = (tmp_path / "recs.csv").read_text().splitlines()
     assert lines[0] == "user_id,item_id,score,rank,probability"
     assert lines[1].startswith("'=1+1,")

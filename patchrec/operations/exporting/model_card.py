@@ -218,7 +218,7 @@ def _use(run: Run) -> str:
 
 def _data(dataset: dict[str, Any]) -> str:
     summary = dataset["summary"]
-    split = ", ".join(f"{key} {value}" for key, value in dataset["split"].items())
+    split = ", ".join(f"{key} {value}" for key, value in dataset["split"].items() if not isinstance(value, dict))
     rows = [
         [name, f"{counts['interactions']:,}", f"{counts['targets']:,}", f"{counts['users']:,}"]
         for name, counts in summary["splits"].items()

@@ -1,0 +1,268 @@
+"""The items: a table of them, or what the interactions say of them, becomes a catalog."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from patchrec.data.batches import Row, Table
+from patchrec.data.catalog import Catalog
+from patchrec.data.inputs import Part
+from patchrec.data.lines import SKIP_HINT, Rejects
+from patchrec.data.readers import open_table
+from patchrec.data.recipe import Recipe
+from patchrec.data.roles import USUAL, Role, find_column, need_column
+from patchrec.data.values import LeftOutError, Template, further_columns, is_missing, text_of
+from patchrec.errors import InputError, UsageError
+
+ID_NAMES = (*USUAL["item"], "id")
+NO_TITLE = "an item without title (--untitled drop)"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What was read.
+
+    Attributes:
+        catalog: The items, in file order.
+        without_title: Ids that were left out because they have none.
+    """
+
+    catalog: Catalog
+    without_title: frozenset[str] = frozenset()
+
+
+class Titles:
+    """How a row's title is found: a column, a text of columns, or the id where the recipe says so."""
+
+    def __init__(self, table: Table, recipe: Recipe, option: str = "--title-col") -> None:
+        """Find the columns.
+
+        Raises:
+            InputError: There is no column of titles. UsageError: The text of columns is none.
+        """
+        self._untitled = recipe.untitled
+        self._missing = frozenset(recipe.missing)
+        self.template = None if recipe.title is None else Template(recipe.title, table.columns)
+        role = Role("title", option, recipe.title_col)
+        strict = recipe.title_col is None
+        self.column = None if self.template else find_column(table, role, usual=("title",) if strict else None)
+        if self.template is None and self.column is None and recipe.untitled != "id":
+            need_column(table, role)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Columns that are titles and nothing else."""
+        return () if self.column is None else (self.column,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns that a title is made of."""
+        return self.template.fields if self.template else self.used
+
+    def of(self, row: Mapping[str, Any], item_id: str) -> str:
+        """The title of a row.
+
+        Raises:
+            LeftOutError: It has none, and is left out by choice. ValueError: It has none that can be used.
+        """
+        value: Any = self.template.fill(row) if self.template else row.get(self.column) if self.column else None
+        name = self.column or "title"
+        if is_missing(value, self._missing):
+            value = None
+        blank = value is None or (isinstance(value, str) and not value.strip())
+        if blank and self._untitled == "id":
+            return item_id
+        if blank and self._untitled == "drop":
+            raise LeftOutError(NO_TITLE)
+        return text_of(value, name)
+
+
+def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into: Catalog | None = None) -> Items:
+    """The items, in file order; further columns become their metadata.
+
+    Args:
+        parts: The files.
+        recipe: How they are read.
+        rejects: Takes the lines that cannot be used.
+        into: The catalog that they will be added to: ids that it has cannot be used, and metadata takes its kinds.
+
+    Raises:
+        InputError: A file or a line cannot be used.
+    """
+    found = _Found(recipe, rejects, into)
+    without: set[str] = set()
+    for part in parts:
+        with open_table(part, recipe.catalog, rejects) as table:
+            role = Role(
+                "item",
+                "--items-id-col" if recipe.items_id_col else "--item-col",
+                recipe.items_id_col or recipe.item_col,
+            )
+            if recipe.items_id_col is None and recipe.item_col is not None and recipe.item_col not in table.columns:
+                role = Role("item", "--items-id-col")
+            id_column = need_column(table, role, usual=ID_NAMES)
+            titles = Titles(table, recipe)
+            for number, row in table.rows:
+                try:
+                    item_id = found.take(number, row, id_column, titles)
+                    if item_id is not None:
+                        without.add(item_id)
+                except ValueError as error:
+                    rejects.add(table.file, number, str(error), _hint(str(error)), row=row)
+    if not found.titles:
+        why = "; ".join(rejects.summary()[:3])
+        raise InputError(
+            f"{', '.join(repr(part.name) for part in parts)} has no usable item{': ' + why if why else ''}; give one "
+            "row per item"
+        )
+    return Items(found.catalog(), frozenset(without - set(found.titles)))
+
+
+def _hint(fault: str) -> str:
+    """What to do about a row of items that cannot be used."""
+    if "was on line" in fault:
+        return "say which counts with --duplicate-items first, last or most, or leave it out with --skip-bad"
+    if "missing" in fault or "blank" in fault:
+        return "fix the line; --untitled id or drop is for titles that are not there; or leave it out with --skip-bad"
+    return SKIP_HINT
+
+
+class _Found:
+    """Items by id, of which one may have several rows."""
+
+    def __init__(self, recipe: Recipe, rejects: Rejects, into: Catalog | None) -> None:
+        self._duplicates = recipe.duplicate_items
+        self._missing = frozenset(recipe.missing)
+        self._rejects = rejects
+        self._into = into
+        self._lines: dict[str, int] = {}
+        self.titles: dict[str, str] = {}
+        self._further: list[Row] = []
+        self._rows: dict[str, list[tuple[str, Row]]] = {}
+
+    def take(self, number: int, row: Row, id_column: str, titles: Titles) -> str | None:
+        """Take a row; gives its id where it is left out because it has no title.
+
+        Raises:
+            ValueError: It cannot be used.
+        """
+        if is_missing(row[id_column], self._missing):
+            self._rejects.left_out["an item without id (--missing)"] += 1
+            return None
+        item_id = text_of(row[id_column], id_column)
+        if self._into is not None and item_id in self._into.index:
+            raise ValueError(f"item {item_id[:40]!r} is in the catalog already")
+        if self._duplicates == "refuse" and item_id in self._lines:
+            raise ValueError(f"item {item_id[:40]!r} was on line {self._lines[item_id]} already")
+        try:
+            title = titles.of(row, item_id)
+        except LeftOutError as reason:
+            self._rejects.left_out[str(reason)] += 1
+            return item_id
+        further = further_columns(row, (id_column, *titles.used))
+        self._add(number, item_id, title, further if self._into is None else self._into.fit_metadata(further))
+        return None
+
+    def _add(self, number: int, item_id: str, title: str, further: Row) -> None:
+        """Take a row that can be used."""
+        first = item_id not in self._lines
+        if first:
+            self._lines[item_id] = number
+            self.titles[item_id] = title
+            self._further.append(further)
+        else:
+            self._rejects.left_out[f"an item's id again (--duplicate-items {self._duplicates})"] += 1
+        if not first or self._duplicates == "most":
+            self._rows.setdefault(item_id, []).append((title, further))
+
+    def catalog(self) -> Catalog:
+        """The items in the order of their first rows."""
+        if self._duplicates in ("last", "most"):
+            place = {item_id: place for place, item_id in enumerate(self.titles)}
+            for item_id, rows in self._rows.items():
+                chosen = rows[-1]
+                if self._duplicates == "most":
+                    ((title, _),) = Counter(title for title, _ in rows).most_common(1)
+                    chosen = next(row for row in rows if row[0] == title)
+                self.titles[item_id], self._further[place[item_id]] = chosen
+        metadata = tuple(self._further) if any(self._further) else ()
+        return Catalog(tuple(self.titles), tuple(self.titles.values()), metadata)
+
+
+class ItemsOfLog:
+    """Items as the interactions name them, where there is no table of items.
+
+    Columns that never differ within an item become its metadata.
+    """
+
+    def __init__(self, table: Table, recipe: Recipe, used: Sequence[str]) -> None:
+        try:
+            self._titles = Titles(table, recipe)
+        except InputError as error:
+            raise InputError(
+                f"{error}; or give the items with --items FILE, or take ids as titles: --untitled id"
+            ) from None
+        self._most = recipe.duplicate_items in ("most", "refuse")
+        self._last = recipe.duplicate_items == "last"
+        self._further = tuple(column for column in table.columns if column not in {*used, *self._titles.used})
+        self._varying: set[str] = set()
+        self._counts: list[Counter[str]] = []
+        self._chosen: list[str] = []
+        self._values: list[dict[str, Any]] = []
+        self.index: dict[str, int] = {}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns that are read for titles."""
+        return self._titles.needs
+
+    def title_of(self, row: Mapping[str, Any], item_id: str) -> str:
+        """See `Titles.of`."""
+        return self._titles.of(row, item_id)
+
+    def add(self, row: Mapping[str, Any], item_id: str, title: str) -> int:
+        """The index of the item of a row that can be used."""
+        item = self.index.setdefault(item_id, len(self.index))
+        if item == len(self._counts):
+            self._counts.append(Counter())
+            self._chosen.append(title)
+            self._values.append({name: row.get(name) for name in self._further})
+        self._counts[item][title] += 1
+        if self._last:
+            self._chosen[item] = title
+        known = self._values[item]
+        for name in self._further:
+            if name not in self._varying and row.get(name) != known[name]:
+                self._varying.add(name)
+        return item
+
+    def catalog(self, rejects: Rejects) -> Catalog:
+        """The items in the order of their first interactions."""
+        several = sum(len(counts) > 1 for counts in self._counts)
+        titles = [counts.most_common(1)[0][0] for counts in self._counts] if self._most else self._chosen
+        if several:
+            which = "most frequent" if self._most else "last" if self._last else "first"
+            rejects.notice(
+                f"{several:,} items have several titles in the interactions; the {which} is taken "
+                "(--duplicate-items first, last or most)"
+            )
+        first = self._values[0] if self._values else {}
+        everywhere = {name for name in self._further if all(one[name] == first[name] for one in self._values)}
+        kept = [name for name in self._further if name not in self._varying | everywhere]
+        metadata = (
+            tuple(further_columns({name: one[name] for name in kept}, ()) for one in self._values) if kept else ()
+        )
+        if kept:
+            rejects.notice(f"kept with the items, for it never differs within one: {', '.join(kept)}")
+        return Catalog(tuple(self.index), tuple(titles), metadata)
+
+
+def check_template(recipe: Recipe) -> None:
+    """Refuse a title that is named twice.
+
+    Raises:
+        UsageError: Both a column and a text of columns are given.
+    """
+    if recipe.title is not None and recipe.title_col is not None:
+        raise UsageError("--title and --title-col both say what the title is; give one")

@@ -1,0 +1,218 @@
+"""A recipe: everything that says how files become a data set, in the words of the command line.
+
+The options of `patchrec data add`, a TOML file given with `--recipe` and the recipes known by name are one closed
+model. A later one changes what an earlier one says: command line, file, defaults.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from patchrec.config import Closed
+from patchrec.errors import InputError, UsageError, flag_of, not_found, unknown, wrong_values
+
+FormatName = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
+Quotes = Literal["group", "text"]
+Repeats = Literal["refuse", "keep", "first", "last"]
+DuplicateItems = Literal["refuse", "first", "last", "most"]
+Untitled = Literal["refuse", "drop", "id"]
+
+OF_ITEMS = "items_"
+"""Fields that say how the interactions are written have a twin with this in front, for the items."""
+
+
+class Written(Closed):
+    """How one table is written down; None is found out, or the format's own."""
+
+    format: FormatName | None = None
+    sep: str | None = Field(None, min_length=1, max_length=8)
+    encoding: str | None = None
+    quotes: Quotes | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _names_columns_without_header(self) -> "Written":
+        if not self.header and not self.columns:
+            raise ValueError("a file without header needs names of its columns: --columns user,item,time")
+        return self
+
+
+class Recipe(Closed):
+    """How files become a data set.
+
+    Attributes:
+        about: What the data set is, in one line.
+        licence: What its owner allows.
+        interactions: Files, folders or patterns, read in this order; of a recipe known by name they are looked for
+            below `--from`, and `a|b` takes the first that is there.
+        items: The same of the items; none takes titles from the interactions.
+        format, sep, encoding, quotes, header, columns: How the interactions are written (`Written`).
+        items_format, items_sep, items_encoding, items_quotes: The items', where another; else as the interactions'.
+        items_header, items_columns: The items' own.
+        user_col, item_col, time_col, rating_col: Columns of the interactions; None finds the usual names.
+        order_col: Orders interactions of one moment.
+        session_col: Names the session that an interaction belongs to.
+        item_pattern: Regular expression over `item_col`: the group of each match is an item of its own.
+        items_id_col: Column of the items' ids; None takes `item_col`, or finds the usual names.
+        title_col: Column of titles, in the items, or where there are none in the interactions.
+        title: A text of several columns, such as "{name}, {colour}", instead of one.
+        time_format: How times are written (strptime), or `s`, `ms`, `us`, `ns`, `excel`.
+        rows: A condition over the columns of the interactions, in SQL; others are left out.
+        missing: Texts that mean that a value is missing.
+        repeats: What to do where user, item and moment are the same again.
+        duplicate_items: Which row of an item's id counts where it has several.
+        untitled: What to do with items without title.
+        min_rating: Keep ratings from here on.
+        core: Keep users and items with so many interactions, again and again until all have them.
+        min_history: Keep users with so many interactions.
+        sample_users: Keep so many users, drawn by the seed.
+        skip_bad: Leave rows out that cannot be used.
+        noun, verb: Words of the prompt.
+        split, train, validation: The split rule and its fractions.
+    """
+
+    about: str | None = None
+    licence: str | None = None
+    interactions: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    format: FormatName | None = None
+    sep: str | None = None
+    encoding: str | None = None
+    quotes: Quotes | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+    items_format: FormatName | None = None
+    items_sep: str | None = None
+    items_encoding: str | None = None
+    items_quotes: Quotes | None = None
+    items_header: bool = True
+    items_columns: tuple[str, ...] | None = None
+    user_col: str | None = None
+    item_col: str | None = None
+    time_col: str | None = None
+    rating_col: str | None = None
+    order_col: str | None = None
+    session_col: str | None = None
+    item_pattern: str | None = None
+    items_id_col: str | None = None
+    title_col: str | None = None
+    title: str | None = None
+    time_format: str | None = None
+    rows: str | None = None
+    missing: tuple[str, ...] = ()
+    repeats: Repeats = "refuse"
+    duplicate_items: DuplicateItems = "refuse"
+    untitled: Untitled = "refuse"
+    min_rating: float | None = None
+    core: int | None = Field(None, ge=1)
+    min_history: int | None = Field(None, ge=1)
+    sample_users: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    skip_bad: bool = False
+    noun: str | None = None
+    verb: str | None = None
+    split: str | None = None
+    train: float | None = None
+    validation: float | None = None
+
+    @field_validator("interactions", "items", "columns", "items_columns", "missing", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        several = (value,) if isinstance(value, str | Path) else value
+        return tuple(map(str, several)) if isinstance(several, tuple | list) else several
+
+    @property
+    def log(self) -> Written:
+        """How the interactions are written."""
+        return self._written("")
+
+    @property
+    def catalog(self) -> Written:
+        """How the items are written; what they do not say is as the interactions'."""
+        return self._written(OF_ITEMS)
+
+    def _written(self, prefix: str) -> Written:
+        values = {name: getattr(self, prefix + name) for name in Written.model_fields}
+        if prefix:
+            own_format = values["format"] not in (None, self.format)
+            for name in ("format", "encoding", *(() if own_format else ("sep", "quotes"))):
+                values[name] = getattr(self, name) if values[name] is None else values[name]
+        return Written.model_validate(values)
+
+
+def make_recipe(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
+    """A recipe of option values; what is None is as in `base`, or the default.
+
+    Raises:
+        UsageError: No such option, or a value that it does not take.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, value in given.items():
+        if key not in Recipe.model_fields:
+            raise UsageError(unknown("option", flag_of(key), map(flag_of, Recipe.model_fields)))
+        choices = _choices(key)
+        if choices and value not in choices:
+            raise UsageError(unknown(key.replace("_", " "), str(value), choices))
+    before = {} if base is None else base.model_dump(exclude_unset=True)
+    try:
+        recipe = Recipe.model_validate(before | given)
+        _ = recipe.log, recipe.catalog
+    except ValidationError as error:
+        raise UsageError(wrong_values(error)) from error
+    return recipe
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    """The words that a field takes, where it takes nothing else."""
+    annotation = Recipe.model_fields[key].annotation
+    if get_origin(annotation) is tuple:
+        return ()
+    parts = (annotation, *get_args(annotation))
+    return tuple(name for part in parts for name in get_args(part) if isinstance(name, str))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML file, whose keys are the options of `patchrec data add`: `user-col = "customer"`.
+
+    Paths in it are relative to its folder.
+
+    Raises:
+        InputError: The file is missing, no TOML, or has a key or value that no recipe has.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(f"no file {str(path)!r}; check the path of --recipe") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f'{str(path)!r} is no recipe ({error}); write TOML such as user-col = "customer"') from error
+    try:
+        return make_recipe({key.replace("-", "_"): value for key, value in values.items()})
+    except UsageError as error:
+        raise InputError(f"{str(path)!r}: {error}") from error
+
+
+@cache
+def known_recipes() -> dict[str, Recipe]:
+    """Recipes of public data sets by name, each for files that a user has (`--from`)."""
+    folder = Path(__file__).parent / "recipes"
+    return {path.stem: read_recipe(path) for path in sorted(folder.glob("*.toml"))}
+
+
+def find_recipe(named: Path | str | Recipe | None) -> Recipe | None:
+    """A recipe by its file or its name; None is none.
+
+    Raises:
+        InputError: The file is none. NotFoundError: No such name.
+    """
+    if named is None or isinstance(named, Recipe):
+        return named
+    if str(named) in known_recipes():
+        return known_recipes()[str(named)]
+    if not Path(named).suffix:
+        raise not_found("recipe", str(named), known_recipes(), "Or give a TOML file.")
+    return read_recipe(Path(named))

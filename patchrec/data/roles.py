@@ -1,0 +1,115 @@
+"""Which column is what: the one that is named, else the usual name, else the only one of the names that people use."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from patchrec.data.batches import Table
+from patchrec.data.readers import SEPARATORS, shown
+from patchrec.errors import InputError
+
+USUAL = {
+    "user": (
+        "user_id", "user", "uid", "customer_id", "customer", "visitor_id", "member_id", "reviewer_id", "account_id",
+        "username",
+    ),
+    "item": (
+        "item_id", "item", "iid", "product_id", "product", "movie_id", "book_id", "article_id", "track_id", "song_id",
+        "video_id", "business_id", "sku", "asin", "isbn",
+    ),
+    "time": (
+        "timestamp", "time", "datetime", "date", "ts", "event_time", "created_at", "unix_timestamp", "unix_review_time",
+    ),
+    "rating": ("rating", "ratings", "stars"),
+    "title": ("title", "name", "item_name", "product_name", "product_title", "movie_title", "book_title", "prod_name"),
+    "session": ("session_id", "session"),
+}  # fmt: skip
+"""By role; the first is the usual name, and wins over the others."""
+
+_SIGNS = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a column is wanted for.
+
+    Attributes:
+        name: Key of `USUAL`.
+        option: What names the column on the command line.
+        named: The name that was given.
+        guess: Whether other usual names may be taken where it must be there.
+    """
+
+    name: str
+    option: str
+    named: str | None = None
+    guess: bool = False
+
+
+def find_column(table: Table, role: Role, *, usual: Sequence[str] | None = None) -> str | None:
+    """The column of a role; None where none is named and none has a usual name.
+
+    Names are compared without case, blanks and signs where none is the same letter by letter.
+
+    Raises:
+        InputError: The named one is not there, or several columns may be meant.
+    """
+    columns = table.columns
+    if role.named is not None:
+        if role.named in columns:
+            return role.named
+        alike = [column for column in columns if _plain(column) == _plain(role.named)]
+        if len(alike) == 1:
+            return alike[0]
+        raise missing_column(table, role.named, role.option)
+    names = tuple(usual or USUAL[role.name])
+    if names[0] in columns:
+        return names[0]
+    alike = [column for column in columns if _plain(column) == _plain(names[0])]
+    if len(alike) == 1:
+        return alike[0]
+    plain = {_plain(name) for name in names}
+    found = [column for column in columns if _plain(column) in plain]
+    if len(found) > 1:
+        raise InputError(
+            f"{table.file}:1: which column is the {role.name}? {shown(tuple(found))}; name it with {role.option}"
+        )
+    return found[0] if found else None
+
+
+def need_column(table: Table, role: Role, *, usual: Sequence[str] | None = None) -> str:
+    """The column of a role, which must be there.
+
+    Raises:
+        InputError: It is not; the message names the columns there are, and the option.
+    """
+    names = tuple(usual or USUAL[role.name])
+    found = find_column(table, role, usual=names if role.guess else names[:1])
+    if found is None:
+        maybe = [column for column in table.columns if _plain(column) in map(_plain, names)]
+        option = f"{role.option} {maybe[0]}" if len(maybe) == 1 else role.option
+        raise missing_column(table, names[0], option)
+    return found
+
+
+def missing_column(table: Table, name: str, option: str) -> InputError:
+    """The error for a column that is not there: what is, and how to name another."""
+    hint = f"name the right one with {option}"
+    only = table.columns[0] if len(table.columns) == 1 else ""
+    sep = next((sep for sep in SEPARATORS if sep in only), None)
+    if sep is not None:
+        hint = f"the header is one piece with {sep!r} in it: --sep {sep!r}"
+    elif sum(column.strip().lstrip("-").replace(".", "").isdigit() for column in table.columns) * 2 > len(
+        table.columns
+    ):
+        hint = f"the first line reads as data: --no-header --columns {','.join(_suggested(len(table.columns)))}"
+    return InputError(f"{table.file}:1: no column {name!r}; columns: {shown(table.columns)}; {hint}")
+
+
+def _suggested(number: int) -> list[str]:
+    usual = ["user_id", "item_id", "rating", "timestamp"] if number != 3 else ["user_id", "item_id", "timestamp"]
+    return (usual + [f"column_{place}" for place in range(5, number + 1)])[:number]
+
+
+def _plain(name: str) -> str:
+    return _SIGNS.sub("", name).casefold()

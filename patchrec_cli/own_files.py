@@ -1,0 +1,96 @@
+"""Options of `patchrec data add` and `patchrec data items add` for own files, in their sections of the help."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+FILES = "Own files"
+WRITTEN = "How files are written"
+COLUMNS = "Columns"
+KEPT = "What is kept"
+
+Formats = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
+QUOTES = "Whether quotes group a field or are text; default: they group in CSV, else are text."
+
+
+def option(flag: str, metavar: str | None, text: str, panel: str) -> Any:
+    """An option in a section of the help."""
+    return typer.Option(flag, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+Format = Annotated[Formats | None, option("--format", None, "Format; default: by file ending.", WRITTEN)]
+Sep = Annotated[str | None, option("--sep", "TEXT", "What separates fields, such as ';' or '::'.", WRITTEN)]
+Encoding = Annotated[str | None, option("--encoding", "NAME", "Of text, such as latin-1; default: UTF-8.", WRITTEN)]
+Quotes = Annotated[Literal["group", "text"] | None, option("--quotes", None, QUOTES, WRITTEN)]
+NoHeader = Annotated[bool, option("--no-header", None, "The first line is data; needs --columns.", WRITTEN)]
+Names = Annotated[str | None, option("--columns", "A,B,...", "Names of all columns, instead of the header's.", WRITTEN)]
+ItemsFormat = Annotated[Formats | None, option("--items-format", None, "Of the items, where another.", WRITTEN)]
+ItemsSep = Annotated[str | None, option("--items-sep", "TEXT", "The same, of the items.", WRITTEN)]
+ItemsEncoding = Annotated[str | None, option("--items-encoding", "NAME", "The same, of the items.", WRITTEN)]
+ItemsQuotes = Annotated[
+    Literal["group", "text"] | None, option("--items-quotes", None, "The same, of the items.", WRITTEN)
+]
+ItemsNoHeader = Annotated[bool, option("--items-no-header", None, "The same, of the items.", WRITTEN)]
+ItemsNames = Annotated[str | None, option("--items-columns", "A,B,...", "The same, of the items.", WRITTEN)]
+TimeFormat = Annotated[
+    str | None,
+    option("--time-format", "FORM", "Of times, such as '%d.%m.%Y %H:%M', or s, ms, us, ns, excel.", WRITTEN),
+]
+
+UserCol = Annotated[str | None, option("--user-col", "C", "Column of user ids; usually user_id.", COLUMNS)]
+ItemCol = Annotated[
+    str | None, option("--item-col", "C", "Column of item ids, in both files; usually item_id.", COLUMNS)
+]
+ItemsIdCol = Annotated[str | None, option("--items-id-col", "C", "The same, of the items, where another.", COLUMNS)]
+TimeCol = Annotated[str | None, option("--time-col", "C", "Column of times; usually timestamp.", COLUMNS)]
+RatingCol = Annotated[str | None, option("--rating-col", "C", "Column of ratings; usually rating.", COLUMNS)]
+OrderCol = Annotated[str | None, option("--order-col", "C", "Column that orders what has one time.", COLUMNS)]
+TitleCol = Annotated[
+    str | None, option("--title-col", "C", "Column of titles; without items, of the interactions.", COLUMNS)
+]
+Title = Annotated[
+    str | None, option("--title", "TEXT", "Title of several columns, such as '{name}, {colour}'.", COLUMNS)
+]
+ItemPattern = Annotated[
+    str | None, option("--item-pattern", "REGEX", "Each match in the column of items is one item.", COLUMNS)
+]
+
+Rows = Annotated[
+    str | None, option("--rows", "CONDITION", "Keep rows such as \"event = 'buy' and quantity > 0\".", KEPT)
+]
+Missing = Annotated[list[str] | None, option("--missing", "TEXT", "Means that a value is missing; repeat it.", KEPT)]
+Repeats = Annotated[
+    Literal["refuse", "keep", "first", "last"] | None,
+    option("--repeats", None, "User, item and time again: which counts; default: refuse.", KEPT),
+]
+DuplicateItems = Annotated[
+    Literal["refuse", "first", "last", "most"] | None,
+    option("--duplicate-items", None, "An item's id again: which title counts; default: refuse.", KEPT),
+]
+UntitledItems = Annotated[
+    Literal["refuse", "drop", "id"] | None,
+    option("--untitled", None, "Items without title; default: refuse.", KEPT),
+]
+MinRating = Annotated[float | None, option("--min-rating", "X", "Keep ratings from X on.", KEPT)]
+Core = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Keep users and items with N interactions or more.", rich_help_panel=KEPT),
+]
+MinHistory = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Keep users with N interactions or more.", rich_help_panel=KEPT),
+]
+SampleUsers = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Keep N users, drawn by --seed.", rich_help_panel=KEPT)
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="Of --sample-users.", rich_help_panel=KEPT)]
+SkipBad = Annotated[bool, option("--skip-bad", None, "Leave out rows that cannot be used, and say why.", KEPT)]
+RejectsFile = Annotated[
+    Path | None, option("--rejects", "FILE", "Write those rows there, with reasons; implies --skip-bad.", KEPT)
+]
+
+
+def names(written: str | None) -> tuple[str, ...] | None:
+    """Names between commas."""
+    return None if written is None else tuple(name.strip() for name in written.split(","))
