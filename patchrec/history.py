@@ -37,12 +37,15 @@ class History:
         start: Position of `items[0]` in the user's whole sequence: 0 unless older items were cut off.
         anchored: Whether `start` stays where it is for the user's next targets (windows cut at anchors), so that
             groups counted from the oldest item stay too.
+        sessions: (n,) the session that each item belongs to, by a number that means nothing else; None where the data
+            set names none.
     """
 
     items: IntArray
     timestamps: IntArray | None = None
     start: int = 0
     anchored: bool = False
+    sessions: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -37,7 +37,7 @@ NUM_ITEMS = 1_000_000
 
 
 def make_history(num_items: int, *, timestamps: bool = True, start: int = 0, seed: int = 0) -> History:
-    """A made-up history: visits of a few items with minutes in between, then days of pause, some times equal.
+    """A made-up history: sessions of a few items with minutes in between, then days of pause, some times equal.
 
     A longer history of one seed begins with the shorter ones.
     """
@@ -46,7 +46,9 @@ def make_history(num_items: int, *, timestamps: bool = True, start: int = 0, see
     items = (draws[:, 0] * NUM_ITEMS).astype(np.int64)
     visit = draws[:, 1] < 0.7
     pauses = np.where(visit, np.floor(draws[:, 2] * 5) * 60, 3600 + draws[:, 2] ** 3 * 60 * 86_400).astype(np.int64)
-    return History(items, 1_000_000_000 + np.cumsum(pauses) if timestamps else None, start)
+    if not timestamps:
+        return History(items, None, start)
+    return History(items, 1_000_000_000 + np.cumsum(pauses), start, sessions=np.cumsum(~visit))
 
 
 def make_moments(num_items: int, seed: int = 0) -> list[Moment]:
@@ -106,7 +108,11 @@ class StrategyContract:
     def test_leaves_its_input_alone(self) -> None:
         """The arrays of a history and of a moment are shared; a strategy only reads them."""
         for history, moment in self._cases((0, 1, 12, self.max_items)):
-            arrays = [array for array in (history.items, history.timestamps, moment.draws) if array is not None]
+            arrays = [
+                array
+                for array in (history.items, history.timestamps, history.sessions, moment.draws)
+                if array is not None
+            ]
             copies = [array.copy() for array in arrays]
             self.planner.plan(history, moment)
             same = all(np.array_equal(array, copy) for array, copy in zip(arrays, copies, strict=True))
@@ -118,9 +124,14 @@ class StrategyContract:
             past = make_history(num_items)
             layouts = []
             for future in (make_history(50, seed=1), make_history(50, seed=2)):
-                items = np.concatenate([past.items, future.items])
-                times = np.concatenate([times for times in (past.timestamps, future.timestamps) if times is not None])
-                layouts.append(self.planner.plan(History(items[:num_items], times[:num_items])))
+                pairs = (
+                    (past.items, future.items),
+                    (past.timestamps, future.timestamps),
+                    (past.sessions, future.sessions),
+                )
+                longer = [np.concatenate([one for one in pair if one is not None]) for pair in pairs]
+                items, times, sessions = (array[:num_items] for array in longer)
+                layouts.append(self.planner.plan(History(items, times, sessions=sessions)))
             _require(layouts[0] == layouts[1], f"what follows a history of {num_items} items changed its layout")
 
     def test_evaluation_needs_no_draws(self) -> None:
@@ -162,9 +173,12 @@ class StrategyContract:
     def _cases(self, lengths: Iterable[int]) -> Iterator[tuple[History, Moment]]:
         """A history of each length at every moment, some with older items cut off."""
         longest = make_history(self.max_items)
-        times = longest.timestamps
+        assert longest.timestamps is not None
+        assert longest.sessions is not None
         for num_items in lengths:
-            history = History(longest.items[:num_items], None if times is None else times[:num_items])
+            parts = (one[:num_items] for one in (longest.items, longest.timestamps, longest.sessions))
+            items, times, sessions = parts
+            history = History(items, times, sessions=sessions)
             for number, moment in enumerate(make_moments(num_items)):
                 yield replace(history, start=17 * (number % 2)), moment
 
@@ -174,9 +188,10 @@ class StrategyContract:
         random.seed(seed)
         np.random.seed(seed)
         try:
-            times, draws = history.timestamps, moment.draws
+            draws = moment.draws
+            times, sessions = (None if one is None else one.copy() for one in (history.timestamps, history.sessions))
             return self.planner.plan(
-                History(history.items.copy(), None if times is None else times.copy(), history.start),
+                History(history.items.copy(), times, history.start, sessions=sessions),
                 Moment(moment.progress, None if draws is None else draws.copy()),
             )
         finally:

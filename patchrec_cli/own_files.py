@@ -46,6 +46,9 @@ ItemsIdCol = Annotated[str | None, option("--items-id-col", "C", "The same, of t
 TimeCol = Annotated[str | None, option("--time-col", "C", "Column of times; usually timestamp.", COLUMNS)]
 RatingCol = Annotated[str | None, option("--rating-col", "C", "Column of ratings; usually rating.", COLUMNS)]
 OrderCol = Annotated[str | None, option("--order-col", "C", "Column that orders what has one time.", COLUMNS)]
+SessionCol = Annotated[
+    str | None, option("--session-col", "C", "Column of sessions, for strategies with --sessions column.", COLUMNS)
+]
 TitleCol = Annotated[
     str | None, option("--title-col", "C", "Column of titles; without items, of the interactions.", COLUMNS)
 ]

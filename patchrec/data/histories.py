@@ -45,6 +45,7 @@ class Sequences:
         timestamps: (n,) unix seconds, or None.
         train_stop: (U,) positions below are train.
         validation_stop: (U,) positions from train_stop below this are validation, the rest test.
+        sessions: (n,) number of the session that the source names, or None.
     """
 
     user_ids: tuple[str, ...]
@@ -53,6 +54,7 @@ class Sequences:
     timestamps: IntArray | None
     train_stop: IntArray
     validation_stop: IntArray
+    sessions: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -84,6 +86,8 @@ class Sequences:
         digest = hashlib.sha256("\x1f".join(self.user_ids).encode("utf-8", "surrogatepass"))
         for array in (self.offsets, self.items, self.timestamps, self.train_stop, self.validation_stop):
             digest.update(b"none" if array is None else np.ascontiguousarray(array, dtype="<i8").tobytes())
+        if self.sessions is not None:
+            digest.update(np.ascontiguousarray(self.sessions, dtype="<i8").tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -143,8 +147,14 @@ class Dataset:
         base = int(self.sequences.offsets[example.user])
         cut = slice(base + example.start, base + example.position)
         times = self.sequences.timestamps
-        shown = None if times is None else times[cut]
-        return History(self.sequences.items[cut], shown, example.start, example.anchored)
+        sessions = self.sequences.sessions
+        return History(
+            self.sequences.items[cut],
+            None if times is None else times[cut],
+            example.start,
+            example.anchored,
+            None if sessions is None else sessions[cut],
+        )
 
     def target(self, example: Example) -> int:
         """Catalog index of an example's target."""

@@ -100,6 +100,9 @@ def below(root: Path, patterns: Sequence[str]) -> list[str]:
             names = _in_folder(folder)
     found: list[str] = []
     for pattern in patterns:
+        if pattern == STDIN or Path(pattern).is_absolute() or (not archive and (folder / pattern).exists()):
+            found.append(pattern if pattern == STDIN else str(folder / pattern) if not archive else pattern)
+            continue
         matches: list[str] = []
         for alternative in pattern.split("|"):
             matches = [name for name in names if _is(name, alternative)]
@@ -107,8 +110,8 @@ def below(root: Path, patterns: Sequence[str]) -> list[str]:
                 break
         if not matches:
             raise InputError(f"{str(root)!r} does not hold {pattern.replace('|', ' or ')}; give the folder that does")
-        found += matches
-    return [f"{root}/{name}" if archive else str(folder / name) for name in found]
+        found += [f"{root}/{name}" if archive else str(folder / name) for name in matches]
+    return found
 
 
 def _is(name: str, pattern: str) -> bool:

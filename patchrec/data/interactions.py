@@ -18,6 +18,7 @@ class Interactions:
         items: (n,) catalog indices.
         milliseconds: (n,) unix time, or None where the source has no times: then file order is time order.
         ratings: (n,) or None; NaN where a single one is missing.
+        sessions: (n,) number of the session that the source names, or None.
     """
 
     user_ids: tuple[str, ...]
@@ -25,6 +26,7 @@ class Interactions:
     items: IntArray
     milliseconds: IntArray | None = None
     ratings: FloatArray | None = None
+    sessions: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -42,6 +44,7 @@ class Interactions:
             items=self.items[mask],
             milliseconds=None if self.milliseconds is None else self.milliseconds[mask],
             ratings=None if self.ratings is None else self.ratings[mask],
+            sessions=None if self.sessions is None else self.sessions[mask],
         )
 
     def only_active(self, more_than: int) -> "Interactions":

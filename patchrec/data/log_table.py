@@ -42,10 +42,12 @@ class _Roles:
     time: str | None
     rating: str | None
     order: str | None
+    session: str | None
 
     @property
     def used(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.user, self.item, self.time, self.rating, self.order) if name is not None)
+        named = (self.user, self.item, self.time, self.rating, self.order, self.session)
+        return tuple(name for name in named if name is not None)
 
 
 def read_interactions(
@@ -143,6 +145,10 @@ class _Log:
         self._users: dict[str, int] = {}
         self._user_codes = _Codes(self._user, recipe.missing, "the user")
         self._item_codes = _Codes(self._item, recipe.missing, "the item")
+        self._sessions: dict[str, int] = {}
+        self._session_codes = _Codes(
+            lambda text: self._sessions.setdefault(text, len(self._sessions)), recipe.missing, "the session"
+        )
         self.unknown: Counter[str] = Counter()
         self._own: ItemsOfLog | None = None
         self._own_ids: dict[str, int] = {}
@@ -151,7 +157,7 @@ class _Log:
         self._has: list[tuple[bool, bool]] = []
         self._size = 0
         self._parts: dict[str, list[Any]] = {
-            name: [] for name in ("numbers", "users", "items", "kinds", "times", "ratings", "orders")
+            name: [] for name in ("numbers", "users", "items", "kinds", "times", "ratings", "orders", "sessions")
         }
         self._picked: list[tuple[str, str]] = []
         self._table: Table
@@ -170,9 +176,14 @@ class _Log:
         rating_role = Role("rating", "--rating-col", recipe.rating_col)
         rating = (find_column if recipe.min_rating is None else need_column)(table, rating_role, usual=("rating",))
         order = None if recipe.order_col is None else need_column(table, Role("time", "--order-col", recipe.order_col))
-        self._roles = _Roles(user, item, time, rating, order)
+        session = (
+            None
+            if recipe.session_col is None
+            else need_column(table, Role("session", "--session-col", recipe.session_col))
+        )
+        self._roles = _Roles(user, item, time, rating, order, session)
         self._has.append((time is not None, rating is not None))
-        self._user_codes.name, self._item_codes.name = user, item
+        self._user_codes.name, self._item_codes.name, self._session_codes.name = user, item, session or ""
         self._condition = None if recipe.rows is None else RowCondition(recipe.rows, table.columns)
         if self._known is None and self._own is None:
             asked = () if self._condition is None else tuple(self._condition.columns)
@@ -230,14 +241,21 @@ class _Log:
             kinds, times = self._clock.read(batch.columns[roles.time], faults, roles.time, left)
             self._parts["kinds"].append(kinds)
             self._parts["times"].append(times)
-        ratings = orders = None
+        ratings = orders = sessions = None
         if roles.rating is not None:
             ratings = self._rated(batch.columns[roles.rating], roles.rating, faults, left)
         if roles.order is not None:
             orders = _numbers(batch.columns[roles.order], roles.order, faults, left, self._missing, required=True)
+        if roles.session is not None:
+            sessions = self._numbered(self._session_codes, batch.columns[roles.session], faults, left)
         if self._own is not None:
             items = self._own_items(batch, items, faults, left)
-        self._keep(batch, users, items, ratings, orders, faults, left)
+        self._keep(
+            batch,
+            {"users": users, "items": items, "ratings": ratings, "orders": orders, "sessions": sessions},
+            faults,
+            left,
+        )
 
     def _tell_times(self, batch: Batch) -> None:
         """Say which column reads as times where none is used."""
@@ -247,16 +265,7 @@ class _Log:
                     f"{self._table.file}: no times are used, and {name!r} reads as times: --time-col {name}"
                 )
 
-    def _keep(
-        self,
-        batch: Batch,
-        users: IntArray,
-        items: IntArray,
-        ratings: FloatArray | None,
-        orders: FloatArray | None,
-        faults: dict[int, str],
-        left: dict[int, str],
-    ) -> None:
+    def _keep(self, batch: Batch, columns: dict[str, Any], faults: dict[int, str], left: dict[int, str]) -> None:
         """Account for what is out, and keep the rest."""
         usable = np.ones(len(batch), dtype=np.bool_)
         usable[[*faults, *left]] = False
@@ -264,16 +273,10 @@ class _Log:
             self._reject(batch, place, faults[place])
         self._rejects.left_out.update(left.values())
         every = bool(usable.all())
-        found = {
-            "numbers": np.asarray(batch.numbers),
-            "users": users,
-            "items": items,
-            "ratings": ratings,
-            "orders": orders,
-        }
+        found = {"numbers": np.asarray(batch.numbers), **columns}
         for name, values in found.items():
             if values is not None:
-                small = values.astype(np.int32) if name in ("numbers", "users", "items") else values
+                small = values.astype(np.int32) if name not in ("ratings", "orders") else values
                 self._parts[name].append(small if every else small[usable])
         if self._roles.time is not None:
             for name in ("kinds", "times"):
@@ -423,6 +426,7 @@ class _Log:
             items=self._joined("items").astype(np.int64),
             milliseconds=milliseconds,
             ratings=self._joined("ratings") if self._roles.rating is not None else None,
+            sessions=self._joined("sessions").astype(np.int64) if self._roles.session is not None else None,
         )
         return found, usable
 
@@ -497,6 +501,7 @@ def _reordered(found: Interactions, order: IntArray) -> Interactions:
         items=found.items[order],
         milliseconds=None if found.milliseconds is None else found.milliseconds[order],
         ratings=None if found.ratings is None else found.ratings[order],
+        sessions=None if found.sessions is None else found.sessions[order],
     )
 
 

@@ -179,7 +179,7 @@ def _choices(key: str) -> tuple[str, ...]:
 def read_recipe(path: Path) -> Recipe:
     """A recipe from a TOML file, whose keys are the options of `patchrec data add`: `user-col = "customer"`.
 
-    Paths in it are relative to its folder.
+    Its files are looked for in the folder that `--from` names, else in its own.
 
     Raises:
         InputError: The file is missing, no TOML, or has a key or value that no recipe has.
@@ -203,16 +203,17 @@ def known_recipes() -> dict[str, Recipe]:
     return {path.stem: read_recipe(path) for path in sorted(folder.glob("*.toml"))}
 
 
-def find_recipe(named: Path | str | Recipe | None) -> Recipe | None:
-    """A recipe by its file or its name; None is none.
+def find_recipe(named: Path | str | Recipe | None) -> tuple[Recipe | None, Path | None]:
+    """A recipe by its file or its name, and the folder that its files are looked for in unless another is named.
 
     Raises:
         InputError: The file is none. NotFoundError: No such name.
     """
     if named is None or isinstance(named, Recipe):
-        return named
+        return named, None
     if str(named) in known_recipes():
-        return known_recipes()[str(named)]
+        return known_recipes()[str(named)], None
     if not Path(named).suffix:
         raise not_found("recipe", str(named), known_recipes(), "Or give a TOML file.")
-    return read_recipe(Path(named))
+    recipe = read_recipe(Path(named))
+    return recipe, Path(named).absolute().parent if recipe.interactions else None

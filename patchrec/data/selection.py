@@ -1,6 +1,7 @@
 """What is kept of the interactions after they were read: active users and items, long histories, a sample of users."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def select(
         place = np.zeros(len(catalog), dtype=np.int64)
         place[items] = np.arange(len(items))
         catalog = catalog.take(items.tolist())
-        found = Interactions(found.user_ids, found.users, place[found.items], found.milliseconds, found.ratings)
+        found = replace(found, items=place[found.items])
     if recipe.min_history is not None:
         counts = np.bincount(found.users, minlength=len(found.user_ids))
         mask = counts[found.users] >= recipe.min_history

@@ -133,6 +133,7 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
         timestamps=seconds,
         train_stop=train_stop.astype(np.int64),
         validation_stop=validation_stop.astype(np.int64),
+        sessions=None if interactions.sessions is None else interactions.sessions[order],
     )
     ratings = None if interactions.ratings is None else interactions.ratings[order]
     return Arranged(sequences, ratings, about, split.min_history)

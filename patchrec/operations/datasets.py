@@ -55,7 +55,8 @@ def add_dataset(
         split, train, validation = (options.pop(key, None) for key in ("split", "train", "validation"))
         if split is None and (train is not None or validation is not None):
             raise UsageError("--train and --validation are fractions of a rule; name it: --split temporal or ratio")
-        found = find_recipe(recipe)
+        found, folder = find_recipe(recipe)
+        from_path = from_path or (None if options.get("interactions") else folder)
         if files:
             understood = _understood(files, found, options)
             report.note(f"understood as: {understood.command(name)}")
@@ -98,7 +99,9 @@ def plan_dataset(
     """
     if name in SOURCES and recipe is None:
         raise UsageError(f"{name!r} is a data set known by name: there is nothing to find out; drop --dry-run")
-    understood = _understood(files, find_recipe(recipe) or known_recipes().get(name), options, from_path)
+    found, folder = find_recipe(recipe)
+    root = from_path or (None if options.get("interactions") or files else folder)
+    understood = _understood(files, found or known_recipes().get(name), options, root)
     shown = {**asdict(understood), "recipe": understood.recipe.model_dump(mode="json", exclude_defaults=True)}
     return {"name": name, "command": understood.command(name), **shown}
 

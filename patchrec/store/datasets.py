@@ -14,7 +14,7 @@ import numpy as np
 from patchrec.config import SPLITS
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
-from patchrec.history import FloatArray
+from patchrec.history import FloatArray, IntArray
 from patchrec.store.naming import check_name, now
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Datasets:
                 ),
             )
             db.conn.executemany(
-                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?)", _interaction_rows(name, sequences, ratings)
+                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?)", _interaction_rows(name, sequences, ratings)
             )
 
     def names(self) -> list[str]:
@@ -220,7 +220,16 @@ class Datasets:
             timestamps=np.ascontiguousarray(flat[:, 2]) if self._store.rows(timed, [name]) else None,
             train_stop=np.array(train_stop, dtype=np.int64),
             validation_stop=np.array(validation_stop, dtype=np.int64),
+            sessions=self._sessions(name),
         )
+
+    def _sessions(self, name: str) -> IntArray | None:
+        """(n,) numbers of sessions; None where the data set names none."""
+        some = "SELECT 1 FROM interactions WHERE dataset = ? AND session IS NOT NULL LIMIT 1"
+        if not self._store.rows(some, [name]):
+            return None
+        rows = self._store.rows("SELECT session FROM interactions WHERE dataset = ? ORDER BY user, position", [name])
+        return np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows))
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
@@ -253,13 +262,13 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
 
 def _interaction_rows(
     name: str, sequences: Sequences, ratings: FloatArray | None
-) -> Iterator[tuple[str, int, int, int, int | None, float | None]]:
+) -> Iterator[tuple[str, int, int, int, int | None, float | None, int | None]]:
     n = len(sequences.items)
     lengths = np.diff(sequences.offsets)
     users = np.repeat(np.arange(len(sequences)), lengths)
     positions = np.arange(n) - np.repeat(sequences.offsets[:-1], lengths)
     times = repeat(None, n) if sequences.timestamps is None else sequences.timestamps.tolist()
     scores = repeat(None, n) if ratings is None else ratings.tolist()
-    return zip(
-        repeat(name, n), users.tolist(), positions.tolist(), sequences.items.tolist(), times, scores, strict=True
-    )
+    sessions = repeat(None, n) if sequences.sessions is None else sequences.sessions.tolist()
+    items = sequences.items.tolist()
+    return zip(repeat(name, n), users.tolist(), positions.tolist(), items, times, scores, sessions, strict=True)

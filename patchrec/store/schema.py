@@ -47,6 +47,12 @@ def m004_kinds_of_recommender(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m005_named_sessions(db: Database) -> None:
+    """An interaction may belong to a session that its source names."""
+    db.execute(NAMED_SESSIONS)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -296,3 +302,5 @@ WHERE score = 'catalog' AND run IN (SELECT name FROM runs WHERE kind = 'populari
 UPDATE runs SET stage = 'baseline' WHERE stage IN ('popularity', 'untrained');
 ALTER TABLE validations ADD COLUMN metric REAL
 """
+
+NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"

@@ -14,6 +14,8 @@ from patchrec.history import History
 from patchrec.layout import Grain
 
 Groups = Literal["newest", "anchored"]
+Sessions = Literal["column"]
+SESSIONS_HELP = "group by the sessions that the data set names (`data add --session-col`)"
 GROUPS_HELP = "count groups back from the newest item, or on from the oldest; default: as the windows are cut"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -80,6 +82,23 @@ def by_time(history: History, window: str | None, gap: str | None, groups: Group
     else:
         raise ValueError("give a window or a gap")
     return [0, *(cuts.nonzero()[0] + 1).tolist(), len(times)]
+
+
+def by_column(history: History) -> list[int]:
+    """Bounds of the sessions that the data set names: a group ends where the next item is of another.
+
+    Raises:
+        UsageError: The history has no sessions.
+    """
+    sessions = history.sessions
+    if sessions is None:
+        raise UsageError(
+            "--sessions column needs a column of sessions, and this history has none; add the data set again with "
+            "--session-col C, or group by time: --gap 30m"
+        )
+    if len(sessions) == 0:
+        return [0]
+    return [0, *((sessions[1:] != sessions[:-1]).nonzero()[0] + 1).tolist(), len(sessions)]
 
 
 def session_spans(bounds: list[int]) -> list[tuple[int, int, Grain]]:

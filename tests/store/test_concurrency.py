@@ -63,6 +63,7 @@ def test_processes_that_start_at_once_create_the_store_once(tmp_path: Path) -> N
             ("m002_growing_catalogs",),
             ("m003_watched_runs",),
             ("m004_kinds_of_recommender",),
+            ("m005_named_sessions",),
         ]
         assert_sound(store)
 

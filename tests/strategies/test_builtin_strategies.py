@@ -12,7 +12,7 @@ from patchrec.errors import UsageError
 from patchrec.history import History
 from patchrec.layout import Grain, Layout
 from patchrec.strategy import Moment
-from patchrec.testing import StrategyContract, make_history
+from patchrec.testing import StrategyContract, check_strategy, make_history
 from patchrec_strategies import (
     dropout,
     item_mean,
@@ -346,3 +346,26 @@ def test_groups_follow_the_windows_unless_told(strategy):
     newest, anchored = (strategy.bind({"groups": groups}).plan(window) for groups in ("newest", "anchored"))
     assert strategy.bind().plan(window) == anchored != newest
     assert strategy.bind().plan(untimed(12)) == newest
+
+
+NAMED = History(np.arange(7), sessions=np.array([4, 4, 9, 9, 9, 4, 2]))
+
+
+def test_sessions_of_the_data_set_are_groups():
+    """A session ends where the next item is of another; a number that comes back is another visit."""
+    layout = session_by_time_window.STRATEGY.bind({"sessions": "column"}).plan(NAMED)
+    assert [(span.start, span.stop) for span in layout.spans] == [(0, 2), (2, 5), (5, 6), (6, 7)]
+    assert pft_s.STRATEGY.bind({"sessions": "column"}).plan(NAMED) == Layout.of(
+        [(0, 2, Grain.SESSION), (2, 5, Grain.SESSION), (5, 6, Grain.ITEM), (6, 7, Grain.TEXT)]
+    )
+
+
+@pytest.mark.parametrize("strategy", [session_by_time_window.STRATEGY, pft_s.STRATEGY])
+def test_sessions_that_nobody_named_are_refused(strategy):
+    with pytest.raises(UsageError, match="--session-col C"):
+        strategy.bind({"sessions": "column"}).plan(History(np.arange(3)))
+
+
+@pytest.mark.parametrize("strategy", [session_by_time_window.STRATEGY, pft_s.STRATEGY])
+def test_strategies_by_named_sessions_keep_the_contract(strategy):
+    check_strategy(strategy, sessions="column")

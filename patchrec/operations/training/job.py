@@ -14,7 +14,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import UsageError
 
-_ARRAYS = ("offsets", "items", "timestamps", "train_stop", "validation_stop")
+_ARRAYS = ("offsets", "items", "timestamps", "train_stop", "validation_stop", "sessions")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
