@@ -18,6 +18,7 @@ from patchrec_cli.parameters import Json, Quiet, home_of
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
 app.add_typer(items_app)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
+FEW_DAYS = 3 * 86_400_000  # milliseconds
 
 
 @app.command("add", cls=Command)
@@ -149,7 +150,9 @@ def add(
     }
     given = {key: value for key, value in options.items() if value not in (None, [])}
     if dry_run:
-        plan = datasets.plan_dataset(name, from_path=from_path, recipe=recipe, files=files or (), **given)
+        plan = datasets.plan_dataset(
+            name, from_path=from_path, recipe=recipe, files=files or (), home=home_of(ctx), **given
+        )
         if not output.emit({"plan": plan}, [plan["command"]]):
             print_plan(plan)
         return
@@ -272,7 +275,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         files = ", ".join(table["files"][:5]) + (f" and {len(table['files']) - 5} more" * (len(table["files"]) > 5))
         title = f"{table['what']}: {files} ({table['format']}{sep}, {table['encoding']})"
         rows = [
-            {"column": one["name"], "role": one["role"] or "-", "values": ", ".join(map(clip, one["examples"]))}
+            {"column": one["name"], "role": one["role"] or "-", "values": " | ".join(map(clip, one["examples"]))}
             for one in table["columns"]
         ]
         print_table(
@@ -284,9 +287,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         {
             "looked at": f"{count(plan['num_rows'])} interactions, {count(plan['num_users'])} users, "
             f"{count(plan['num_items'])} items",
-            "times": f"{day(times[0])} to {day(times[1])}"
-            if times
-            else "none: the order of the file is the order of time",
+            "times": span(*times) if times else "none: the order of the file is the order of time",
             "rejected": "; ".join(f"{count(number)} {reason}" for reason, number in plan["rejected"].items()) or None,
             "to know": tuple(plan["notices"]) or None,
             "fault": plan["fault"],
@@ -300,9 +301,11 @@ def clip(text: str) -> str:
     return text if len(text) <= 24 else text[:23] + "…"
 
 
-def day(milliseconds: int) -> str:
-    """A moment, as a day."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%d")
+def span(first: int, last: int) -> str:
+    """Two moments as days, with their minutes where there are few days between them."""
+    form = "%Y-%m-%d" if last - first >= FEW_DAYS else "%Y-%m-%d %H:%M"
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
+    return " to ".join((begin + timedelta(milliseconds=one)).strftime(form) for one in (first, last))
 
 
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:

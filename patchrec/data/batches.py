@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchrec.history import IntArray
+
 Row = dict[str, Any]
 """Column -> value: text, or what the file marks as something else (None, bool, float, list, dict, Moment)."""
 
@@ -18,7 +20,7 @@ class Batch:
         columns: Name -> (n,) values.
     """
 
-    numbers: Sequence[int]
+    numbers: Sequence[int] | IntArray
     columns: Mapping[str, Sequence[Any]]
 
     def __len__(self) -> int:
@@ -31,7 +33,7 @@ class Batch:
     def take(self, places: Sequence[int]) -> "Batch":
         """The rows of these places, in their order."""
         taken = {name: [values[place] for place in places] for name, values in self.columns.items()}
-        return Batch([self.numbers[place] for place in places], taken)
+        return Batch([int(self.numbers[place]) for place in places], taken)
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Table:
         """Each row with its number."""
         for batch in self.batches:
             for place, number in enumerate(batch.numbers):
-                yield number, batch.row(place)
+                yield int(number), batch.row(place)
 
 
 def of_rows(

@@ -9,7 +9,7 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from patchrec.data.batches import Batch
 from patchrec.data.catalog import Catalog
+from patchrec.data.timestamps import NUMBER, Moment
+from patchrec.data.values import is_missing
 from patchrec.errors import UsageError, unknown
 from patchrec.history import BoolArray
 
@@ -90,15 +92,26 @@ def _judged(
 
 
 class RowCondition:
-    """A condition on the rows of a table, judged as `fitting` judges one on items."""
+    """A condition on the rows of a table, judged as `fitting` judges one on items.
 
-    def __init__(self, condition: str, columns: Sequence[str]) -> None:
+    Texts that mean missing are NULL, and so are blank ones in a column of numbers, where the first rows that have a
+    value tell what it is: SQLite would hold text to be above all numbers.
+    """
+
+    def __init__(self, condition: str, columns: Sequence[str], missing: Collection[str] = ()) -> None:
         """Read a condition on columns.
+
+        Args:
+            condition: In SQL.
+            columns: Of the table.
+            missing: Texts that mean that a value is missing.
 
         Raises:
             UsageError: It is none, or names a column that is not there.
         """
         self._condition = condition
+        self._missing = frozenset(missing)
+        self._of_numbers: dict[str, bool] = {}
         self._columns = _distinct(columns)
         names = _names(condition, self._columns, ROWS)
         self._wanted = {column: key for column, key in self._columns.items() if column.casefold() in names}
@@ -114,10 +127,31 @@ class RowCondition:
         Raises:
             UsageError: It cannot be judged.
         """
-        values = [batch.columns[key] for key in self._wanted.values() if key is not None]
+        values = [self._values(key, batch.columns[key]) for key in self.columns]
         rows = ([place, *map(_value, row)] for place, row in enumerate(zip(*values, strict=True)))
         numbers = ([place] for place in range(len(batch)))
         return _judged(self._condition, self._columns, self._wanted, rows if values else numbers, len(batch), ROWS)
+
+    def _values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a column, None where one is missing."""
+        there = values
+        if self._missing:
+            there = [None if is_missing(value, self._missing) else value for value in values]
+        if name not in self._of_numbers:
+            known = [value for value in there if value is not None and not _is_blank(value)]
+            if known:
+                self._of_numbers[name] = all(map(_is_number, known))
+        if not self._of_numbers.get(name, False):
+            return there
+        return [None if _is_blank(value) else value for value in there]
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value.strip()) is not None)
 
 
 def _distinct(names: Sequence[str]) -> dict[str, str | None]:
@@ -210,6 +244,8 @@ def _value(value: Any) -> str | int | float | None:
         return value if math.isfinite(value) else None
     if value is None or (isinstance(value, int) and abs(value) < 1 << 63):
         return value
+    if isinstance(value, Moment):
+        return str(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")
 

@@ -8,17 +8,18 @@ import fnmatch
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, cast
 
-from patchrec.data.lines import reading, unpacked
+from patchrec.data.lines import DAMAGED, reading, unpacked
 from patchrec.errors import InputError, UsageError
 
 PACKINGS = (".gz", ".bz2", ".xz", ".zst")
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 STDIN = "-"
 _IN_MEMORY = 64 << 20  # bytes of standard input that stay there
 
@@ -29,7 +30,8 @@ class Part:
 
     Attributes:
         name: In messages.
-        path: Where it lies as a file of its own; None inside an archive and on standard input.
+        path: Of the file, or of the archive that it lies in; None for standard input.
+        member: Its name in the archive.
         size: Bytes, packed as they are; 0 where nobody knows.
     """
 
@@ -37,6 +39,7 @@ class Part:
     path: Path | None
     _packed: Callable[[], BinaryIO]
     size: int = 0
+    member: str | None = None
     _opened: BinaryIO | None = None
 
     def open(self) -> BinaryIO:
@@ -48,6 +51,14 @@ class Part:
         """Bytes of `size` that were read since it was opened last."""
         return 0 if self._opened is None or self._opened.closed else self._opened.tell()
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in it once it is unpacked; what cannot be unpacked is something."""
+        try:
+            with self.open() as stream:
+                return not stream.read(1)
+        except (OSError, EOFError, InputError, *DAMAGED):
+            return False
+
     @property
     def ending(self) -> str:
         """Of its name, in lower case, that of the packing left out."""
@@ -55,12 +66,14 @@ class Part:
         return PurePath(path.stem if path.suffix.lower() in PACKINGS else path.name).suffix.lower()
 
 
-def find_parts(named: Sequence[str], known: Sequence[str], stack: ExitStack, *, any_ending: bool = False) -> list[Part]:
+def find_parts(
+    named: Sequence[str], known: Mapping[str, str], stack: ExitStack, *, any_ending: bool = False
+) -> list[Part]:
     """The files that are meant, in the order in which they are read.
 
     Args:
         named: Files, folders, patterns (`logs/*.csv`), archives (`log.zip`, `log.zip/2024/*.csv`), or `-`.
-        known: Endings of files that are tables, for folders and archives.
+        known: Endings of files that are tables, with their formats, for folders and archives.
         stack: Closes archives.
         any_ending: Folders and archives are read whole, because the format is named.
 
@@ -71,11 +84,22 @@ def find_parts(named: Sequence[str], known: Sequence[str], stack: ExitStack, *, 
     found: list[Part] = []
     for one in named:
         found += _parts_of(one, known, stack, any_ending)
-    paths = [(part.path.resolve() if part.path else None, part.name) for part in found]
-    for place, path in enumerate(paths):
-        if path in paths[:place]:
-            raise UsageError(f"{found[place].name!r}: --interactions or --items names a file twice; give each once")
-    return found
+    seen: set[object] = set()
+    for part in found:
+        place = (part.path.resolve(), part.member) if part.path is not None else part.name
+        if place in seen:
+            raise UsageError(f"{part.name!r}: --interactions or --items names a file twice; give each once")
+        seen.add(place)
+    return _told_apart(found)
+
+
+def _told_apart(parts: list[Part]) -> list[Part]:
+    """Parts whose names tell them apart: where two files of different folders have one name, with their paths."""
+    names = [part.name for part in parts]
+    for part in parts:
+        if names.count(part.name) > 1 and part.path is not None:
+            part.name = part.path.as_posix() + (f"/{part.member}" if part.member else "")
+    return parts
 
 
 def below(root: Path, patterns: Sequence[str]) -> list[str]:
@@ -83,7 +107,8 @@ def below(root: Path, patterns: Sequence[str]) -> list[str]:
 
     Args:
         root: The folder, the archive, or one of the files.
-        patterns: Names or patterns; `a|b` takes the first that is there.
+        patterns: Names or patterns; `a|b` takes the first that is there, and what lies deeper is taken where nothing
+            lies in place.
 
     Raises:
         InputError: One is not there.
@@ -106,6 +131,8 @@ def below(root: Path, patterns: Sequence[str]) -> list[str]:
         matches: list[str] = []
         for alternative in pattern.split("|"):
             matches = [name for name in names if _is(name, alternative)]
+            in_place = [name for name in matches if name.count("/") == alternative.count("/")]
+            matches = in_place or matches
             if matches:
                 break
         if not matches:
@@ -121,18 +148,18 @@ def _is(name: str, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(last, pattern + packing) for packing in ("", *PACKINGS, ".zip"))
 
 
-def _parts_of(named: str, known: Sequence[str], stack: ExitStack, any_ending: bool) -> list[Part]:
+def _parts_of(named: str, known: Mapping[str, str], stack: ExitStack, any_ending: bool) -> list[Part]:
     if named == STDIN:
         return [_standard_input(stack)]
     path = Path(named)
     with reading(named):
         if path.is_dir():
-            names = [name for name in _in_folder(path) if (path / name).stat().st_size]
-            parts = [_file(path / name, f"{path.name}/{name}") for name in names]
+            parts = [_file(path / name, f"{path.name}/{name}") for name in _in_folder(path)]
             return _tables(f"folder {named!r}", parts, known, any_ending)
         if path.is_file():
-            if path.suffix.lower() in (".xlsx", ".xls"):
-                raise InputError(f"{named!r} is an Excel workbook; save its sheet as CSV and give that")
+            if path.suffix.lower() in WORKBOOKS:
+                kind = "a workbook" if path.suffix.lower() == ".ods" else "an Excel workbook"
+                raise InputError(f"{named!r} is {kind}; save its sheet as CSV and give that")
             if path.stat().st_size == 0:
                 raise InputError(f"{named!r} is empty; give a file with a header and rows")
             if path.suffix.lower() == ".zip":
@@ -142,20 +169,28 @@ def _parts_of(named: str, known: Sequence[str], stack: ExitStack, any_ending: bo
         if above is not None:
             return _in_archive(above, path.relative_to(above).as_posix(), known, stack, any_ending)
         if any(sign in named for sign in "*?["):
-            return _matching(path, named)
+            return _matching(path, named, known, stack, any_ending)
     raise InputError(f"no file {named!r}; check the path")
 
 
-def _matching(path: Path, named: str) -> list[Part]:
+def _matching(path: Path, named: str, known: Mapping[str, str], stack: ExitStack, any_ending: bool) -> list[Part]:
     """The files of a pattern, by path."""
     anchor = Path(path.anchor or ".")
     pattern = path.relative_to(anchor).as_posix() if path.anchor else path.as_posix()
-    found = sorted(match for match in anchor.glob(pattern) if match.is_file() and match.stat().st_size)
+    hidden = [match.relative_to(anchor) for match in anchor.glob(pattern) if match.is_file() and match.stat().st_size]
+    found = [anchor / match for match in sorted(hidden) if not _is_hidden(match.parts, Path(pattern).parts)]
     if not found:
         raise InputError(f"no file matches {named!r}; check the pattern")
-    names = [match.name for match in found]
-    whole = len(set(names)) < len(names)
-    return [_file(match, match.as_posix() if whole else match.name) for match in found]
+    parts = []
+    for match in found:
+        archive = match.suffix.lower() == ".zip"
+        parts += _in_archive(match, "", known, stack, any_ending) if archive else [_file(match, match.name)]
+    return parts
+
+
+def _is_hidden(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path goes through a hidden name that its pattern does not spell out, as shells have it."""
+    return any(part.startswith(".") and part not in pattern for part in parts)
 
 
 def _in_folder(folder: Path) -> list[str]:
@@ -169,9 +204,10 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in names if not any(part[0] in "._" for part in PurePosixPath(name).parts)]
 
 
-def _in_archive(path: Path, pattern: str, known: Sequence[str], stack: ExitStack, any_ending: bool) -> list[Part]:
+def _in_archive(path: Path, pattern: str, known: Mapping[str, str], stack: ExitStack, any_ending: bool) -> list[Part]:
     archive = stack.enter_context(zipfile.ZipFile(path))
-    names = [name for name in _members(archive) if not pattern or fnmatch.fnmatchcase(name, pattern)]
+    inside = (pattern.rstrip("/"), f"{pattern.rstrip('/')}/*")
+    names = [name for name in _members(archive) if not pattern or any(map(partial(fnmatch.fnmatchcase, name), inside))]
     if not names:
         some = ", ".join(_members(archive)[:5]) or "nothing"
         raise InputError(f"{str(path)!r} has no member {pattern!r}; it holds {some}")
@@ -180,23 +216,25 @@ def _in_archive(path: Path, pattern: str, known: Sequence[str], stack: ExitStack
         def open_member() -> BinaryIO:
             return cast(BinaryIO, archive.open(name))
 
-        return Part(f"{path.name}/{name}", None, open_member, archive.getinfo(name).file_size)
+        return Part(f"{path.name}/{name}", path, open_member, archive.getinfo(name).file_size, name)
 
     parts = [member(name) for name in names]
-    return parts if pattern else _tables(repr(str(path)), parts, known, any_ending)
+    return parts if pattern and len(parts) == 1 else _tables(repr(str(path)), parts, known, any_ending)
 
 
-def _tables(where: str, parts: list[Part], known: Sequence[str], any_ending: bool) -> list[Part]:
+def _tables(where: str, parts: list[Part], known: Mapping[str, str], any_ending: bool) -> list[Part]:
     """The files of a folder or an archive that are tables, all of one format."""
-    tables = [part for part in parts if part.ending in known] or (parts if any_ending or len(parts) == 1 else [])
+    parts = [part for part in parts if not part.is_empty()]
+    tables = parts if any_ending or len(parts) == 1 else [part for part in parts if part.ending in known]
     endings = sorted({part.ending for part in tables})
+    formats = {known.get(ending, ending) for ending in endings}
     if not tables:
         some = ", ".join(part.name for part in parts[:5]) or "nothing"
         raise InputError(f"{where} holds no file that reads as a table ({some}); name one, or say --format")
-    if len(endings) > 1:
+    if len(formats) > 1 and not any_ending:
         raise InputError(
             f"{where} holds files of several formats ({', '.join(endings)}); name those that are meant, such as "
-            f"{Path(tables[0].name).name!r} or '*{endings[0]}'"
+            f"{Path(tables[0].name).name!r} or '*{tables[0].ending}'"
         )
     return tables
 

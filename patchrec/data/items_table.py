@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from patchrec.data.batches import Row, Table
 from patchrec.data.catalog import Catalog
 from patchrec.data.inputs import Part
@@ -13,7 +15,8 @@ from patchrec.data.readers import open_table
 from patchrec.data.recipe import Recipe
 from patchrec.data.roles import USUAL, Role, find_column, need_column
 from patchrec.data.values import LeftOutError, Template, further_columns, is_missing, text_of
-from patchrec.errors import InputError, UsageError
+from patchrec.errors import InputError
+from patchrec.history import IntArray
 
 ID_NAMES = (*USUAL["item"], "id")
 NO_TITLE = "an item without title (--untitled drop)"
@@ -60,22 +63,30 @@ class Titles:
         """Columns that a title is made of."""
         return self.template.fields if self.template else self.used
 
+    def find(self, row: Mapping[str, Any]) -> str | None:
+        """The title of a row; None where it has none, and items without title are not refused.
+
+        Raises:
+            ValueError: It has none that can be used.
+        """
+        value: Any = row.get(self.column) if self.column else None
+        if self.template:
+            value = self.template.fill(row, self._missing)
+        if is_missing(value, self._missing):
+            value = None
+        blank = value is None or (isinstance(value, str) and not value.strip())
+        return None if blank and self._untitled != "refuse" else text_of(value, self.column or "title")
+
     def of(self, row: Mapping[str, Any], item_id: str) -> str:
-        """The title of a row.
+        """The title of an item that has one row.
 
         Raises:
             LeftOutError: It has none, and is left out by choice. ValueError: It has none that can be used.
         """
-        value: Any = self.template.fill(row) if self.template else row.get(self.column) if self.column else None
-        name = self.column or "title"
-        if is_missing(value, self._missing):
-            value = None
-        blank = value is None or (isinstance(value, str) and not value.strip())
-        if blank and self._untitled == "id":
-            return item_id
-        if blank and self._untitled == "drop":
+        title = self.find(row)
+        if title is None and self._untitled == "drop":
             raise LeftOutError(NO_TITLE)
-        return text_of(value, name)
+        return item_id if title is None else title
 
 
 def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into: Catalog | None = None) -> Items:
@@ -92,16 +103,25 @@ def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into:
     """
     found = _Found(recipe, rejects, into)
     without: set[str] = set()
+    try:
+        with recipe.naming_items():
+            _read(parts, recipe, rejects, found, without)
+    finally:
+        rejects.notices[:] = map(recipe.said_of_items, rejects.notices)
+    if not found.titles:
+        why = "; ".join(rejects.summary()[:3])
+        raise InputError(
+            f"{', '.join(repr(part.name) for part in parts)} has no usable item{': ' + why if why else ''}; give one "
+            "row per item"
+        )
+    return Items(found.catalog(), frozenset(without - set(found.titles)))
+
+
+def _read(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, found: "_Found", without: set[str]) -> None:
+    """Take every row of some files; `without` gets the ids of rows that are left out because they have no title."""
     for part in parts:
         with open_table(part, recipe.catalog, rejects) as table:
-            role = Role(
-                "item",
-                "--items-id-col" if recipe.items_id_col else "--item-col",
-                recipe.items_id_col or recipe.item_col,
-            )
-            if recipe.items_id_col is None and recipe.item_col is not None and recipe.item_col not in table.columns:
-                role = Role("item", "--items-id-col")
-            id_column = need_column(table, role, usual=ID_NAMES)
+            id_column = _id_column(table, recipe)
             titles = Titles(table, recipe)
             for number, row in table.rows:
                 try:
@@ -110,13 +130,18 @@ def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into:
                         without.add(item_id)
                 except ValueError as error:
                     rejects.add(table.file, number, str(error), _hint(str(error)), row=row)
-    if not found.titles:
-        why = "; ".join(rejects.summary()[:3])
-        raise InputError(
-            f"{', '.join(repr(part.name) for part in parts)} has no usable item{': ' + why if why else ''}; give one "
-            "row per item"
-        )
-    return Items(found.catalog(), frozenset(without - set(found.titles)))
+
+
+def _id_column(table: Table, recipe: Recipe) -> str:
+    """The column of ids. One that is named for the interactions need not be there.
+
+    Raises:
+        InputError: There is none, or several may be meant.
+    """
+    named = recipe.items_id_col
+    if named is None and (recipe.items_alone or recipe.item_col in table.columns):
+        named = recipe.item_col
+    return need_column(table, Role("item", "--items-id-col", named, of_items=True), usual=ID_NAMES)
 
 
 def _hint(fault: str) -> str:
@@ -160,7 +185,7 @@ class _Found:
         except LeftOutError as reason:
             self._rejects.left_out[str(reason)] += 1
             return item_id
-        further = further_columns(row, (id_column, *titles.used))
+        further = further_columns(row, (id_column, *titles.used), self._missing)
         self._add(number, item_id, title, further if self._into is None else self._into.fit_metadata(further))
         return None
 
@@ -193,7 +218,7 @@ class _Found:
 class ItemsOfLog:
     """Items as the interactions name them, where there is no table of items.
 
-    Columns that never differ within an item become its metadata.
+    Columns that never differ within an item become its metadata. Only an item without title in any row is without.
     """
 
     def __init__(self, table: Table, recipe: Recipe, used: Sequence[str]) -> None:
@@ -203,12 +228,14 @@ class ItemsOfLog:
             raise InputError(
                 f"{error}; or give the items with --items FILE, or take ids as titles: --untitled id"
             ) from None
+        self._missing = frozenset(recipe.missing)
+        self._ids_are_titles = recipe.untitled == "id"
         self._most = recipe.duplicate_items in ("most", "refuse")
         self._last = recipe.duplicate_items == "last"
         self._further = tuple(column for column in table.columns if column not in {*used, *self._titles.used})
         self._varying: set[str] = set()
         self._counts: list[Counter[str]] = []
-        self._chosen: list[str] = []
+        self._chosen: list[str | None] = []
         self._values: list[dict[str, Any]] = []
         self.index: dict[str, int] = {}
 
@@ -217,52 +244,55 @@ class ItemsOfLog:
         """Columns that are read for titles."""
         return self._titles.needs
 
-    def title_of(self, row: Mapping[str, Any], item_id: str) -> str:
-        """See `Titles.of`."""
-        return self._titles.of(row, item_id)
+    def title_of(self, row: Mapping[str, Any]) -> str | None:
+        """See `Titles.find`."""
+        return self._titles.find(row)
 
-    def add(self, row: Mapping[str, Any], item_id: str, title: str) -> int:
-        """The index of the item of a row that can be used."""
+    def add(self, row: Mapping[str, Any], item_id: str, title: str | None) -> int:
+        """The number of the item of a row that can be used, whether or not the row has a title."""
         item = self.index.setdefault(item_id, len(self.index))
         if item == len(self._counts):
             self._counts.append(Counter())
             self._chosen.append(title)
             self._values.append({name: row.get(name) for name in self._further})
-        self._counts[item][title] += 1
-        if self._last:
-            self._chosen[item] = title
+        if title is not None:
+            self._counts[item][title] += 1
+            if self._last or self._chosen[item] is None:
+                self._chosen[item] = title
         known = self._values[item]
         for name in self._further:
             if name not in self._varying and row.get(name) != known[name]:
                 self._varying.add(name)
         return item
 
-    def catalog(self, rejects: Rejects) -> Catalog:
-        """The items in the order of their first interactions."""
+    def catalog(self, rejects: Rejects) -> tuple[Catalog, IntArray]:
+        """The items in the order of their first interactions, and (items,) the place of each, -1 without title."""
+        titles = self._told_titles(rejects)
+        named = {
+            item_id: title or item_id
+            for item_id, title in zip(self.index, titles, strict=True)
+            if title is not None or self._ids_are_titles
+        }
+        items = np.array([item_id in named for item_id in self.index], dtype=np.bool_)
+        values = [self._values[self.index[item_id]] for item_id in named]
+        first = values[0] if values else {}
+        everywhere = {name for name in self._further if all(one[name] == first[name] for one in values)}
+        kept = [name for name in self._further if name not in self._varying | everywhere]
+        metadata = tuple(further_columns({name: one[name] for name in kept}, (), self._missing) for one in values)
+        if kept:
+            rejects.notice(f"kept with the items, for it never differs within one: {', '.join(kept)}")
+        catalog = Catalog(tuple(named), tuple(named.values()), metadata if kept else ())
+        return catalog, np.where(items, np.cumsum(items) - 1, -1)
+
+    def _told_titles(self, rejects: Rejects) -> list[str | None]:
+        """The title of each item, None where it has none; says where there are several."""
         several = sum(len(counts) > 1 for counts in self._counts)
-        titles = [counts.most_common(1)[0][0] for counts in self._counts] if self._most else self._chosen
         if several:
             which = "most frequent" if self._most else "last" if self._last else "first"
             rejects.notice(
-                f"{several:,} items have several titles in the interactions; the {which} is taken "
-                "(--duplicate-items first, last or most)"
+                f"{several:,} {'item has' if several == 1 else 'items have'} several titles in the interactions; the "
+                f"{which} is taken (--duplicate-items first, last or most)"
             )
-        first = self._values[0] if self._values else {}
-        everywhere = {name for name in self._further if all(one[name] == first[name] for one in self._values)}
-        kept = [name for name in self._further if name not in self._varying | everywhere]
-        metadata = (
-            tuple(further_columns({name: one[name] for name in kept}, ()) for one in self._values) if kept else ()
-        )
-        if kept:
-            rejects.notice(f"kept with the items, for it never differs within one: {', '.join(kept)}")
-        return Catalog(tuple(self.index), tuple(titles), metadata)
-
-
-def check_template(recipe: Recipe) -> None:
-    """Refuse a title that is named twice.
-
-    Raises:
-        UsageError: Both a column and a text of columns are given.
-    """
-    if recipe.title is not None and recipe.title_col is not None:
-        raise UsageError("--title and --title-col both say what the title is; give one")
+        if not self._most:
+            return self._chosen
+        return [counts.most_common(1)[0][0] if counts else None for counts in self._counts]

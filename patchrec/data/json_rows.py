@@ -10,36 +10,26 @@ from patchrec.data.lines import Lines, Rejects
 from patchrec.errors import InputError
 
 
-def json_columns(lines: Lines, file: str) -> tuple[str, ...]:
+def json_columns(lines: Lines, file: str, unread: Rejects) -> tuple[str, ...]:
     """All keys of all rows, in the order in which they appear: a row of its own may lack any of them.
 
-    Raises:
-        InputError: No line can be used.
+    Args:
+        lines: Of the file.
+        file: Its name in messages.
+        unread: Takes the lines that cannot be used.
     """
     found: dict[str, None] = {}
-    unread = Rejects(skip=True)  # lines that cannot be used are told when the rows are read
-    rows = 0
     for _, row in json_rows(lines, file, unread):
         found |= dict.fromkeys(row)
-        rows += 1
-    unread.settle()
-    if not rows and unread.messages:
-        raise InputError(f"{unread.messages[0]}; no line of {file!r} can be used: is it JSON?")
-    if not rows:
-        raise InputError(f"{file!r} has no rows; give one JSON object a line, or an array of objects")
     return tuple(found)
 
 
 def json_rows(lines: Lines, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
-    """Objects, one a line; those of a file that is one array, numbered from 1. Counts what it reads."""
-    at_first, literals = True, 0
+    """Objects, one a line."""
+    literals = 0
     for text in lines:
         if not text.strip():
             continue
-        if at_first and text.lstrip().startswith("["):
-            yield from _array_rows("\n".join([text, *lines]), file, rejects)
-            return
-        at_first = False
         try:
             row, literal = _row(text)
         except (ValueError, RecursionError, MemoryError) as error:
@@ -48,7 +38,33 @@ def json_rows(lines: Lines, file: str, rejects: Rejects) -> Iterator[tuple[int, 
         literals += literal
         yield lines.number, row
     if literals:
-        rejects.notice(f"{file}: {literals:,} lines are Python literals, not JSON, and were read as such")
+        were = (
+            "lines are Python literals, not JSON, and were"
+            if literals > 1
+            else "line is a Python literal, not JSON, and was"
+        )
+        rejects.notice(f"{file}: {literals:,} {were} read as such")
+
+
+def json_array(text: str, file: str, rejects: Rejects) -> list[tuple[int, Row]]:
+    """The objects of a file that is one array, numbered from 1.
+
+    Raises:
+        InputError: It is no JSON.
+    """
+    try:
+        rows = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file!r} begins as a JSON array and is none ({_reason(error)}); give an array of objects, or one a line"
+        ) from error
+    found = []
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, dict):
+            found.append((number, row))
+        else:
+            rejects.add_line(file, number, "not a JSON object", text=str(row))
+    return found
 
 
 def _row(text: str) -> tuple[Row, bool]:
@@ -74,25 +90,6 @@ def _row(text: str) -> tuple[Row, bool]:
     return row, False
 
 
-def _array_rows(text: str, file: str, rejects: Rejects) -> Iterator[tuple[int, Row]]:
-    """The objects of one array, which is read whole.
-
-    Raises:
-        InputError: It is no JSON.
-    """
-    try:
-        rows = _parsed(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file!r} begins as a JSON array and is none ({_reason(error)}); give an array of objects, or one a line"
-        ) from error
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            rejects.add_line(file, number, "not a JSON object", text=str(row))
-
-
 def _parsed(text: str) -> Any:
     """JSON whose numbers stay as they are written: an id 1e5 is not 100000."""
     return json.loads(
@@ -112,8 +109,15 @@ def _literal(text: str) -> Row | None:
         return None
     written = line.encode("utf-8")
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            node.value = written[node.col_offset : node.end_col_offset].decode("utf-8")
+        for name, values in ast.iter_fields(node):
+            several = values if isinstance(values, list) else [values]
+            for place, one in enumerate(several):
+                if isinstance(one, ast.expr) and _is_number(one):
+                    number = ast.Constant(written[one.col_offset : one.end_col_offset].decode("utf-8"))
+                    if isinstance(values, list):
+                        values[place] = number
+                    else:
+                        setattr(node, name, number)
     pairs = [
         (ast.literal_eval(key), _plain(ast.literal_eval(value)))
         for key, value in zip(tree.keys, tree.values, strict=True)
@@ -123,9 +127,18 @@ def _literal(text: str) -> Row | None:
     return row if all(isinstance(key, str) for key in row) else None
 
 
+def _is_number(node: ast.expr) -> bool:
+    """Whether an expression is a number, with or without a sign."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        node = node.operand
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
 def _plain(value: Any) -> Any:
     """A literal in JSON's types."""
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):
+        return sorted(map(_plain, value), key=str)
+    if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}

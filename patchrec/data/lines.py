@@ -8,8 +8,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
@@ -25,15 +25,20 @@ MAX_LINE_BYTES = 1 << 20
 MAX_FILE_BYTES = 32 << 30
 """Of one file after decompression; far above any data set that fits in memory, far below what fills a disk."""
 BLOCK = 1 << 20
+AT_ONCE = 8
+"""Blocks that are decoded together, so that values of columns repeat within them."""
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, LZMAError, UnicodeDecodeError)
+DAMAGED = (zipfile.BadZipFile, UnicodeError, zlib.error, EOFError, gzip.BadGzipFile, LZMAError, UnicodeDecodeError)
 """What unpacking raises on bytes that are not what was packed; the last one for file names in an archive."""
 
 LISTED = 1000
 """Lines that are remembered by name; all are counted."""
+LINES_KEPT = 100
+"""Lines of a record that could not be read that are kept with it."""
 SKIP_HINT = "fix the line, or leave it out with --skip-bad"
 _VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
-_DIGITS = re.compile(r"(?<![\w+])\d[\d,.]*")
+_DIGITS = re.compile(r"(?<![\w+])\d+(?:[,.]\d+)*(?!\w)")
+_CODES = re.compile(r"0x[0-9a-f]{2}|U\+[0-9A-F]{4,6}")
 
 
 class Rejects:
@@ -59,7 +64,7 @@ class Rejects:
         self.left_out: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self._sink = sink
-        self._waiting: list[tuple[str, int, str, str, str]] = []
+        self._waiting: deque[tuple[str, int, str, str, str]] = deque()
 
     def notice(self, message: str) -> None:
         """Note what a user should know of lines that were used, once."""
@@ -83,7 +88,9 @@ class Rejects:
         message = f"{file}:{line}: {reason}"
         if not self.skip:
             raise InputError(f"{message}; {hint}")
-        kind = _DIGITS.sub("N", _VALUE.sub("...", reason))
+        kind = _CODES.sub("N", _VALUE.sub("...", reason))
+        kind = kind if kind.startswith("the time is ") else _DIGITS.sub("N", kind)
+        kind = kind.replace("not UTF-N", "not UTF-8")
         self.rejected[kind] += 1
         self.examples.setdefault(kind, message)
         if len(self.messages) < LISTED:
@@ -94,7 +101,10 @@ class Rejects:
     def add_line(self, file: str, line: int, reason: str, hint: str = SKIP_HINT, *, text: str = "") -> None:
         """Note a line that cannot be used as a row at all; counts it as read. It is told in the order of lines."""
         self.read += 1
-        self._waiting.append((file, line, reason, hint, text))
+        at = len(self._waiting)
+        while at and self._waiting[at - 1][1] > line:  # a later line of a block that was looked at before
+            at -= 1
+        self._waiting.insert(at, (file, line, reason, hint, text))
 
     def settle(self, before: int | None = None) -> None:
         """Tell the lines that could not be used, those before a line or all that were read.
@@ -103,7 +113,7 @@ class Rejects:
             InputError: Lines are not to be skipped.
         """
         while self._waiting and (before is None or self._waiting[0][1] < before):
-            file, line, reason, hint, text = self._waiting.pop(0)
+            file, line, reason, hint, text = self._waiting.popleft()
             self.add(file, line, reason, hint, row=text)
 
     def summary(self) -> list[str]:
@@ -128,7 +138,9 @@ class RejectsFile:
 
 @contextmanager
 def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
-    """Open a file for rejected rows, which appears when all are written, whatever became of the import.
+    """Open a file for rejected rows, which appears when all are written.
+
+    It appears when the import fails too, unless there is nothing in it: then an earlier one stays as it is.
 
     Raises:
         UsageError: There is a file that holds something else, or it cannot be written.
@@ -141,14 +153,30 @@ def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
         if path.exists() and not path.read_bytes()[:64].startswith(",".join(RejectsFile.HEADER).encode()):
             raise UsageError(f"--rejects {str(path)!r} is there and holds something else; name another file")
         with unfinished.open("w", encoding="utf-8", newline="") as stream:
+            file = RejectsFile(stream)
+            begin = stream.tell()
+            finished = False
             try:
-                yield RejectsFile(stream)
+                yield file
+                finished = True
             finally:
-                stream.flush()
-                unfinished.replace(path)
+                if finished or stream.tell() > begin:
+                    stream.flush()
+                    unfinished.replace(path)
+                else:
+                    unfinished.unlink()
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise UsageError(f"cannot write --rejects {str(path)!r} ({error.strerror or error})") from error
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """Say of which file an error about its encoding is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error) if file in str(error) else f"{file}: {error}") from error
 
 
 @contextmanager
@@ -165,6 +193,8 @@ def reading(file: str) -> Iterator[None]:
             f"{file!r} cannot be unpacked ({error}); pack it without a password as an ordinary zip"
         ) from error
     except OSError as error:
+        if error.errno is None:  # bz2 says so of bytes that are not its own
+            raise InputError(f"{file!r} is damaged ({error}); get it again") from error
         raise InputError(
             f"cannot read {file!r} ({error.strerror or error}); check the path and its permissions"
         ) from error
@@ -194,8 +224,42 @@ def unpacked(stream: BinaryIO, name: str) -> BinaryIO:
             raise InputError(
                 f"{name!r} is packed by zstd, which needs a package: `pip install zstandard`; or unpack it: `unzstd`"
             ) from None
-        return cast(BinaryIO, ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+        return cast(BinaryIO, io.BufferedReader(_Zstd(stream, ZstdDecompressor().decompressobj), BLOCK))
     return stream
+
+
+class _Zstd(io.RawIOBase):
+    """What a stream of zstd frames holds. The package's own reader ends without a word where a frame is cut off."""
+
+    def __init__(self, stream: BinaryIO, frame: Callable[[], Any]) -> None:
+        self._stream = stream
+        self._new_frame = frame
+        self._frame: Any = None
+        self._packed = b""
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            raw = self._packed or self._stream.read(BLOCK)
+            self._packed = b""
+            if not raw:
+                if self._frame is not None:
+                    raise EOFError("zstd data ends before its end")
+                return 0
+            self._frame = self._frame or self._new_frame()
+            try:
+                self._ready = self._frame.decompress(raw)
+            except Exception as error:  # of a package that is not always there
+                raise zlib.error(f"zstd: {error}") from error
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -208,6 +272,7 @@ class _Recoded(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream = stream
+        self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._ready = b""
         self._ended = False
@@ -219,7 +284,13 @@ class _Recoded(io.RawIOBase):
         while not self._ready and not self._ended:
             raw = self._stream.read(BLOCK)
             self._ended = not raw
-            self._ready = self._decoder.decode(raw, self._ended).encode("utf-8", "surrogatepass")
+            try:
+                text = self._decoder.decode(raw, self._ended)
+            except UnicodeError as error:
+                raise InputError(
+                    f"the text is not in the encoding {self._encoding} ({error}); give another --encoding"
+                ) from error
+            self._ready = text.encode("utf-8", "surrogatepass")
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
@@ -251,7 +322,7 @@ def blocks(stream: BinaryIO, file: str, rejects: Rejects) -> Iterator[tuple[int,
         InputError: The stream is damaged or longer than any data set.
     """
     number, total, rest = 1, 0, b""
-    with reading(file):
+    with reading(file), _named(file):
         while raw := stream.read(BLOCK):
             total += len(raw)
             if total > MAX_FILE_BYTES:
@@ -262,7 +333,7 @@ def blocks(stream: BinaryIO, file: str, rejects: Rejects) -> Iterator[tuple[int,
                 end = raw.find(b"\n")
                 if end < 0:
                     continue
-                rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+                _too_long(rejects, file, number, rest)
                 number, rest, raw = number + 1, b"", raw[end + 1 :]
             end = raw.rfind(b"\n") + 1
             if not end:
@@ -271,15 +342,21 @@ def blocks(stream: BinaryIO, file: str, rejects: Rejects) -> Iterator[tuple[int,
             block, rest = rest + raw[:end], raw[end:]
             first = block.find(b"\n")
             if first > MAX_LINE_BYTES:
-                rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+                _too_long(rejects, file, number, block)
                 number, block = number + 1, block[first + 1 :]
             if block:
                 yield number, block
                 number += block.count(b"\n")
         if len(rest) > MAX_LINE_BYTES:
-            rejects.add_line(file, number, f"longer than {MAX_LINE_BYTES >> 20} MiB", "is this the right file?")
+            _too_long(rejects, file, number, rest)
         elif rest:
             yield number, rest
+
+
+def _too_long(rejects: Rejects, file: str, number: int, line: bytes) -> None:
+    begin = line[:200].decode("utf-8", "backslashreplace")
+    reason = f"longer than {MAX_LINE_BYTES >> 20} MiB"
+    rejects.add_line(file, number, reason, "is this the right file?", text=f"{begin}...")
 
 
 class Lines:
@@ -287,19 +364,23 @@ class Lines:
 
     Attributes:
         number: Of the last line given out. first: Of the first one given out since this was set to 0.
+        given: The last lines given out since it was emptied.
         begins_late: Whether the very first line could not be used.
     """
 
     def __init__(self, stream: BinaryIO, file: str, rejects: Rejects) -> None:
         self._blocks = blocks(stream, file, rejects)
+        self._ahead: tuple[int, bytes] | None = None
         self._file = file
         self._rejects = rejects
+        self._clean: tuple[int, bytes] | None = None  # a block that is text, before anything is taken from it
         self._numbers: list[int] | range = range(0)
         self._texts: list[str] = []
         self._place = self._taken = 0
         self.number = 0
         self.first = 0
         self.begins_late = False
+        self.given: deque[str] = deque(maxlen=LINES_KEPT)
 
     def __iter__(self) -> "Lines":
         return self
@@ -312,12 +393,31 @@ class Lines:
         self.number = self._numbers[self._place]
         self._place += 1
         self.first = self.first or self.number
+        self.given.append(text)
         return text
 
     @property
     def at_end_of_block(self) -> bool:
         """Whether nothing is left of the block that was read last."""
+        if self._clean is not None:
+            self._unfold()
         return self._place >= len(self._texts)
+
+    def take_block(self) -> tuple[int, bytes] | None:
+        """A whole block in UTF-8 without its last line break, and the number of its first line.
+
+        None where something of the block is taken, some line is no text, or at the end of the file.
+        """
+        if self._clean is None and self._place >= len(self._texts):
+            self._fill()
+        block, self._clean = self._clean, None
+        if block is not None:
+            self._block = block
+        return block
+
+    def give_back_block(self) -> None:
+        """Take back what `take_block` gave."""
+        self._clean = self._block
 
     def take(self) -> tuple[list[int] | range, list[str]] | None:
         """What is left of a block: numbers and lines; None at the end of the file."""
@@ -333,29 +433,42 @@ class Lines:
         self._place = self._taken
 
     def _fill(self) -> bool:
-        found = next(self._blocks, None)
+        found = self._ahead or next(self._blocks, None)
+        self._ahead = None
         if found is None:
             return False
         number, block = found
+        several, until = [block], number + block.count(b"\n")
+        while number > 1 and len(several) < AT_ONCE and (following := next(self._blocks, None)) is not None:
+            if following[0] != until:  # a line between them is not used
+                self._ahead = following
+                break
+            several.append(following[1])
+            until += following[1].count(b"\n")
+        block = b"".join(several)
         if number == 1:
             if block.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise InputError(f"{self._file}:1: the file is UTF-16; give --encoding utf-16, or save it as UTF-8")
             block = block.removeprefix(b"\xef\xbb\xbf")
-        self._numbers, self._texts = self._decoded(number, block)
+        whole = block[:-1] if block.endswith(b"\n") else block
+        self._numbers, self._texts, self._place = range(0), [], 0
+        if b"\0" not in whole and _is_text(whole):
+            self._clean = number, whole
+        else:
+            self._numbers, self._texts = self._decoded(number, whole)
         if self.number == 0:
-            self.begins_late = next(iter(self._numbers), 0) != 1
-        self._place = 0
+            self.begins_late = number != 1 or (self._clean is None and next(iter(self._numbers), 0) != 1)
         return True
 
-    def _decoded(self, number: int, block: bytes) -> tuple[list[int] | range, list[str]]:
+    def _unfold(self) -> None:
+        """Split the block into lines."""
+        assert self._clean is not None
+        (number, whole), self._clean = self._clean, None
+        self._texts = whole.decode("utf-8").split("\n")
+        self._numbers, self._place = range(number, number + len(self._texts)), 0
+
+    def _decoded(self, number: int, whole: bytes) -> tuple[list[int], list[str]]:
         """Numbers and texts of the lines of a block that are text."""
-        whole = block[:-1] if block.endswith(b"\n") else block
-        if b"\0" not in whole:
-            try:
-                texts = whole.decode("utf-8").split("\n")
-                return range(number, number + len(texts)), texts
-            except UnicodeDecodeError:
-                pass
         numbers, texts = [], []
         for place, line in enumerate(whole.split(b"\n"), start=number):
             shown = line.decode("utf-8", "backslashreplace")
@@ -371,6 +484,14 @@ class Lines:
                 hint = "give its --encoding such as latin-1 or cp1252, or save the file as UTF-8"
                 self._rejects.add_line(self._file, place, reason, hint, text=shown)
         return numbers, texts
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def account(kept: int, rejects: Rejects) -> Mapping[str, Any]:

@@ -2,10 +2,11 @@
 
 import math
 import re
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,20 +15,26 @@ import numpy as np
 from patchrec.data.batches import Batch, Table
 from patchrec.data.catalog import Catalog
 from patchrec.data.conditions import RowCondition
+from patchrec.data.fields import Fields, Numbered
 from patchrec.data.inputs import Part
 from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import Items, ItemsOfLog
 from patchrec.data.lines import SKIP_HINT, Rejects
 from patchrec.data.readers import open_table
 from patchrec.data.recipe import Recipe
-from patchrec.data.roles import Role, find_column, need_column
+from patchrec.data.roles import USUAL, Role, find_column, need_column
 from patchrec.data.suspects import near_miss, near_misses, tell_suspects
-from patchrec.data.timestamps import KINDS, MOMENT, NUMBER, Clock, Moment, implausible, parse_time
+from patchrec.data.timestamps import KINDS, NO_TIME, NUMBER, Clock, Moment, implausible, is_likely
 from patchrec.data.values import LeftOutError, is_missing, text_of
 from patchrec.errors import InputError, UsageError
-from patchrec.history import FloatArray, IntArray
+from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.reporting import SILENT, Reporter
 
+TYPE_CODES = {
+    "numbers": "i", "users": "i", "items": "i", "kinds": "B", "times": "q", "ratings": "d", "orders": "d",
+    "sessions": "i",
+}  # fmt: skip
+"""What is kept of each row, as `array.array` and NumPy have it."""
 LONG = 8 << 20
 """Bytes of a file that takes long enough for a progress bar."""
 OWN_TITLE = "its item has no title (--untitled drop)"
@@ -93,6 +100,16 @@ def read_interactions(
     return log.finish(", ".join(repr(part.name) for part in parts[:5]))
 
 
+def check_options(recipe: Recipe) -> None:
+    """Refuse what no file could make right, before any is read.
+
+    Raises:
+        UsageError: A form of times, a pattern or a title that is none.
+    """
+    Clock(recipe.time_format)
+    _pattern(recipe.item_pattern)
+
+
 class _Codes(dict[Any, int]):
     """Value of a column -> its number, or a negative number of why it has none. Each value is judged once."""
 
@@ -103,6 +120,8 @@ class _Codes(dict[Any, int]):
         self._resolve = resolve
         self._missing = frozenset(missing)
         self._what = what
+        self._numbered = Numbered()
+        self._code_of: IntArray = np.empty(0, dtype=np.int64)
 
     def __missing__(self, value: Any) -> int:
         try:
@@ -119,8 +138,13 @@ class _Codes(dict[Any, int]):
 
     def of(self, values: Sequence[Any]) -> IntArray:
         """(n,) numbers."""
+        if isinstance(values, Fields):
+            numbers = self._numbered.numbers(values)
+            new = self._numbered.texts[len(self._code_of) :]
+            self._code_of = np.append(self._code_of, self.of(new))
+            return self._code_of[numbers]
         try:
-            return np.array([self[value] for value in values], dtype=np.int64)
+            return np.fromiter(map(self.__getitem__, values), dtype=np.int64, count=len(values))
         except TypeError:  # a list is no key
             return np.array(
                 [self[value] if isinstance(value, str) else self.__missing__(value) for value in values], dtype=np.int64
@@ -156,9 +180,8 @@ class _Log:
         self._starts: list[int] = []  # places where each file's rows begin
         self._has: list[tuple[bool, bool]] = []
         self._size = 0
-        self._parts: dict[str, list[Any]] = {
-            name: [] for name in ("numbers", "users", "items", "kinds", "times", "ratings", "orders", "sessions")
-        }
+        # They grow in place, and become NumPy's without a copy.
+        self._columns = {name: array(code) for name, code in TYPE_CODES.items()}
         self._picked: list[tuple[str, str]] = []
         self._table: Table
         self._roles: _Roles
@@ -174,7 +197,11 @@ class _Log:
         item = need_column(table, Role("item", "--item-col", recipe.item_col))
         time = find_column(table, Role("time", "--time-col", recipe.time_col))
         rating_role = Role("rating", "--rating-col", recipe.rating_col)
-        rating = (find_column if recipe.min_rating is None else need_column)(table, rating_role, usual=("rating",))
+        rating = (
+            find_column(table, rating_role, usual=USUAL["rating"][:1])
+            if recipe.min_rating is None
+            else need_column(table, rating_role)
+        )
         order = None if recipe.order_col is None else need_column(table, Role("time", "--order-col", recipe.order_col))
         session = (
             None
@@ -184,12 +211,16 @@ class _Log:
         self._roles = _Roles(user, item, time, rating, order, session)
         self._has.append((time is not None, rating is not None))
         self._user_codes.name, self._item_codes.name, self._session_codes.name = user, item, session or ""
-        self._condition = None if recipe.rows is None else RowCondition(recipe.rows, table.columns)
+        self._condition = None if recipe.rows is None else RowCondition(recipe.rows, table.columns, recipe.missing)
         if self._known is None and self._own is None:
-            asked = () if self._condition is None else tuple(self._condition.columns)
-            self._own = ItemsOfLog(table, recipe, (*self._roles.used, *asked))
+            self._own = ItemsOfLog(table, recipe, self._used)
         if len(self._files) == 1:
             self._tell_columns(table)
+
+    @property
+    def _used(self) -> tuple[str, ...]:
+        """Columns of the table that mean something, or that the condition asks for."""
+        return (*self._roles.used, *(() if self._condition is None else self._condition.columns))
 
     def _tell_columns(self, table: Table) -> None:
         """Say which column was taken without its usual name, and which are not used."""
@@ -203,7 +234,7 @@ class _Log:
             if found is not None and named is None and found != usual:
                 self._picked.append((what, found))
         if self._own is None:
-            unused = [name for name in table.columns if name not in roles.used and name not in (recipe.rows or "")]
+            unused = [name for name in table.columns if name not in self._used]
             if unused:
                 some = ", ".join(unused[:12]) + (f" and {len(unused) - 12} more" if len(unused) > 12 else "")
                 self._rejects.notice(f"{table.file}: columns not used: {some}")
@@ -232,30 +263,28 @@ class _Log:
         if self._pattern is not None:
             batch, faults, left = self._exploded(batch, left)
         roles = self._roles
-        users = self._numbered(self._user_codes, batch.columns[roles.user], faults, left)
-        items = self._numbered(self._item_codes, batch.columns[roles.item], faults, left)
+        columns: dict[str, Any] = {
+            "numbers": np.asarray(batch.numbers),
+            "users": self._numbered(self._user_codes, batch.columns[roles.user], faults, left),
+            "items": self._numbered(self._item_codes, batch.columns[roles.item], faults, left),
+        }
         if roles.time is not None:
             for place, value in enumerate(batch.columns[roles.time]) if self._missing else ():
-                if is_missing(value, self._missing):
+                if is_missing(value, self._missing) and place not in faults:
                     left.setdefault(place, "the time is missing (--missing)")
             kinds, times = self._clock.read(batch.columns[roles.time], faults, roles.time, left)
-            self._parts["kinds"].append(kinds)
-            self._parts["times"].append(times)
-        ratings = orders = sessions = None
+            columns |= {"kinds": kinds, "times": times}
         if roles.rating is not None:
-            ratings = self._rated(batch.columns[roles.rating], roles.rating, faults, left)
+            columns["ratings"] = self._rated(batch.columns[roles.rating], roles.rating, faults, left)
         if roles.order is not None:
-            orders = _numbers(batch.columns[roles.order], roles.order, faults, left, self._missing, required=True)
+            orders = batch.columns[roles.order]
+            asked = "the order is missing (--missing)"
+            columns["orders"] = _numbers(orders, roles.order, faults, left, self._missing, asked=asked)
         if roles.session is not None:
-            sessions = self._numbered(self._session_codes, batch.columns[roles.session], faults, left)
+            columns["sessions"] = self._numbered(self._session_codes, batch.columns[roles.session], faults, left)
         if self._own is not None:
-            items = self._own_items(batch, items, faults, left)
-        self._keep(
-            batch,
-            {"users": users, "items": items, "ratings": ratings, "orders": orders, "sessions": sessions},
-            faults,
-            left,
-        )
+            columns["items"] = self._own_items(batch, columns["items"], faults, left)
+        self._keep(batch, columns, faults, left)
 
     def _tell_times(self, batch: Batch) -> None:
         """Say which column reads as times where none is used."""
@@ -273,19 +302,13 @@ class _Log:
             self._reject(batch, place, faults[place])
         self._rejects.left_out.update(left.values())
         every = bool(usable.all())
-        found = {"numbers": np.asarray(batch.numbers), **columns}
-        for name, values in found.items():
-            if values is not None:
-                small = values.astype(np.int32) if name not in ("ratings", "orders") else values
-                self._parts[name].append(small if every else small[usable])
-        if self._roles.time is not None:
-            for name in ("kinds", "times"):
-                last = self._parts[name].pop()
-                self._parts[name].append(last if every else last[usable])
+        for name, values in columns.items():
+            kept = values if every else values[usable]
+            self._columns[name].frombytes(kept.astype(TYPE_CODES[name]).tobytes())
         self._size += int(usable.sum())
 
     def _reject(self, batch: Batch, place: int, reason: str) -> None:
-        hint = SKIP_HINT
+        reason, hint = _without_hint(reason)
         if "is not among the items" in reason and self._known is not None:
             raw = batch.columns[self._roles.item][place]
             if isinstance(raw, str):
@@ -295,7 +318,7 @@ class _Log:
                     hint = (
                         near_miss(raw, self._known.catalog) or "add it to the items, or leave such out with --skip-bad"
                     )
-        self._rejects.add(self._table.file, batch.numbers[place], reason, hint, row=batch.row(place))
+        self._rejects.add(self._table.file, int(batch.numbers[place]), reason, hint, row=batch.row(place))
 
     def _numbered(self, codes: _Codes, values: Sequence[Any], faults: dict[int, str], left: dict[int, str]) -> IntArray:
         """(n,) numbers of ids; where there is none, why."""
@@ -310,15 +333,16 @@ class _Log:
     def _rated(self, values: Sequence[Any], name: str, faults: dict[int, str], left: dict[int, str]) -> FloatArray:
         """(n,) ratings, NaN where there is none; those below the smallest that is kept are left out."""
         least = self._recipe.min_rating
-        found = _numbers(values, name, faults, left, self._missing, required=least is not None)
+        asked = None if least is None else "the rating is missing (--missing)"
+        found = _numbers(values, name, faults, left, self._missing, asked=asked)
         if least is not None:
             for place in np.flatnonzero(found < least).tolist():
                 if place not in faults:
-                    left.setdefault(place, f"rating below {least:g} (--min-rating)")
+                    left.setdefault(place, _too_low(least))
         return found
 
     def _own_items(self, batch: Batch, numbers: IntArray, faults: dict[int, str], left: dict[int, str]) -> IntArray:
-        """(n,) indices of items that the interactions name themselves."""
+        """(n,) numbers of items that the interactions name themselves."""
         assert self._own is not None
         ids = list(self._own_ids)
         found = np.full(len(batch), -1, dtype=np.int64)
@@ -328,9 +352,7 @@ class _Log:
             item_id = ids[int(numbers[place])] if len(ids) > numbers[place] else ""
             row = batch.row(place)
             try:
-                title = self._own.title_of(row, item_id)
-            except LeftOutError:
-                left[place] = OWN_TITLE
+                title = self._own.title_of(row)
             except ValueError as reason:
                 faults[place] = str(reason)
             else:
@@ -371,64 +393,94 @@ class _Log:
         if self._known is not None:
             for told in near_misses(self.unknown, self._known.catalog):
                 self._rejects.notice(told)
-        if not self._size:
+        self._need_rows(names, self._size)
+        self._numbers = self._joined("numbers")
+        found, usable = self._timed()
+        if self._known is None:
+            catalog, found, usable = self._own_catalog(found, usable)
+            self._need_rows(names, int(usable.sum()))
+        else:
+            catalog = self._known.catalog
+        if self._roles.time is not None:
+            usable = self._without_repeats(found, usable)
+        if self._roles.order is not None:
+            order = np.lexsort((np.arange(self._size), self._joined("orders"), found.users))
+            found, usable = _reordered(found, order), usable[order]
+        for what, column in self._picked:
+            self._report.picked(what, column, "the column's name")
+        del self._numbers
+        found = found.select(usable)
+        tell_suspects(found, catalog, self._rejects)
+        return found, catalog
+
+    def _need_rows(self, names: str, number: int) -> None:
+        """Refuse files of which nothing is left."""
+        if not number:
             why = "; ".join(self._rejects.summary()[:3])
             least = self._recipe.min_rating
-            if least is not None and not why and len(self._rejects.left_out) == 1:
+            if least is not None and not why and list(self._rejects.left_out) == [_too_low(least)]:
                 raise InputError(f"{names} has no rating of {least:g} or more; lower --min-rating")
             out = ", ".join(f"{reason} ({count:,})" for reason, count in self._rejects.left_out.most_common(3))
             what = "; ".join(filter(None, (why, f"left out: {out}" if out else "")))
             raise InputError(
                 f"{names} has no usable interaction{': ' + what if what else ''}; give one row per interaction"
             )
-        self._numbers = self._joined("numbers")
-        found, usable = self._timed()
-        if self._roles.time is not None:
-            usable = self._without_repeats(found, usable)
-        if self._parts["orders"]:
-            order = np.lexsort((np.arange(self._size), self._joined("orders"), found.users))
-            found, usable = _reordered(found, order), usable[order]
-        catalog = self._known.catalog if self._known is not None else self._own_catalog()
-        for what, column in self._picked:
-            self._report.picked(what, column, "the column's name")
-        tell_suspects(found, usable, catalog, self._rejects)
-        return found.select(usable), catalog
 
-    def _own_catalog(self) -> Catalog:
+    def _own_catalog(self, found: Interactions, usable: BoolArray) -> tuple[Catalog, Interactions, BoolArray]:
+        """The items that the interactions name, and the interactions that have one with a title."""
         assert self._own is not None
-        return self._own.catalog(self._rejects)
+        catalog, place_of = self._own.catalog(self._rejects)
+        if len(catalog) == len(place_of):
+            return catalog, found, usable
+        items = place_of[found.items]
+        untitled = usable & (items < 0)
+        self._rejects.left_out[OWN_TITLE] += int(untitled.sum())
+        return catalog, replace(found, items=items.astype(found.items.dtype)), usable & ~untitled
 
     def _joined(self, name: str) -> Any:
-        parts = self._parts.pop(name)
-        self._parts[name] = []
-        return np.concatenate(parts)
+        """(n,) a column of all rows, which is then given away."""
+        return np.frombuffer(self._columns.pop(name), dtype=TYPE_CODES[name])
 
     def _timed(self) -> tuple[Interactions, Any]:
         """The interactions, and which of them have a time of the kind that most have."""
-        usable = np.ones(self._size, dtype=np.bool_)
-        milliseconds = None
+        kinds: Any = None
+        times: Any = None
+        wrong, kind = np.zeros(self._size, dtype=np.bool_), ""
         if self._roles.time is not None:
-            kinds, times = self._joined("kinds"), self._joined("times")
-            milliseconds, kind = self._clock.finish(self._files[0], kinds, times)
-            usable = np.array([name == kind for name in KINDS])[kinds]
-            for place in np.flatnonzero(~usable).tolist():
-                file, number = self.line(place)
-                reason = f"the time is {KINDS[int(kinds[place])]}, most others are {kind}"
-                self._rejects.add(file, number, reason, f"say how times are written with --time-format, or {SKIP_HINT}")
-            if odd := implausible(milliseconds[usable], datetime.now(UTC)):
-                words, places = odd
-                place = int(np.flatnonzero(usable)[places[0]])
-                file, number = self.line(place)
-                self._rejects.notice(f"{words}, such as {Moment(int(milliseconds[place]))} ({file}:{number})")
+            kinds = self._joined("kinds")
+            times, kind, wrong = self._clock.finish(self._files[0], kinds, self._joined("times"))
         found = Interactions(
             user_ids=tuple(self._users),
-            users=self._joined("users").astype(np.int64),
-            items=self._joined("items").astype(np.int64),
-            milliseconds=milliseconds,
+            users=self._joined("users"),
+            items=self._joined("items"),
+            milliseconds=times,
             ratings=self._joined("ratings") if self._roles.rating is not None else None,
-            sessions=self._joined("sessions").astype(np.int64) if self._roles.session is not None else None,
+            sessions=self._joined("sessions") if self._roles.session is not None else None,
         )
+        if times is None:
+            return found, ~wrong
+        usable = np.array([name == kind for name in KINDS])[kinds] & ~wrong
+        for place in np.flatnonzero(~usable).tolist():
+            reason = f"the time is {KINDS[int(kinds[place])]}, most others are {kind}"
+            reason = "the time is on no day of a calendar" if wrong[place] else reason
+            hint = f"say how times are written with --time-format, or {SKIP_HINT}"
+            self._rejects.add(*self.line(place), reason, hint, row=self._row(found, place))
+        every = bool(usable.all())
+        for words, odd in implausible(times if every else times[usable], datetime.now(UTC)):
+            place = odd if every else int(np.flatnonzero(usable)[odd])
+            file, number = self.line(place)
+            self._rejects.notice(f"{words}, such as {Moment(int(times[place]))} ({file}:{number})")
         return found, usable
+
+    def _row(self, found: Interactions, place: int) -> dict[str, str]:
+        """A row that was taken, as far as it was kept."""
+        assert found.milliseconds is not None
+        ids = self._known.catalog.item_ids if self._known is not None else list(self._own_ids)
+        return {
+            self._roles.user: found.user_ids[found.users[place]],
+            self._roles.item: ids[found.items[place]],
+            str(self._roles.time): str(Moment(int(found.milliseconds[place]))),
+        }
 
     def _without_repeats(self, found: Interactions, usable: Any) -> Any:
         """Which rows stay, after what the recipe does with those that repeat one."""
@@ -446,7 +498,8 @@ class _Log:
                 (file, number), (other, before) = self.line(place), self.line(first)
                 where = f"line {before}" if file == other else f"{other}:{before}"
                 hint = f"say which counts with --repeats keep, first or last, or {SKIP_HINT}"
-                self._rejects.add(file, number, f"the same user, item and time as {where}", hint)
+                reason = f"the same user, item and time as {where}"
+                self._rejects.add(file, number, reason, hint, row=self._row(found, place))
                 usable[place] = False
             return usable
         last = {first: place for place, first in repeats}
@@ -460,16 +513,12 @@ class _Log:
 
 def written_times(batch: Batch, used: Sequence[str]) -> list[str]:
     """Columns that are not used and whose first values read as times that are no plain numbers of seconds."""
-    found = []
+    found, now = [], datetime.now(UTC)
     for name, values in batch.columns.items():
         first = [value for value in values[:50] if value is not None and str(value).strip()]
         if name in used or not first:
             continue
-        try:
-            kinds = {MOMENT if isinstance(one, Moment) else parse_time(one.strip())[0] for one in first}
-        except (ValueError, AttributeError):
-            continue
-        if len(kinds) == 1 and kinds != {"seconds"}:
+        if all(isinstance(one, Moment) or (isinstance(one, str) and is_likely(one.strip(), now)) for one in first):
             found.append(name)
     return found
 
@@ -477,13 +526,9 @@ def written_times(batch: Batch, used: Sequence[str]) -> list[str]:
 def repeated(found: Interactions, usable: Any) -> list[tuple[int, int]]:
     """Places that repeat the user, item and moment of an earlier one, each with that first one."""
     assert found.milliseconds is not None
-    places: IntArray = np.flatnonzero(usable)
-    users, times = found.users[places], found.milliseconds[places]
-    order = np.lexsort((times, users))
-    near = (np.diff(users[order]) == 0) & (np.diff(times[order]) == 0)
-    crowded = np.zeros(len(places), dtype=np.bool_)  # those that share user and moment with another
-    crowded[order[1:][near]] = crowded[order[:-1][near]] = True
-    places = places[crowded]
+    every = bool(usable.all())
+    users, times = (one if every else one[usable] for one in (found.users, found.milliseconds))
+    places = np.flatnonzero(usable)[_crowded(users, times)] if not every else np.flatnonzero(_crowded(users, times))
     keys = np.stack([found.users[places], found.items[places], found.milliseconds[places]])
     order = np.lexsort((places, *keys))
     same = np.all(keys[:, order[1:]] == keys[:, order[:-1]], axis=0)
@@ -492,6 +537,22 @@ def repeated(found: Interactions, usable: Any) -> list[tuple[int, int]]:
         first[later] = first[later - 1]
     again = np.flatnonzero(same) + 1
     return sorted(zip(places[order[again]].tolist(), places[first[again]].tolist(), strict=True))
+
+
+def _crowded(users: IntArray, times: IntArray) -> BoolArray:
+    """(n,) which rows may share user and moment with another."""
+    found = np.zeros(len(times), dtype=np.bool_)
+    if (times[1:] >= times[:-1]).all():  # a log in the order of time: the same moments stand side by side
+        near = times[1:] == times[:-1]
+        found[1:] |= near
+        found[:-1] |= near
+        return found
+    first, span = int(times.min()), int(times.max()) - int(times.min()) + 1
+    small = (int(users.max()) + 1) * span < 1 << 63
+    order = np.argsort(users.astype(np.int64) * span + (times - first)) if small else np.lexsort((times, users))
+    near = (users[order[1:]] == users[order[:-1]]) & (times[order[1:]] == times[order[:-1]])
+    found[order[1:][near]] = found[order[:-1][near]] = True
+    return found
 
 
 def _reordered(found: Interactions, order: IntArray) -> Interactions:
@@ -512,24 +573,34 @@ def _numbers(
     left: dict[int, str],
     missing: frozenset[str],
     *,
-    required: bool,
+    asked: str | None,
 ) -> FloatArray:
-    """(n,) numbers, NaN where one is missing."""
-    try:
-        joined = "".join(values)
-        if joined.isascii() and "_" not in joined and not (joined.isalpha() or "n" in joined.lower()):
-            quick = np.array(list(map(float, values)))
-            if np.isfinite(quick).all():
-                return quick
-    except (TypeError, ValueError):
-        pass
+    """(n,) numbers, NaN where one is missing.
+
+    Args:
+        values: As the file has them.
+        name: Of the column.
+        faults: Gets the reason where there should be a number.
+        left: Gets the rows that are left out; those that are there or in `faults` are not looked at.
+        missing: Texts that mean that a value is missing.
+        asked: Why a row with such a text is left out; None where every row may do without.
+    """
+    if isinstance(values, Fields):
+        different = Numbered()
+        numbers = different.numbers(values)
+        if not any(text in missing or _is_odd_number(text) for text in different.texts):
+            return np.array(list(map(float, different.texts)))[numbers]
     found = np.full(len(values), math.nan)
     for place, value in enumerate(values):
         if place in faults or place in left:
             continue
-        blank = value is None or (isinstance(value, str) and not value.strip()) or is_missing(value, missing)
+        if is_missing(value, missing):
+            if asked is not None:
+                left[place] = asked
+            continue
+        blank = value is None or (isinstance(value, str) and not value.strip())
         if blank or (isinstance(value, float) and math.isnan(value)):
-            if required:
+            if asked is not None:
                 faults[place] = f"{name} is missing"
             continue
         written = value if isinstance(value, str) else repr(value)
@@ -538,6 +609,22 @@ def _numbers(
             faults[place] = f"{name} {str(value)[:40]!r} is no number"
         found[place] = number
     return found
+
+
+def _too_low(least: float) -> str:
+    return f"rating below {least:g} (--min-rating)"
+
+
+def _without_hint(fault: str) -> tuple[str, str]:
+    """Why a row cannot be used, and what to do about it, which a time of no known form says itself."""
+    _, sign, hint = NO_TIME.partition("; ")
+    reason = fault.removesuffix(sign + hint)
+    return (reason, SKIP_HINT if reason == fault else f"{hint}; {SKIP_HINT}")
+
+
+def _is_odd_number(text: str) -> bool:
+    """Whether a text has to be looked at to know what number it is, if any."""
+    return not NUMBER.fullmatch(text) or not math.isfinite(float(text))
 
 
 def _pattern(written: str | None) -> "re.Pattern[str] | None":

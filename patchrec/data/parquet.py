@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,16 @@ def _batches(
 def _selected(name: str, kind: str) -> str:
     """The column as it is fetched."""
     quoted = _quoted(name)
-    if kind.endswith("]") or kind.startswith(NESTED) or kind in ("VARCHAR", "DOUBLE", "FLOAT", "BOOLEAN", "BLOB"):
+    nested = kind.endswith("]") or kind.startswith(NESTED)
+    if "TIME ZONE" in kind and (
+        nested or not kind.startswith("TIMESTAMP")
+    ):  # in Python it would need a package of its own
+        return f"CAST({quoted} AS {kind.replace(' WITH TIME ZONE', '')})"
+    if nested or kind in ("VARCHAR", "DOUBLE", "FLOAT", "BOOLEAN", "BLOB"):
         return quoted
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         moment = f"CAST({quoted} AS TIMESTAMP)" if kind == "DATE" else quoted
-        return f"CASE WHEN isfinite({quoted}) THEN epoch_ms({moment}) END"
+        return f"CASE WHEN isfinite({quoted}) THEN epoch_us({moment}) END"
     return f"CAST({quoted} AS VARCHAR)"
 
 
@@ -131,8 +137,12 @@ def _reader(kind: str) -> Callable[[Any], Any] | None:
     if kind.endswith("]") or kind.startswith(NESTED):
         return _plain
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return Moment
+        return _moment
     return _text if kind == "BLOB" else None
+
+
+def _moment(microseconds: int) -> Moment:
+    return Moment(microseconds // 1000)
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +155,9 @@ def _plain(value: Any) -> Any:
         return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, datetime):
+        since = value.replace(tzinfo=value.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return str(Moment(since // timedelta(milliseconds=1)))
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 

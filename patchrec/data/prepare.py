@@ -14,17 +14,17 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.downloads import default_cache
 from patchrec.data.goodreads import MIN_HISTORY
 from patchrec.data.histories import Dataset
-from patchrec.data.inputs import below, find_parts
+from patchrec.data.inputs import STDIN, below, find_parts
 from patchrec.data.interactions import Interactions
-from patchrec.data.items_table import check_template, read_items
+from patchrec.data.items_table import read_items
 from patchrec.data.lines import Rejects, account, rejects_file
-from patchrec.data.log_table import read_interactions
+from patchrec.data.log_table import check_options, read_interactions
 from patchrec.data.movielens import Loaded
 from patchrec.data.readers import FORMATS
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_recipe
-from patchrec.data.selection import select
+from patchrec.data.selection import in_no_core, select
 from patchrec.data.sources import SOURCES, Source
-from patchrec.data.splits import Arranged, Split, arrange, choose_split
+from patchrec.data.splits import Arranged, Split, arrange, split_of
 from patchrec.data.values import further_columns, text_of
 from patchrec.errors import InputError, UsageError, flag_of, not_found
 from patchrec.history import FloatArray
@@ -34,7 +34,6 @@ OWN_LICENCE = "own data; its terms were not given"
 LISTED = 20
 """So many skipped lines are told one by one."""
 WORDS = ("noun", "verb")
-FORMATS_KNOWN = tuple(FORMATS)
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ def prepare(
         name: `ml-100k`, `ml-1m`, `goodreads`, the name of a recipe (`patchrec.data.recipe.known_recipes`), or a new
             name together with `interactions`.
         recipe: How files become the data set; `options` change it.
-        from_path: Archive or folder of a data set known by name; None downloads it, where that is possible.
+        from_path: Archive or folder of a data set known by name, or of the files that a recipe names; None downloads
+            it, where that is possible.
         split: How to split; None takes the recipe's, for a data set known by name the paper's, else a cut in time where
             there are times, or leave-one-out (and says so).
         cache: Folder for downloads; None is the platform's.
@@ -89,49 +89,88 @@ def prepare(
     """
     if name in SOURCES and recipe is None:
         return _known(name, SOURCES[name], from_path, split, options, cache or default_cache(), report)
+    found = gathered(name, recipe, options, from_path=from_path)
+    return _own(name, found, split or split_of(found.split, found.train, found.validation), rejects, report)
+
+
+def gathered(
+    name: str,
+    recipe: Recipe | None,
+    options: Mapping[str, Any],
+    *,
+    from_path: Path | None = None,
+    folder: Path | None = None,
+) -> Recipe:
+    """All that is said of a data set of files: the options over a recipe, with the files that the recipe names found.
+
+    Args:
+        name: Of the data set; that of a known recipe stands for it where nothing else says which files are meant.
+        recipe: The one that is named.
+        options: Fields of `Recipe`; their files are taken as they are named.
+        from_path: Folder or archive with the files that the recipe names.
+        folder: The recipe's own, where they are looked for otherwise; None takes them as they are named.
+
+    Raises:
+        InputError: A file that the recipe names is not there.
+        NotFoundError: No files are named, and the name is not known.
+        UsageError: Options that do not go together, or the files of a known recipe are not there.
+    """
     known = known_recipes()
-    recipe = make_recipe(options, recipe if recipe is not None else known.get(name))
-    if recipe.split is not None and split is None:
-        split = choose_split(recipe.split, recipe.train, recipe.validation)
-    if from_path is not None and recipe.interactions:
-        recipe = located(recipe, from_path)
-    elif name in known and not (options.get("interactions") or from_path):
-        files = ", ".join(known[name].interactions + known[name].items)
-        raise UsageError(f"{name} is not downloaded; give its folder or archive with --from PATH ({files})")
-    elif from_path is not None or not (recipe.interactions or recipe.items):
-        next_step = "For your own data give --interactions FILE and --items FILE."
+    if recipe is None and not options.get("interactions"):
+        recipe = known.get(name)
+    found = with_options(recipe, options)
+    kept = [key for key in ("interactions", "items") if recipe is not None and not options.get(key)]
+    theirs: dict[str, tuple[str, ...]] = {key: getattr(found, key) for key in kept if getattr(found, key)}
+    if not found.interactions and (from_path is not None or not found.items):
+        split_of(found.split, found.train, found.validation)
+        next_step = "for your own data give --interactions FILE and --items FILE."
         raise not_found("data set known by name", name, [*SOURCES, *known], next_step)
-    if not recipe.interactions:
+    if from_path is not None and not theirs:
+        raise UsageError(
+            "--from PATH holds the files of a known data set or of a --recipe, and all files are named here; drop it"
+        )
+    root = from_path or folder
+    public = next((public for public, one in known.items() if one is recipe), None)
+    if theirs and root is None and public is not None:
+        files = ", ".join(file for one in theirs.values() for file in one)
+        raise UsageError(f"{public} is not downloaded; give its folder or archive with --from PATH ({files})")
+    if not found.interactions:
         raise UsageError("own data needs --interactions FILE; --interactions is not there")
-    check_template(recipe)
-    return _own(name, recipe, split, rejects, report)
+    if STDIN in found.interactions and STDIN in found.items:
+        raise UsageError("'-', standard input, is one table: name a file for --interactions or for --items")
+    return found if root is None else make_recipe({key: below(root, files) for key, files in theirs.items()}, found)
 
 
-def located(recipe: Recipe, root: Path) -> Recipe:
-    """The recipe with its files found below a folder or an archive."""
-    found = {"interactions": below(root, recipe.interactions), "items": below(root, recipe.items)}
-    return make_recipe({key: value or None for key, value in found.items()}, recipe)
+def with_options(recipe: Recipe | None, options: Mapping[str, Any]) -> Recipe:
+    """The recipe as options change it; another split rule has fractions of its own."""
+    if recipe is not None and options.get("split") not in (None, recipe.split):
+        recipe = recipe.model_copy(update={"train": None, "validation": None})
+    return make_recipe(options, recipe)
 
 
 def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, report: Reporter) -> Prepared:
     """A data set of own files."""
+    check_options(recipe)
     skip = recipe.skip_bad or rejects is not None
     with ExitStack() as stack:
         sink = stack.enter_context(rejects_file(rejects))
         of_items, of_log = Rejects(skip=skip, sink=sink), Rejects(skip=skip, sink=sink)
-        logs = find_parts(recipe.interactions, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.log))
-        tables = find_parts(recipe.items, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.catalog))
+        logs = find_parts(recipe.interactions, FORMATS, stack, any_ending=_any_ending(recipe.log))
+        tables = find_parts(recipe.items, FORMATS, stack, any_ending=_any_ending(recipe.catalog))
         items = read_items(tables, recipe, of_items) if tables else None
         found, catalog = read_interactions(logs, recipe, items, of_log, report)
     _tell(of_items, report)
     _tell(of_log, report)
     found, catalog = select(found, catalog, recipe, of_log.left_out)
+    if items is not None and len(catalog) < len(items.catalog):
+        assert recipe.core is not None
+        of_items.left_out[in_no_core(recipe.core)] += len(items.catalog) - len(catalog)
     _tell_left_out(of_items, "items", report)
     _tell_left_out(of_log, "interactions", report)
     arranged = arrange(found, split or _fitting_split(found, report))
     accounts = {"interactions": account(len(found), of_log)}
     if items is not None:
-        accounts["items"] = account(len(items.catalog), of_items)
+        accounts["items"] = account(len(catalog), of_items)
     about = {
         **arranged.about,
         "interactions_read": of_log.read,
@@ -187,11 +226,12 @@ def prepare_items(
     recipe = make_recipe({**written, "items": (str(path),)})
     rejects = Rejects(skip=recipe.skip_bad)
     with ExitStack() as stack:
-        parts = find_parts(recipe.items, FORMATS_KNOWN, stack, any_ending=_any_ending(recipe.catalog))
+        parts = find_parts(recipe.items, FORMATS, stack, any_ending=_any_ending(recipe.catalog))
         try:
             new = read_items(parts, recipe, rejects, into=catalog)
         finally:
             _tell(rejects, report)
+    _tell_left_out(rejects, "items", report)
     return new.catalog, tuple(rejects.messages)
 
 
@@ -211,7 +251,8 @@ def _tell(rejects: Rejects, report: Reporter) -> None:
 
 def _tell_left_out(rejects: Rejects, what: str, report: Reporter) -> None:
     for reason, count in rejects.left_out.most_common():
-        report.note(f"left out {count:,} {what}: {reason.removeprefix(f'{what} ')}")
+        things = what if count != 1 else what.removesuffix("s")
+        report.note(f"left out {count:,} {things}: {reason.removeprefix(f'{what} ')}")
 
 
 def _fitting_split(found: Interactions, report: Reporter) -> Split:
@@ -268,17 +309,16 @@ def _dataset(
 
 def _tell_seen_targets(dataset: Dataset, report: Reporter) -> None:
     """Say how many test targets are among what their user had before."""
-    sequences = dataset.sequences
-    lengths = np.diff(sequences.offsets)
-    users = np.repeat(np.arange(len(sequences)), lengths)
-    positions = np.arange(len(users)) - np.repeat(sequences.offsets[:-1], lengths)
-    again = np.ones(len(users), dtype=np.bool_)
-    again[np.unique(np.stack([users, sequences.items]), axis=1, return_index=True)[1]] = False
-    first, stop = (np.repeat(bound, lengths) for bound in sequences.all_bounds("test"))
-    targets = (positions >= np.maximum(first, dataset.min_history)) & (positions < stop)
-    seen = int((targets & again).sum())
+    sequences, seen, total = dataset.sequences, 0, 0
+    for user in np.flatnonzero(dataset.targets_per_user("test")).tolist():
+        first, stop = sequences.bounds(user, "test")
+        first = max(first, dataset.min_history)
+        items = sequences.items_of(user)[:stop]
+        fresh = np.unique(items, return_index=True)[1]
+        seen += stop - first - int((fresh >= first).sum())
+        total += stop - first
     if seen:
         report.note(
-            f"{seen:,} of {int(targets.sum()):,} test targets are items that their user had before: where seen items "
+            f"{seen:,} of {total:,} test targets are items that their user had before: where seen items "
             "are dropped nothing can hit them; evaluations give both"
         )

@@ -4,13 +4,15 @@ The options of `patchrec data add`, a TOML file given with `--recipe` and the re
 model. A later one changes what an earlier one says: command line, file, defaults.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from patchrec.config import Closed
 from patchrec.errors import InputError, UsageError, flag_of, not_found, unknown, wrong_values
@@ -24,9 +26,18 @@ Untitled = Literal["refuse", "drop", "id"]
 OF_ITEMS = "items_"
 """Fields that say how the interactions are written have a twin with this in front, for the items."""
 
+_OPTION = re.compile(
+    r"--(title|items-id-col|(?:items-)?(?:format|sep|encoding|quotes|no-header|columns))( '[^']*')?(?![-\w])"
+)
+"""What items name otherwise than interactions, with a value that an error suggests."""
+
 
 class Written(Closed):
-    """How one table is written down; None is found out, or the format's own."""
+    """How one table is written down; None is found out, or the format's own.
+
+    Attributes:
+        inherited: What was not said of this table, but of the interactions: a format without use for it ignores it.
+    """
 
     format: FormatName | None = None
     sep: str | None = Field(None, min_length=1, max_length=8)
@@ -34,12 +45,7 @@ class Written(Closed):
     quotes: Quotes | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
-
-    @model_validator(mode="after")
-    def _names_columns_without_header(self) -> "Written":
-        if not self.header and not self.columns:
-            raise ValueError("a file without header needs names of its columns: --columns user,item,time")
-        return self
+    inherited: frozenset[str] = Field(frozenset(), exclude=True)
 
 
 class Recipe(Closed):
@@ -76,18 +82,20 @@ class Recipe(Closed):
         split, train, validation: The split rule and its fractions.
     """
 
+    model_config = ConfigDict(strict=True)
+
     about: str | None = None
     licence: str | None = None
     interactions: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     format: FormatName | None = None
-    sep: str | None = None
+    sep: str | None = Field(None, min_length=1, max_length=8)
     encoding: str | None = None
     quotes: Quotes | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
     items_format: FormatName | None = None
-    items_sep: str | None = None
+    items_sep: str | None = Field(None, min_length=1, max_length=8)
     items_encoding: str | None = None
     items_quotes: Quotes | None = None
     items_header: bool = True
@@ -124,7 +132,40 @@ class Recipe(Closed):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         several = (value,) if isinstance(value, str | Path) else value
-        return tuple(map(str, several)) if isinstance(several, tuple | list) else several
+        if not isinstance(several, tuple | list):
+            return several
+        if not all(isinstance(one, str | Path) for one in several):
+            raise ValueError("write each as text, in quotes")
+        return tuple(str(one) if isinstance(one, Path) else one for one in several)
+
+    @field_validator("sep", "items_sep")
+    @classmethod
+    def _tab_as_shells_have_it(cls, value: str | None) -> str | None:
+        return None if value is None else value.replace("\\t", "\t")
+
+    @field_validator("encoding", "items_encoding")
+    @classmethod
+    def _is_of_text(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except (LookupError, UnicodeError, ValueError):
+            raise ValueError(f"no encoding {value!r}; give one such as latin-1, utf-16 or cp1252") from None
+        return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "Recipe":
+        for prefix, names in (("", "user,item,time"), (OF_ITEMS, "item_id,title")):
+            if not getattr(self, f"{prefix}header") and not getattr(self, f"{prefix}columns"):
+                option = flag_of(f"{prefix}columns")
+                raise ValueError(f"a file without header needs names of its columns: {option} {names}")
+        if self.title is not None and self.title_col is not None:
+            raise ValueError("--title and --title-col both say what the title is; give one")
+        return self
+
+    @property
+    def items_alone(self) -> bool:
+        """Whether it is of a file of new items, whose options have names of their own."""
+        return bool(self.items) and not self.interactions
 
     @property
     def log(self) -> Written:
@@ -137,12 +178,46 @@ class Recipe(Closed):
         return self._written(OF_ITEMS)
 
     def _written(self, prefix: str) -> Written:
-        values = {name: getattr(self, prefix + name) for name in Written.model_fields}
+        values = {name: getattr(self, prefix + name) for name in Written.model_fields if name != "inherited"}
+        inherited = set()
         if prefix:
             own_format = values["format"] not in (None, self.format)
             for name in ("format", "encoding", *(() if own_format else ("sep", "quotes"))):
-                values[name] = getattr(self, name) if values[name] is None else values[name]
-        return Written.model_validate(values)
+                if values[name] is None and getattr(self, name) is not None:
+                    values[name] = getattr(self, name)
+                    inherited.add(name)
+        return Written.model_validate({**values, "inherited": inherited})
+
+    @contextmanager
+    def naming_items(self) -> Iterator[None]:
+        """Let errors about the items name the options of the items."""
+        try:
+            yield
+        except (InputError, UsageError) as error:
+            raise type(error)(self.said_of_items(str(error))) from error
+
+    def said_of_items(self, message: str) -> str:
+        """A message about the items, with the options of the items."""
+        if self.items_alone:
+            return _said_of_items_alone(message)
+        inherited = self.catalog.inherited
+
+        def named(match: re.Match[str]) -> str:
+            option, value = match[1], match[2] or ""
+            if option.startswith(("title", "items-")):
+                return match[0]
+            both = f" (or --{option}{value} for both files)" if option in inherited else ""
+            return f"--items-{option}{value}{both}"
+
+        return _OPTION.sub(named, message)
+
+
+def _said_of_items_alone(message: str) -> str:
+    """A message about new items, with the options of `patchrec data items add`."""
+    names = {"title": "title-of", "items-id-col": "item-col"}
+    return _OPTION.sub(
+        lambda match: f"--{names.get(match[1], match[1].removeprefix('items-'))}{match[2] or ''}", message
+    )
 
 
 def make_recipe(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
@@ -157,14 +232,14 @@ def make_recipe(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
             raise UsageError(unknown("option", flag_of(key), map(flag_of, Recipe.model_fields)))
         choices = _choices(key)
         if choices and value not in choices:
-            raise UsageError(unknown(key.replace("_", " "), str(value), choices))
-    before = {} if base is None else base.model_dump(exclude_unset=True)
+            raise UsageError(unknown(flag_of(key), str(value), choices))
+    merged = ({} if base is None else base.model_dump(exclude_unset=True)) | given
     try:
-        recipe = Recipe.model_validate(before | given)
-        _ = recipe.log, recipe.catalog
+        return Recipe.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(wrong_values(error)) from error
-    return recipe
+        alone = merged.get("items") and not merged.get("interactions")
+        said = wrong_values(error)
+        raise UsageError(_said_of_items_alone(said) if alone else said) from error
 
 
 def _choices(key: str) -> tuple[str, ...]:
@@ -203,17 +278,16 @@ def known_recipes() -> dict[str, Recipe]:
     return {path.stem: read_recipe(path) for path in sorted(folder.glob("*.toml"))}
 
 
-def find_recipe(named: Path | str | Recipe | None) -> tuple[Recipe | None, Path | None]:
-    """A recipe by its file or its name, and the folder that its files are looked for in unless another is named.
+def find_recipe(named: Path | str | Recipe | None) -> Recipe | None:
+    """A recipe by its file or its name; None is none.
 
     Raises:
         InputError: The file is none. NotFoundError: No such name.
     """
     if named is None or isinstance(named, Recipe):
-        return named, None
+        return named
     if str(named) in known_recipes():
-        return known_recipes()[str(named)], None
-    if not Path(named).suffix:
-        raise not_found("recipe", str(named), known_recipes(), "Or give a TOML file.")
-    recipe = read_recipe(Path(named))
-    return recipe, Path(named).absolute().parent if recipe.interactions else None
+        return known_recipes()[str(named)]
+    if not Path(named).suffix and not Path(named).is_file():
+        raise not_found("recipe", str(named), known_recipes(), "or give a TOML file")
+    return read_recipe(Path(named))

@@ -26,6 +26,8 @@ USUAL = {
 }  # fmt: skip
 """By role; the first is the usual name, and wins over the others."""
 
+_VALUE = re.compile(r"[-+]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*")
+"""A number or a day, which names no column."""
 _SIGNS = re.compile(r"[\W_]+")
 
 
@@ -38,12 +40,14 @@ class Role:
         option: What names the column on the command line.
         named: The name that was given.
         guess: Whether other usual names may be taken where it must be there.
+        of_items: Whether the table is one of items.
     """
 
     name: str
     option: str
     named: str | None = None
     guess: bool = False
+    of_items: bool = False
 
 
 def find_column(table: Table, role: Role, *, usual: Sequence[str] | None = None) -> str | None:
@@ -61,7 +65,7 @@ def find_column(table: Table, role: Role, *, usual: Sequence[str] | None = None)
         alike = [column for column in columns if _plain(column) == _plain(role.named)]
         if len(alike) == 1:
             return alike[0]
-        raise missing_column(table, role.named, role.option)
+        raise missing_column(table, role.named, role.option, of_items=role.of_items)
     names = tuple(usual or USUAL[role.name])
     if names[0] in columns:
         return names[0]
@@ -88,27 +92,27 @@ def need_column(table: Table, role: Role, *, usual: Sequence[str] | None = None)
     if found is None:
         maybe = [column for column in table.columns if _plain(column) in map(_plain, names)]
         option = f"{role.option} {maybe[0]}" if len(maybe) == 1 else role.option
-        raise missing_column(table, names[0], option)
+        raise missing_column(table, names[0], option, of_items=role.of_items)
     return found
 
 
-def missing_column(table: Table, name: str, option: str) -> InputError:
+def missing_column(table: Table, name: str, option: str, *, of_items: bool = False) -> InputError:
     """The error for a column that is not there: what is, and how to name another."""
     hint = f"name the right one with {option}"
     only = table.columns[0] if len(table.columns) == 1 else ""
     sep = next((sep for sep in SEPARATORS if sep in only), None)
     if sep is not None:
         hint = f"the header is one piece with {sep!r} in it: --sep {sep!r}"
-    elif sum(column.strip().lstrip("-").replace(".", "").isdigit() for column in table.columns) * 2 > len(
-        table.columns
-    ):
-        hint = f"the first line reads as data: --no-header --columns {','.join(_suggested(len(table.columns)))}"
+    elif sum(_VALUE.fullmatch(column.strip()) is not None for column in table.columns) * 2 >= len(table.columns):
+        names = ",".join(_suggested(len(table.columns), of_items=of_items))
+        hint = f"the first line reads as data: --no-header --columns {names}"
     return InputError(f"{table.file}:1: no column {name!r}; columns: {shown(table.columns)}; {hint}")
 
 
-def _suggested(number: int) -> list[str]:
+def _suggested(number: int, *, of_items: bool) -> list[str]:
     usual = ["user_id", "item_id", "rating", "timestamp"] if number != 3 else ["user_id", "item_id", "timestamp"]
-    return (usual + [f"column_{place}" for place in range(5, number + 1)])[:number]
+    usual = ["item_id", "title"] if of_items else usual
+    return (usual + [f"column_{place}" for place in range(len(usual) + 1, number + 1)])[:number]
 
 
 def _plain(name: str) -> str:

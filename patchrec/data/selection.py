@@ -26,7 +26,7 @@ def select(
     """
     if recipe.core is not None:
         mask = _core(found, len(catalog), recipe.core)
-        found = _kept(found, mask, f"in no {recipe.core}-core (--core)", left_out)
+        found = _kept(found, mask, in_no_core(recipe.core), "--core", left_out)
         items = np.unique(found.items)
         place = np.zeros(len(catalog), dtype=np.int64)
         place[items] = np.arange(len(items))
@@ -35,12 +35,19 @@ def select(
     if recipe.min_history is not None:
         counts = np.bincount(found.users, minlength=len(found.user_ids))
         mask = counts[found.users] >= recipe.min_history
-        found = _kept(found, mask, f"of users with fewer than {recipe.min_history} (--min-history)", left_out)
+        found = _kept(
+            found, mask, f"of users with fewer than {recipe.min_history} (--min-history)", "--min-history", left_out
+        )
     if recipe.sample_users is not None and recipe.sample_users < len(found.user_ids):
         drawn = np.random.default_rng(recipe.seed).choice(len(found.user_ids), recipe.sample_users, replace=False)
         mask = np.isin(found.users, drawn)
-        found = _kept(found, mask, "of users who were not drawn (--sample-users)", left_out)
+        found = _kept(found, mask, "of users who were not drawn (--sample-users)", "--sample-users", left_out)
     return found, catalog
+
+
+def in_no_core(core: int) -> str:
+    """Why an interaction or an item is left out by `--core`."""
+    return f"in no {core}-core (--core)"
 
 
 def _core(found: Interactions, num_items: int, core: int) -> BoolArray:
@@ -55,11 +62,11 @@ def _core(found: Interactions, num_items: int, core: int) -> BoolArray:
         mask = now
 
 
-def _kept(found: Interactions, mask: BoolArray, reason: str, left_out: Counter[str]) -> Interactions:
+def _kept(found: Interactions, mask: BoolArray, reason: str, option: str, left_out: Counter[str]) -> Interactions:
     out = int((~mask).sum())
     if not out:
         return found
     if out == len(found):
-        raise InputError(f"no interaction is left: all {out:,} are {reason}; lower it")
+        raise InputError(f"no interaction is left: all {out:,} are {reason}; lower {option}")
     left_out[f"interactions {reason}"] += out
     return found.select(mask)

@@ -21,7 +21,7 @@ from patchrec.config import Closed
 from patchrec.data.histories import Sequences
 from patchrec.data.interactions import Interactions
 from patchrec.data.tie_order import numpy_quicksort_order
-from patchrec.errors import UsageError, unknown
+from patchrec.errors import UsageError, flag_of, unknown, wrong_values
 from patchrec.history import FloatArray, IntArray
 
 Rule = Literal["paper", "temporal", "leave-one-out", "ratio"]
@@ -69,11 +69,29 @@ def choose_split(rule: str, train: float | None = None, validation: float | None
     """
     if rule not in RULES:
         raise UsageError(unknown("split rule", rule, RULES))
-    given = {"train": train, "validation": validation}
+    given = {key: value for key, value in {"train": train, "validation": validation}.items() if value is not None}
+    if rule == "leave-one-out" and given:
+        raise UsageError(
+            f"the split rule 'leave-one-out' has no fractions; drop {' and '.join(map(flag_of, given))}, or choose "
+            "--split temporal or --split ratio"
+        )
     try:
-        return Split.model_validate({"rule": rule} | {key: value for key, value in given.items() if value is not None})
+        return Split.model_validate({"rule": rule} | given)
     except ValidationError as error:
-        raise UsageError(f"split {rule!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"split {rule!r}: {wrong_values(error)}") from error
+
+
+def split_of(rule: str | None, train: float | None, validation: float | None) -> Split | None:
+    """The same where a rule need not be named; None leaves it to the data.
+
+    Raises:
+        UsageError: As `choose_split`, or fractions of no rule.
+    """
+    if rule is not None:
+        return choose_split(rule, train, validation)
+    if train is not None or validation is not None:
+        raise UsageError("--train and --validation are fractions of a rule; name it: --split temporal or ratio")
+    return None
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,9 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
     lengths = np.bincount(interactions.users, minlength=num_users)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     order = _published_order(interactions, offsets) if split.rule == "paper" else _stable_order(interactions)
-    seconds = None if milliseconds is None else milliseconds[order] // 1000
+    seconds = None if milliseconds is None else milliseconds[order]
+    if seconds is not None:
+        seconds //= 1000
     about: dict[str, Any] = {"rule": split.rule}
     if split.rule == "leave-one-out":
         train_stop = np.where(lengths > 1, np.maximum(lengths - 2, 1), lengths)
@@ -122,18 +142,18 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
             train_stop, validation_stop = (_floor_of(lengths, part) for part in until)
         else:
             assert seconds is not None
-            users = np.repeat(np.arange(num_users), lengths)
+            users: Any = np.repeat(np.arange(num_users, dtype=np.int32), lengths)  # half the room
             cuts = [_smallest(seconds, part) for part in until]
             about |= {"train_until": cuts[0], "validation_until": cuts[1]}
             train_stop, validation_stop = (_counts_until(users, seconds, cut, num_users) for cut in cuts)
     sequences = Sequences(
         user_ids=interactions.user_ids,
         offsets=offsets,
-        items=interactions.items[order],
+        items=interactions.items[order].astype(np.int64),
         timestamps=seconds,
         train_stop=train_stop.astype(np.int64),
         validation_stop=validation_stop.astype(np.int64),
-        sessions=None if interactions.sessions is None else interactions.sessions[order],
+        sessions=None if interactions.sessions is None else interactions.sessions[order].astype(np.int64),
     )
     ratings = None if interactions.ratings is None else interactions.ratings[order]
     return Arranged(sequences, ratings, about, split.min_history)
@@ -143,7 +163,10 @@ def _stable_order(interactions: Interactions) -> IntArray:
     """By user, then time, then place in the file."""
     if interactions.milliseconds is None:
         return np.argsort(interactions.users, kind="stable")
-    return np.lexsort((interactions.milliseconds, interactions.users))
+    milliseconds, users = interactions.milliseconds, interactions.users
+    if (milliseconds[1:] >= milliseconds[:-1]).all():  # a log in the order of time
+        return np.argsort(users, kind="stable")
+    return np.lexsort((milliseconds, users))
 
 
 def _published_order(interactions: Interactions, offsets: IntArray) -> IntArray:

@@ -8,19 +8,28 @@ import re
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import cast
+from math import floor
 
 import numpy as np
 
+from patchrec.data.fields import Fields
+from patchrec.data.interactions import count
 from patchrec.errors import InputError, UsageError
-from patchrec.history import IntArray
+from patchrec.history import BoolArray, IntArray
 
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-EPOCH_DIGITS = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+WHOLE_FLOAT = re.compile(r"([+-]?\d{1,19})(?:\.0*)?", re.ASCII)
+"""Whole numbers, also those that a data frame made floats of."""
 
-UNITS = {"seconds": 1e3, "milliseconds": 1.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
+UNITS = {
+    "seconds": Decimal(1000),
+    "milliseconds": Decimal(1),
+    "microseconds": Decimal("1e-3"),
+    "nanoseconds": Decimal("1e-6"),
+}
 """Milliseconds in one of each."""
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 NEXT_UNIT_FROM = 10**11
@@ -35,21 +44,27 @@ NAMED_MONTH = "dates with a month's name"
 EXCEL_DAY_ZERO = -2_209_161_600_000
 """1899-12-30 in milliseconds: Excel's day 0."""
 DAY = 86_400_000
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999 in milliseconds: what a calendar knows."""
 
 KINDS = (*UNITS, COMPACT, COMPACT_CLOCK, ISO, PARTS, NAMED_MONTH, MOMENT, "excel days", "the given form")
 CODE = {kind: code for code, kind in enumerate(KINDS)}
-CODE_SECONDS, CODE_COMPACT, CODE_PARTS = CODE["seconds"], CODE[COMPACT], CODE[PARTS]
+CODE_PARTS = CODE[PARTS]
 
 _COMPACT = re.compile(r"(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)(?:(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)?)?", re.ASCII)
 _CLOCK = r"(?:[T ,]\s*(?P<H>\d{1,2}):(?P<M>\d\d)(?::(?P<S>\d\d)(?:\.(?P<f>\d{1,9}))?)?(?:\s*(?P<p>[AaPp])\.?[Mm]\.?)?)?"
 _ZONE = r"(?P<z>\s*(?:Z|UTC|GMT))?"
 _PARTS = re.compile(rf"(?P<a>\d{{1,2}})(?P<s>[/.-])(?P<b>\d{{1,2}})(?P=s)(?P<y>\d{{4}}){_CLOCK}{_ZONE}", re.ASCII)
 _YEAR_FIRST = re.compile(rf"(?P<y>\d{{4}})(?P<s>[/.-])(?P<m>\d{{1,2}})(?P=s)(?P<d>\d{{1,2}}){_CLOCK}{_ZONE}", re.ASCII)
-_NAMED = (
-    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Z %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y",
-    "%d %B %Y", "%d-%b-%Y", "%b %d, %Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%B %d, %Y %H:%M:%S", "%d %b %Y %H:%M:%S",
-    "%d %b %Y, %H:%M", "%d-%b-%Y %H:%M:%S",
-)  # fmt: skip
+_MONTH_DATES = ("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y")
+_CLOCKS = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+_CTIME = tuple(f"%a %b %d %H:%M:%S {zone}%Y" for zone in ("", "%z ", "UTC ", "GMT "))
+_DAYS_WITH_CLOCKS = (day + between + at for day in _MONTH_DATES for between in (" ", ", ") for at in _CLOCKS)
+_NAMED = (*_CTIME, *_MONTH_DATES, *_DAYS_WITH_CLOCKS)
+_RFC_2822 = re.compile(
+    r"(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d{1,2}:\d\d(?::\d\d)?"
+    r"(?: ?(?:[+-](?:0\d|1[0-4])[0-5]\d(?: \([A-Z]+\))?|Z|UTC?|GMT|[ECMP][SD]T))?"
+)
 NO_TIME = "is no time that is known; name its form with --time-format, such as '%d.%m.%Y %H:%M'"
 
 
@@ -65,7 +80,9 @@ class Moment:
 
     def __str__(self) -> str:
         """ISO 8601, of a midnight the date alone."""
-        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.milliseconds)
+        if not FIRST <= self.milliseconds <= LAST:
+            return f"{self.milliseconds} ms after 1970"
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.milliseconds)
         form = "%Y-%m-%d" if self.milliseconds % DAY == 0 else "%Y-%m-%dT%H:%M:%S"
         rest = f".{self.milliseconds % 1000:03d}" if self.milliseconds % 1000 else ""
         return moment.strftime(form) + rest
@@ -79,13 +96,14 @@ def parse_time(text: str) -> tuple[str, int]:
     Raises:
         ValueError: It is none, with the reason.
     """
-    if EPOCH_DIGITS.fullmatch(text):
-        found = _compact(text) if _COMPACT.fullmatch(text) else None
+    if whole := WHOLE_FLOAT.fullmatch(text):
+        digits = whole[1]
+        found = _compact(digits) if _COMPACT.fullmatch(digits) else None
         if found is None:
-            return _since_1970(int(text))
-        return (COMPACT if len(text) == 8 else COMPACT_CLOCK), found
+            return _since_1970(Decimal(digits))
+        return (COMPACT if len(digits) == 8 else COMPACT_CLOCK), found
     if NUMBER.fullmatch(text):
-        return _since_1970(float(text))
+        return _since_1970(Decimal(text))
     if match := _PARTS.fullmatch(text):
         return PARTS, _packed(match)
     return _calendar(text)
@@ -117,10 +135,9 @@ def named_form(written: str) -> Callable[[str], tuple[str, int]]:
         def number(text: str) -> tuple[str, int]:
             if not NUMBER.fullmatch(text):
                 raise ValueError(f"is no number, as --time-format {written} wants")
-            value = int(text) if WHOLE.fullmatch(text) or EPOCH_DIGITS.fullmatch(text) else float(text)
             if unit is None:
-                return "excel days", _bounded(EXCEL_DAY_ZERO + round(value * DAY))
-            return unit, _bounded(_in_milliseconds(value, unit))
+                return "excel days", _bounded(EXCEL_DAY_ZERO + floor(Decimal(text) * DAY))
+            return unit, _in_milliseconds(Decimal(text), unit)
 
         return number
     if "%" not in written:
@@ -129,15 +146,19 @@ def named_form(written: str) -> Callable[[str], tuple[str, int]]:
             f"{', '.join(UNIT_NAMES)} (numbers since 1970), excel"
         )
 
+    # What %Z reads depends on the zone of the machine; these are the names that do not.
+    forms = [written.replace("%Z", zone) for zone in ("UTC", "GMT", "Z")] if "%Z" in written else [written]
+
     def by_form(text: str) -> tuple[str, int]:
-        try:
-            return "the given form", _milliseconds(datetime.strptime(text, written))
-        except (ValueError, OverflowError):
-            raise ValueError(f"is not of the form {written!r}") from None
+        for form in forms:
+            try:
+                return "the given form", _milliseconds(datetime.strptime(text, form))
+            except (ValueError, OverflowError):
+                continue
+        raise ValueError(f"is not of the form {written!r}")
 
     try:
-        now = datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC)
-        by_form(now.strftime(written))
+        by_form(datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC).strftime(forms[0]))
     except (ValueError, re.error) as error:
         raise UsageError(f"--time-format {written!r} is no form of strptime ({error})") from error
     return by_form
@@ -183,8 +204,10 @@ class Clock:
             kinds[place], found[place] = CODE[kind], number
         return kinds, found
 
-    def finish(self, file: str, kinds: IntArray, values: IntArray) -> tuple[IntArray, str]:
-        """(n,) milliseconds, and the kind that most rows have; the others are then wrong.
+    def finish(self, file: str, kinds: IntArray, values: IntArray) -> tuple[IntArray, str, BoolArray]:
+        """(n,) milliseconds, the kind that most rows have, and (n,) which rows are on no day of a calendar after all.
+
+        Rows of another kind are wrong.
 
         Args:
             file: Name for messages.
@@ -193,47 +216,53 @@ class Clock:
         Raises:
             InputError: They fit several kinds, and nothing tells which it is.
         """
-        counts = np.bincount(kinds, minlength=len(KINDS))
-        most = KINDS[int(counts.argmax())]
-        if most == "seconds" and counts[CODE_COMPACT]:  # a few seconds that happen to read as dates
-            written = kinds == CODE_COMPACT
-            as_number = _as_written(values[written])
-            kinds[written], values[written] = CODE_SECONDS, as_number * 1000
+        counts = count(kinds, len(KINDS))
+        first, second = np.argsort(-counts, kind="stable")[:2].tolist()
+        if counts[first] == counts[second]:
+            raise InputError(
+                f"{file}: as many times are {KINDS[first]} as {KINDS[second]} ({counts[first]:,} each); say how they "
+                "are written with --time-format, such as s for seconds since 1970"
+            )
+        most = KINDS[first]
+        wrong = np.zeros(len(kinds), dtype=np.bool_)
         if most == "seconds" and not self._named:
-            _refuse_years_and_excel(file, values[kinds == CODE_SECONDS])
+            _refuse_years_and_excel(file, values if counts[first] == len(kinds) else values[kinds == first])
         if most == PARTS:
-            values = _days_and_months(file, kinds, values)
-        return values, most
+            values, wrong = _days_and_months(file, kinds, values)
+        return values, most, wrong
 
 
-def implausible(milliseconds: IntArray, now: datetime) -> tuple[str, IntArray] | None:
-    """What is odd about moments, in words, and the places that show it; None where nothing is."""
+def implausible(milliseconds: IntArray, now: datetime) -> list[tuple[str, int]]:
+    """What is odd about moments, each in words and with the first place that shows it."""
     begin, end = _milliseconds(datetime(1990, 1, 1, tzinfo=UTC)), _milliseconds(now + timedelta(days=1))
-    early, late = np.flatnonzero(milliseconds < begin), np.flatnonzero(milliseconds > end)
-    if len(early):
-        return f"{len(early):,} times are before 1990", early
-    if len(late):
-        return f"{len(late):,} times are later than tomorrow", late
+    found = []
+    for words, odd in (("before 1990", milliseconds < begin), ("later than tomorrow", milliseconds > end)):
+        if odd.any():
+            found.append((f"{int(odd.sum()):,} times are {words}", int(odd.argmax())))
     if len(milliseconds) > 1 and milliseconds.max() // 1000 == milliseconds.min() // 1000:
-        return f"all {len(milliseconds):,} times are in one second", np.array([0])
-    return None
+        found.append((f"all {len(milliseconds):,} times are in one second", 0))
+    return found
+
+
+def is_likely(text: str, now: datetime) -> bool:
+    """Whether a text reads as a time of a log: a written date, or a number that is one since 1990."""
+    try:
+        kind, value = parse_time(text)
+    except ValueError:
+        return False
+    return kind not in UNITS or not implausible(np.array([value]), now)
 
 
 def _plain_epochs(values: Sequence[object]) -> tuple[IntArray, IntArray] | None:
     """Kinds and values where all are whole numbers of one unit, none of which could be a date; else None."""
-    try:
-        texts = cast(Sequence[str], values)
-        joined = "".join(texts)
-        if not (joined.isascii() and joined.isdigit()):
-            return None
-        numbers = np.array(list(map(int, texts)), dtype=np.int64)
-    except (TypeError, ValueError, OverflowError):
+    numbers = values.whole_numbers() if isinstance(values, Fields) else None
+    if numbers is None:
         return None
     low, high = int(numbers.min()), int(numbers.max())
     for unit, (start, stop) in _RANGES.items():
         if start <= low and high < stop:
             maybe_dates = (unit == "seconds" and low < 21_010_000 and high >= 19_000_000) or (
-                unit == "milliseconds" and low < 10**12
+                unit == "milliseconds" and not (low >= 10**12 and high < 10**13)
             )
             return None if maybe_dates else (np.full(len(numbers), CODE[unit]), _scaled(numbers, unit))
     return None
@@ -256,23 +285,20 @@ def _scaled(numbers: IntArray, unit: str) -> IntArray:
     }[unit]
 
 
-def _since_1970(value: float) -> tuple[str, int]:
-    size = abs(value)
+def _since_1970(value: Decimal) -> tuple[str, int]:
     for thousand, unit in enumerate(UNITS):
-        if size < NEXT_UNIT_FROM * 10 ** (3 * thousand):
+        if abs(value) < NEXT_UNIT_FROM * 10 ** (3 * thousand):
             return unit, _in_milliseconds(value, unit)
     raise ValueError("is neither seconds nor milliseconds, microseconds or nanoseconds since 1970")
 
 
-def _in_milliseconds(value: float, unit: str) -> int:
-    if isinstance(value, int):
-        return value * 1000 if unit == "seconds" else value // round(1 / UNITS[unit])
-    return round(value * UNITS[unit])
+def _in_milliseconds(value: Decimal, unit: str) -> int:
+    return _bounded(floor(value * UNITS[unit]))
 
 
 def _bounded(milliseconds: int) -> int:
-    if abs(milliseconds) >= 1 << 62:
-        raise ValueError("is no moment of any calendar")
+    if not FIRST <= milliseconds <= LAST:
+        raise ValueError("is in no year of a calendar")
     return milliseconds
 
 
@@ -289,12 +315,6 @@ def _compact(text: str) -> int | None:
         return _milliseconds(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
     except ValueError:
         return None
-
-
-def _as_written(milliseconds: IntArray) -> IntArray:
-    """The digits that `_compact` read, of days alone."""
-    days = [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value) for value in milliseconds.tolist()]
-    return np.array([int(f"{day:%Y%m%d}") for day in days], dtype=np.int64)
 
 
 def _of_day(match: re.Match[str]) -> int:
@@ -314,13 +334,15 @@ def _of_day(match: re.Match[str]) -> int:
 def _packed(match: re.Match[str]) -> int:
     """A date of parts whose order is not known: `((year * 100 + first) * 100 + second) * DAY + milliseconds`."""
     first, second = int(match["a"]), int(match["b"])
+    if not int(match["y"]):
+        raise ValueError("is no day of a calendar")
     if not (1 <= first <= 31 and 1 <= second <= 31 and min(first, second) <= 12):
         raise ValueError("is no day of a calendar")
     return ((int(match["y"]) * 100 + first) * 100 + second) * DAY + _of_day(match)
 
 
-def _days_and_months(file: str, kinds: IntArray, values: IntArray) -> IntArray:
-    """Milliseconds of packed dates, in the order of day and month that all of them allow."""
+def _days_and_months(file: str, kinds: IntArray, values: IntArray) -> tuple[IntArray, BoolArray]:
+    """Milliseconds of packed dates, in the order of day and month that all of them allow, and which are no days."""
     chosen = kinds == CODE_PARTS
     days, clock = np.divmod(values[chosen], DAY)
     years, first, second = days // 10_000, days // 100 % 100, days % 100
@@ -333,38 +355,56 @@ def _days_and_months(file: str, kinds: IntArray, values: IntArray) -> IntArray:
             "'%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'"
         )
     day, month = (first, second) if day_first else (second, first)
-    moments = np.array(
-        [f"{y:04d}-{m:02d}" for y, m in zip(years.tolist(), month.tolist(), strict=True)], "datetime64[M]"
-    )
-    found = values.copy()
-    found[chosen] = (moments.astype("datetime64[D]").astype(np.int64) + day - 1) * DAY + clock
-    return found
+    months = ((years - 1970) * 12 + month - 1).astype("datetime64[M]")
+    dates = months.astype("datetime64[D]").astype(np.int64) + day - 1
+    found, wrong = values.copy(), np.zeros(len(values), dtype=np.bool_)
+    found[chosen] = dates * DAY + clock
+    wrong[chosen] = dates.astype("datetime64[D]").astype("datetime64[M]") != months
+    return found, wrong
 
 
-def _with_month(text: str) -> int:
-    """Milliseconds of a date that has the name of its month: RFC 2822, ctime and the like."""
-    for form in _NAMED:
-        try:
-            return _milliseconds(datetime.strptime(text, form))
-        except (ValueError, OverflowError):
-            continue
-    try:
-        return _milliseconds(parsedate_to_datetime(text))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        raise ValueError(NO_TIME) from None
+class _NamedMonths:
+    """Forms of dates that name their month, the one that fitted last first."""
+
+    def __init__(self) -> None:
+        self._forms = list(_NAMED)
+
+    def __call__(self, text: str) -> int:
+        """Milliseconds of a date: RFC 2822, ctime and the like.
+
+        Raises:
+            ValueError: It has none of the forms.
+        """
+        if _RFC_2822.fullmatch(text):
+            try:
+                return _milliseconds(parsedate_to_datetime(text))
+            except (ValueError, TypeError, IndexError, OverflowError):
+                raise ValueError(NO_TIME) from None
+        for place, form in enumerate(self._forms):
+            try:
+                found = _milliseconds(datetime.strptime(text, form))
+            except (ValueError, OverflowError):
+                continue
+            self._forms.insert(0, self._forms.pop(place))
+            return found
+        raise ValueError(NO_TIME)
+
+
+_with_month = _NamedMonths()
 
 
 def _refuse_years_and_excel(file: str, milliseconds: IntArray) -> None:
     """Refuse what would pass for seconds in January 1970 and is another thing in all likelihood."""
-    low, high = int(milliseconds.min()), int(milliseconds.max())
-    example = low // 1000 if low % 1000 == 0 else low / 1000
-    if low >= 1_900_000 and high <= 2_100_000 and not (milliseconds % 1000).any():
-        raise InputError(
-            f"{file}: the times look like years ({example}); say what they are: --time-format %Y, or --time-format s "
-            "for seconds since 1970"
-        )
-    if low >= 30_000_000 and high <= 60_000_000:
-        raise InputError(
-            f"{file}: the times look like days of Excel ({example}); say what they are: --time-format excel, or "
-            "--time-format s for seconds since 1970"
-        )
+    for words, low, high, whole, way in (
+        ("years", 1900, 2100, True, "%Y"),
+        ("days of Excel", 30_000, 60_000, False, "excel"),
+    ):
+        inside = (milliseconds >= low * 1000) & (milliseconds <= high * 1000)
+        if whole:
+            inside &= milliseconds % 1000 == 0
+        if inside.sum() * 2 > len(milliseconds):
+            example = int(milliseconds[inside][0]) / 1000
+            raise InputError(
+                f"{file}: the times look like {words} ({example:g}); say what they are: --time-format {way}, or "
+                "--time-format s for seconds since 1970"
+            )

@@ -4,28 +4,38 @@ Nothing is taken that the files do not say: where two answers are possible the u
 """
 
 import codecs
+import csv
+import io
+import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from patchrec.data.batches import Table
 from patchrec.data.catalog import Catalog
 from patchrec.data.inputs import STDIN, Part, find_parts
-from patchrec.data.items_table import ID_NAMES, Items, read_items
+from patchrec.data.interactions import Interactions
+from patchrec.data.items_table import ID_NAMES, read_items
 from patchrec.data.lines import Rejects, reading
-from patchrec.data.log_table import read_interactions
+from patchrec.data.log_table import check_options, read_interactions
 from patchrec.data.readers import FORMATS, SEPARATORS, format_of, open_table
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, make_recipe
 from patchrec.data.roles import USUAL, Role, find_column
-from patchrec.errors import InputError, PatchrecError, flag_of
+from patchrec.data.splits import split_of
+from patchrec.errors import InputError, PatchrecError, UsageError, flag_of
 
 HEAD_BYTES = 256 << 10
 HEAD_ROWS = 20_000
 EXAMPLES = 3
-FEW = 20  # lines that a separator must split alike
+FEW = 20  # records that tell the separator
+MOST_FILES = 100  # of interactions whose heads are looked at
+_NUMBER_OR_DAY = re.compile(r"[-+]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*")
+_MOMENT = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d.*")
 
 What = Literal["interactions", "items"]
 _ROLE_NAMES = {"items_id_col": "item"}
@@ -87,9 +97,9 @@ class Understood:
     notices: tuple[str, ...] = ()
     fault: str | None = None
 
-    def command(self, name: str) -> str:
-        """The command that adds it, with every option written out."""
-        words = ["patchrec", "data", "add", name]
+    def command(self, name: str, home: Path | None = None) -> str:
+        """The command that adds it to a store, with every option written out."""
+        words = ["patchrec", *(("--home", str(home)) if home is not None else ()), "data", "add", name]
         values = self.recipe.model_dump(mode="json", exclude_defaults=True)
         for key, value in values.items():
             if key in ("about", "licence"):
@@ -103,33 +113,97 @@ class Understood:
             elif value is True:
                 words.append(flag_of(key))
             else:
-                words += [flag_of(key), str(value)]
+                words += [flag_of(key), str(value).replace("\t", "\\t") if key in ("sep", "items_sep") else str(value)]
         return shlex.join(words)
 
 
-def assigned(files: Sequence[str], recipe: Recipe) -> Recipe:
-    """The recipe with each file where it belongs: one that names users is of interactions, others are of items.
+def assigned(files: Sequence[str], recipe: Recipe, *, needed: bool = True) -> dict[str, tuple[str, ...]]:
+    """Where each file belongs, beside the interactions and items of a recipe.
+
+    One that names users, or fits the columns that are named for the interactions, is of interactions; others are of
+    items.
+
+    Args:
+        files: As they are named.
+        recipe: How they are written.
+        needed: Whether interactions are to be among them, or in the recipe.
 
     Raises:
-        InputError: None names users.
+        InputError: None is of interactions.
+        UsageError: One is standard input, which cannot be read twice.
     """
+    if STDIN in (*files, *recipe.interactions, *recipe.items):
+        raise UsageError("standard input is read once; name it and its columns: --interactions - --user-col C ...")
     logs: list[str] = []
     items: list[str] = []
+    headless: list[str] = []
     for file in files:
         with ExitStack() as stack:
-            part = find_parts([file], tuple(FORMATS), stack, any_ending=recipe.log.format is not None)[0]
-            with _opened(part, recipe.log) as (table, _):
-                user = find_column(
-                    table, Role("user", "--user-col", recipe.user_col if recipe.user_col in table.columns else None)
-                )
-                (logs if user is not None else items).append(file)
-    if not logs:
+            part = find_parts([file], FORMATS, stack, any_ending=recipe.log.format is not None)[0]
+            (logs if _is_log(part, recipe, headless) else items).append(file)
+    if needed and not (logs or recipe.interactions):
+        if headless:
+            raise InputError(headless[0])
         some = ", ".join(repr(USUAL["user"][place]) for place in range(4))
         raise InputError(
             f"none of {', '.join(map(repr, files))} has a column of users such as {some}; say which is which with "
             "--interactions FILE --user-col C and --items FILE"
         )
-    return make_recipe({"interactions": (*recipe.interactions, *logs), "items": (*recipe.items, *items)}, recipe)
+    belong = {"interactions": (*recipe.interactions, *logs), "items": (*recipe.items, *items)}
+    return {what: found for what, found in belong.items() if found}
+
+
+def _is_log(part: Part, recipe: Recipe, headless: list[str]) -> bool:
+    """Whether a file is of interactions; notes what to do about one whose first line is no header."""
+    plain = recipe.log.model_copy(update={"header": True, "columns": None})
+    titled = False
+    try:
+        with _opened(part, plain) as (table, _):
+            columns = table.columns
+    except PatchrecError:
+        if not (_fits(part, recipe.log) or _fits(part, recipe.catalog)):
+            raise
+    else:
+        named = recipe.user_col if recipe.user_col in columns else None
+        if find_column(table, Role("user", "--user-col", named)) is not None:
+            return True
+        titled = any(name.casefold() in USUAL["title"] for name in columns)
+        if reads_as_data(columns):
+            headless.append(
+                f"{table.file}:1: no column of users, and the first line reads as data: {without_header(table)}"
+            )
+    if recipe.columns is None or titled or (recipe.items_columns is not None and _fits(part, recipe.catalog)):
+        return False
+    return _fits(part, recipe.log)
+
+
+def _fits(part: Part, written: Written) -> bool:
+    """Whether the head of a file reads as it is said to be written."""
+    try:
+        with _opened(part, written) as (table, _):
+            batch = next(table.batches, None)
+            return batch is not None and len(batch) > 0
+    except PatchrecError:
+        return False
+
+
+def reads_as_data(columns: Sequence[str]) -> bool:
+    """Whether a first line is no header: some of its names are numbers or days, and none is usual."""
+    usual = {name for names in USUAL.values() for name in names}
+    return usual.isdisjoint(map(str.casefold, columns)) and any(
+        _NUMBER_OR_DAY.fullmatch(column.strip()) for column in columns
+    )
+
+
+def without_header(table: Table, *, of_items: bool = False) -> str:
+    """The options that say that a file has no header, with names for its columns."""
+    columns = table.columns
+    names = ["item_id", "title"] if of_items else ["user_id", "item_id"]
+    names = (names + [f"column_{place}" for place in range(3, len(columns) + 1)])[: len(columns)]
+    time = next((place for place, one in enumerate(columns[2:], 2) if _MOMENT.fullmatch(one.strip())), None)
+    if time is not None and not of_items:
+        names[time] = "timestamp"
+    return f"--no-header --columns {','.join(names)}"
 
 
 def understand(recipe: Recipe) -> Understood:
@@ -139,15 +213,18 @@ def understand(recipe: Recipe) -> Understood:
         InputError: A file cannot be read, or a column that must be there is not found.
         UsageError: Options that do not go together.
     """
+    check_options(recipe)
+    split_of(recipe.split, recipe.train, recipe.validation)
     with ExitStack() as stack:
-        logs = find_parts(recipe.interactions, tuple(FORMATS), stack, any_ending=True)
+        logs = find_parts(recipe.interactions, FORMATS, stack, any_ending=True)
         written_items = recipe.catalog  # before what is found out about the interactions, which it would take over
         recipe, log = _table("interactions", logs, recipe, recipe.log)
         tables = [log]
         items: list[Part] = []
         if recipe.items:
-            items = find_parts(recipe.items, tuple(FORMATS), stack, any_ending=True)
-            recipe, seen = _table("items", items, recipe, written_items)
+            items = find_parts(recipe.items, FORMATS, stack, any_ending=True)
+            with recipe.naming_items():
+                recipe, seen = _table("items", items, recipe, written_items)
             tables.append(seen)
         elif recipe.title_col is None and recipe.title is None and recipe.untitled == "refuse":
             recipe = _titles_of_log(log, recipe)
@@ -155,19 +232,24 @@ def understand(recipe: Recipe) -> Understood:
 
 
 def _tried(recipe: Recipe, tables: tuple[SeenFile, ...], logs: list[Part], items: list[Part]) -> Understood:
-    """What would become of the head of the interactions."""
+    """What would become of the heads of the interactions."""
     of_items, of_log = Rejects(skip=True), Rejects(skip=True)
+    if len(logs) > MOST_FILES:
+        of_log.notice(f"the first {MOST_FILES} of {len(logs):,} files of interactions were looked at")
+        logs = logs[:MOST_FILES]
+
+    def read(of_items: Rejects, of_log: Rejects) -> tuple[Interactions, Catalog]:
+        known = read_items(items, recipe, of_items) if items else None
+        return read_interactions(logs, recipe, known, of_log, most=HEAD_ROWS)
+
     understood = Understood(recipe, tables)
     try:
-        known: Items | None = read_items(items, recipe, of_items) if items else None
-        found, catalog = read_interactions(logs[:1], recipe, known, of_log, most=HEAD_ROWS)
-    except PatchrecError as error:
-        return replace(understood, fault=str(error), notices=(*of_items.notices, *of_log.notices))
+        found, catalog = read(of_items, of_log)
+    except InputError as error:
+        fault = str(error) if recipe.skip_bad else _fault(read) or str(error)
+        return replace(understood, fault=fault, notices=(*of_items.notices, *of_log.notices))
     moments = found.milliseconds
     skipped = Counter({f"items: {reason}": count for reason, count in of_items.rejected.items()}) + of_log.rejected
-    fault = None
-    if skipped and not recipe.skip_bad:
-        fault = f"{(of_items.messages + of_log.messages)[0]}; mend it, or leave such rows out with --skip-bad"
     return replace(
         understood,
         num_rows=of_log.read,
@@ -176,8 +258,17 @@ def _tried(recipe: Recipe, tables: tuple[SeenFile, ...], logs: list[Part], items
         times=None if moments is None else (int(moments.min()), int(moments.max())),
         rejected=dict(skipped),
         notices=(*of_items.notices, *of_log.notices),
-        fault=fault,
+        fault=_fault(read) if skipped and not recipe.skip_bad else None,
     )
+
+
+def _fault(read: Callable[[Rejects, Rejects], object]) -> str | None:
+    """What reading says of the first row that cannot be used."""
+    try:
+        read(Rejects(), Rejects())
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _used(items: list[int], catalog: Catalog) -> int:
@@ -194,6 +285,8 @@ def _table(what: What, parts: list[Part], recipe: Recipe, said: Written) -> tupl
         usual = found[prefix + "sep"] == ("," if kind == "csv" else "\t")
         if kind in ("jsonl", "parquet") or (usual and not (prefix and recipe.sep)):
             found.pop(prefix + "sep")
+        if kind in ("jsonl", "parquet") and "quotes" in written.inherited:
+            found.pop(prefix + "quotes")
         if prefix and recipe.encoding is not None and kind != "parquet":
             found["items_encoding"] = written.encoding or "utf-8"
         roles = _roles_of_items(table, recipe) if prefix else _roles_of_log(table, recipe)
@@ -220,10 +313,7 @@ def _roles_of_log(table: Table, recipe: Recipe) -> dict[str, str | None]:
     }
     for name in ("user", "item"):
         if roles[name] is None:
-            raise InputError(
-                f"{table.file}:1: which column is the {name}? {', '.join(map(repr, table.columns[:12]))}; name it with "
-                f"--{name}-col"
-            )
+            raise _unclear(table, name, f"--{name}-col")
     return {f"{name}_col": column for name, column in roles.items()}
 
 
@@ -231,12 +321,19 @@ def _roles_of_items(table: Table, recipe: Recipe) -> dict[str, str | None]:
     same = recipe.items_id_col or (recipe.item_col if recipe.item_col in table.columns else None)
     item = find_column(table, Role("item", "--items-id-col", same), usual=ID_NAMES)
     if item is None:
-        raise InputError(
-            f"{table.file}:1: which column is the item's id? {', '.join(map(repr, table.columns[:12]))}; name it with "
-            "--items-id-col"
-        )
+        raise _unclear(table, "item's id", "--items-id-col", of_items=True)
     title = None if recipe.title else find_column(table, Role("title", "--title-col", recipe.title_col))
     return {"items_id_col": item, "title_col": title}
+
+
+def _unclear(table: Table, what: str, option: str, *, of_items: bool = False) -> InputError:
+    """The error for a column that is not found."""
+    columns = ", ".join(map(repr, table.columns[:12]))
+    if reads_as_data(table.columns):
+        hint = f"the first line reads as data: {without_header(table, of_items=of_items)}"
+    else:
+        hint = f"name it with {option}"
+    return InputError(f"{table.file}:1: which column is the {what}? {columns}; {hint}")
 
 
 def _titles_of_log(log: SeenFile, recipe: Recipe) -> Recipe:
@@ -287,14 +384,16 @@ def sniffed(part: Part, written: Written) -> Written:
     if head.startswith(b"PAR1") and written.format is None:
         return Written(format="parquet")
     encoding = written.encoding or _encoding(head)
-    text = head.decode(encoding or "utf-8", "replace").removeprefix("\ufeff")
-    lines = [line for line in text.splitlines()[: FEW + 1] if line.strip()][:FEW]
-    values = written.model_dump() | {"encoding": encoding}
-    if written.format is None and part.ending not in FORMATS and lines and lines[0].lstrip().startswith(("{", "[")):
+    with reading(part.name):
+        text = head.decode(encoding or "utf-8", "replace").removeprefix("\ufeff")
+    values: dict[str, Any] = {"encoding": encoding}
+    if written.format is None and part.ending not in FORMATS and text.lstrip().startswith(("{", "[")):
         values["format"] = "jsonl"
-    elif written.sep is None and _separated(part, written) and lines:
-        values["sep"] = _separator(lines, "," if part.ending == ".csv" else "\t")
-    found = Written.model_validate(values)
+    elif written.sep is None and _separated(part, written) and text.strip():
+        kind = written.format or FORMATS.get(part.ending, "tsv")
+        quotes = written.quotes or ("group" if kind == "csv" else "text")
+        values["sep"] = _separator(text, "," if part.ending == ".csv" else "\t", group=quotes == "group")
+    found = written.model_copy(update=values)
     return found.model_copy(update={"format": format_of(part, found)})
 
 
@@ -315,13 +414,31 @@ def _encoding(head: bytes) -> str | None:
     return None
 
 
-def _separator(lines: Sequence[str], usual: str) -> str:
-    """The separator that splits all lines of a head into the same number of fields, the usual one where it does."""
-    best = usual
-    most = 0
-    for sep in sorted(SEPARATORS, key=lambda one: one != usual):
-        counts = [line.count(sep) for line in lines]
-        alike = min(counts) == max(counts) or (sep == usual and min(counts) > 0)
-        if alike and min(counts) > most and (most == 0 or sep == "::"):
-            best, most = sep, min(counts)
+def _separator(text: str, usual: str, *, group: bool) -> str:
+    """The separator that splits most records of a head as it splits the first: where several do, the longer or usual.
+
+    Args:
+        text: The head.
+        usual: The separator of the format.
+        group: Whether what is within quotes is not split.
+    """
+    best, most = usual, (0.0, 0, False, 0)
+    for sep in SEPARATORS:
+        counts = _counts(text, sep, group=group and len(sep) == 1)
+        if counts and counts[0] > 1:
+            rank = (counts.count(counts[0]) / len(counts), len(sep), sep == usual, counts[0])
+            if rank > most:
+                best, most = sep, rank
     return best
+
+
+def _counts(text: str, sep: str, *, group: bool) -> list[int]:
+    """Numbers of fields of the first records."""
+    if not group:
+        lines = (line for line in io.StringIO(text) if line.strip())
+        return [line.count(sep) + 1 for line in islice(lines, FEW)]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=sep)
+    try:
+        return [len(row) for row in islice(filter(None, rows), FEW)]
+    except csv.Error:
+        return []

@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
@@ -15,7 +16,7 @@ UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters and lone surrogates: no id or title has them, and a title is one line of a prompt."""
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-_LEFT_BEHIND = (re.compile(r"\s*[(\[{]\s*\0\s*[)\]}]"), re.compile(r"[\s,;:/|·–-]*\0"), re.compile(r"^[\s,;:/|·–-]+"))
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
 EXACT = 1 << 53  # whole floats below are what they read as
 
 
@@ -46,7 +47,7 @@ def is_missing(value: object, missing: Collection[str]) -> bool:
     return isinstance(value, str) and value in missing
 
 
-def further_columns(row: Mapping[str, Any], used: Collection[str]) -> Row:
+def further_columns(row: Mapping[str, Any], used: Collection[str], missing: Collection[str] = ()) -> Row:
     """The columns of an item that become its metadata. NaN and infinite values are missing: JSON has neither.
 
     Raises:
@@ -56,7 +57,7 @@ def further_columns(row: Mapping[str, Any], used: Collection[str]) -> Row:
     for key, value in row.items():
         if key in used:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
+        if is_missing(value, missing) or (isinstance(value, float) and not math.isfinite(value)):
             found[key] = None
         else:
             found[key] = str(value) if isinstance(value, Moment) else value
@@ -68,8 +69,8 @@ def further_columns(row: Mapping[str, Any], used: Collection[str]) -> Row:
 class Template:
     """A title of several columns, such as "{name}, {colour}".
 
-    A column that is missing or blank in a row takes along what would be left behind: empty brackets, and punctuation
-    before it (at the beginning, after it).
+    A column that is missing or blank in a row takes along the text that stands between it and the one before (at the
+    beginning, the one after), and brackets that would be empty.
     """
 
     def __init__(self, template: str, columns: Collection[str], option: str = "--title") -> None:
@@ -79,27 +80,79 @@ class Template:
             UsageError: No field at all, one that is no column, or braces that do not close.
         """
         try:
-            self._parts = [(before, field) for before, field, _, _ in Formatter().parse(template)]
+            parts = [(before, name) for before, name, _, _ in Formatter().parse(template)]
         except ValueError as error:
             raise UsageError(f"{option} {template!r}: {error}; write columns as in '{{name}}, {{colour}}'") from error
-        self.fields = tuple(field for _, field in self._parts if field is not None)
+        self.fields = tuple(name for _, name in parts if name is not None)
         if not self.fields:
             raise UsageError(f"{option} {template!r} names no column; write it as in '{{name}}, {{colour}}'")
-        for field in self.fields:
-            if field not in columns:
+        for name in self.fields:
+            if name not in columns:
                 some = ", ".join(list(columns)[:20])
-                raise UsageError(f"{option} {template!r}: no column {field!r}; columns: {some}")
+                raise UsageError(f"{option} {template!r}: no column {name!r}; columns: {some}")
+        self._text = _grouped(parts)
 
-    def fill(self, row: Mapping[str, Any]) -> str | None:
+    def fill(self, row: Mapping[str, Any], missing: Collection[str] = ()) -> str | None:
         """The text of a row; None where all its columns are missing."""
-        shown = {field: _shown(row.get(field)) for field in self.fields}
-        if not any(shown.values()):
-            return None
-        text = "".join(before + ("" if field is None else shown[field] or "\0") for before, field in self._parts)
-        if "\0" in text:
-            brackets, before, start = _LEFT_BEHIND
-            text = start.sub("", before.sub("", brackets.sub("", text)))
-        return text
+        shown = {name: "" if is_missing(row.get(name), missing) else _shown(row.get(name)) for name in self.fields}
+        return self._text.fill(shown).strip() or None
+
+
+@dataclass(slots=True)
+class _Group:
+    """Fields and groups in brackets, each with the text before it, between brackets (of the whole, between none)."""
+
+    opened: str = ""
+    closed: str = ""
+    parts: list[tuple[str, "str | _Group"]] = field(default_factory=list)
+    rest: str = ""
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """Its text; none where none of its fields has a value."""
+        text, value = "", ""
+        for place, (before, part) in enumerate(self.parts):
+            value = values[part] if isinstance(part, str) else part.fill(values)
+            if value:
+                text += (before if text or place == 0 else "") + value
+        return f"{self.opened}{text}{self.rest if value else ''}{self.closed}" if text else ""
+
+
+def _grouped(parts: Sequence[tuple[str, str | None]]) -> _Group:
+    """The fields of a template with the text before each. Brackets that do not pair are text."""
+    pieces = [piece for before, name in parts for piece in (*((one, False) for one in before), (name, True))]
+    pairs = _paired([piece for piece, is_field in pieces if piece is not None and not is_field])
+    open_groups = [_Group()]
+    for piece, is_field in pieces:
+        group = open_groups[-1]
+        if piece is None:
+            continue
+        if is_field:
+            group.parts.append((group.rest, piece))
+            group.rest = ""
+        elif pairs and piece in BRACKETS:
+            open_groups.append(_Group(piece, BRACKETS[piece]))
+        elif pairs and piece in BRACKETS.values():
+            open_groups.pop()
+            outer = open_groups[-1]
+            if group.parts:
+                outer.parts.append((outer.rest, group))
+                outer.rest = ""
+            else:
+                outer.rest += group.opened + group.rest + group.closed
+        else:
+            group.rest += piece
+    return open_groups[0]
+
+
+def _paired(signs: Sequence[str]) -> bool:
+    """Whether each bracket is closed by its own."""
+    awaited: list[str] = []
+    for sign in signs:
+        if sign in BRACKETS:
+            awaited.append(BRACKETS[sign])
+        elif sign in BRACKETS.values() and (not awaited or awaited.pop() != sign):
+            return False
+    return not awaited
 
 
 def _shown(value: object) -> str:
@@ -107,4 +160,4 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         return str(int(value))
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).replace("\0", "").strip()
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).strip()

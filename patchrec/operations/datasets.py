@@ -7,12 +7,12 @@ from typing import Any
 
 from patchrec.config import SplitName
 from patchrec.data.export import export_rows
-from patchrec.data.prepare import located, prepare, prepare_item, prepare_items
-from patchrec.data.recipe import Recipe, find_recipe, known_recipes, make_recipe
+from patchrec.data.prepare import gathered, prepare, prepare_item, prepare_items, with_options
+from patchrec.data.recipe import Recipe, find_recipe, known_recipes
 from patchrec.data.sources import SOURCES
-from patchrec.data.splits import choose_split
-from patchrec.data.understand import Understood, assigned, understand
-from patchrec.errors import UsageError, flag_of
+from patchrec.data.splits import choose_split, split_of
+from patchrec.data.understand import assigned, understand
+from patchrec.errors import InputError, UsageError, flag_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -33,8 +33,10 @@ def add_dataset(
     Args:
         name: A known name (`patchrec.data.sources`, `patchrec.data.recipe.known_recipes`), or a new one with
             `interactions`.
-        from_path: Archive or folder of a known data set; None downloads it, where that is possible.
+        from_path: Archive or folder of a known data set, or of the files that a recipe names; None downloads it, where
+            that is possible.
         recipe: How files become the data set: a TOML file, the name of a known one, or a recipe; `options` change it.
+            The files that it names are looked for in its folder, those of `options` and `files` where they are named.
         files: Tables whose place and form are found out (`plan_dataset`); what is found is told.
         rejects: File for the rows that cannot be used; they are then left out.
         home: Folder of the store.
@@ -52,24 +54,16 @@ def add_dataset(
     with Store.open(home) as store:
         if name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
-        split, train, validation = (options.pop(key, None) for key in ("split", "train", "validation"))
-        if split is None and (train is not None or validation is not None):
-            raise UsageError("--train and --validation are fractions of a rule; name it: --split temporal or ratio")
-        found, folder = find_recipe(recipe)
-        from_path = from_path or (None if options.get("interactions") else folder)
-        if files:
-            understood = _understood(files, found, options)
-            report.note(f"understood as: {understood.command(name)}")
-            found, options = understood.recipe, {}
-        prepared = prepare(
-            name,
-            found,
-            from_path=from_path,
-            split=choose_split(split, train, validation) if split is not None else None,
-            rejects=rejects,
-            report=report,
-            **options,
-        )
+        if name in SOURCES and recipe is None and not files:
+            split = split_of(*(options.pop(key, None) for key in ("split", "train", "validation")))
+            prepared = prepare(name, from_path=from_path, split=split, rejects=rejects, report=report, **options)
+        else:
+            found = _recipe(name, recipe, from_path, files, options)
+            if files:
+                understood = understand(found)
+                report.note(f"understood as: {understood.command(name, home)}")
+                found = understood.recipe
+            prepared = prepare(name, found, rejects=rejects, report=report)
         store.datasets.add(
             prepared.dataset,
             source=prepared.source,
@@ -86,9 +80,10 @@ def plan_dataset(
     from_path: Path | None = None,
     recipe: Path | str | Recipe | None = None,
     files: Sequence[Path] = (),
+    home: Path | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """What `add_dataset` would make of files, from their heads: nothing is stored.
+    """What `add_dataset` would make of files, from their heads: nothing is stored, `home` is only for the command.
 
     Returns:
         `name`, `command` (with every option written out) and the fields of `patchrec.data.understand.Understood`.
@@ -99,24 +94,37 @@ def plan_dataset(
     """
     if name in SOURCES and recipe is None:
         raise UsageError(f"{name!r} is a data set known by name: there is nothing to find out; drop --dry-run")
-    found, folder = find_recipe(recipe)
-    root = from_path or (None if options.get("interactions") or files else folder)
-    understood = _understood(files, found or known_recipes().get(name), options, root)
-    shown = {**asdict(understood), "recipe": understood.recipe.model_dump(mode="json", exclude_defaults=True)}
-    return {"name": name, "command": understood.command(name), **shown}
-
-
-def _understood(
-    files: Sequence[Path], recipe: Recipe | None, options: Mapping[str, Any], from_path: Path | None = None
-) -> Understood:
-    found = make_recipe(options, recipe)
-    if from_path is not None:
-        found = located(found, from_path)
-    if files:
-        found = assigned(list(map(str, files)), found)
-    if not found.interactions:
+    if not (files or recipe or from_path or options.get("interactions") or name in known_recipes()):
         raise UsageError("which files? name them, or give --interactions FILE")
-    return understand(found)
+    understood = understand(_recipe(name, recipe, from_path, files, options))
+    shown = {**asdict(understood), "recipe": understood.recipe.model_dump(mode="json", exclude_defaults=True)}
+    return {"name": name, "command": understood.command(name, home), **shown}
+
+
+def _recipe(
+    name: str,
+    named: Path | str | Recipe | None,
+    from_path: Path | None,
+    files: Sequence[Path],
+    options: Mapping[str, Any],
+) -> Recipe:
+    """All that is said of a data set of files, each file where it belongs."""
+    recipe = find_recipe(named)
+    of_file = not (named is None or isinstance(named, Recipe) or str(named) in known_recipes())
+    folder = Path(str(named)).absolute().parent if of_file else None
+    if recipe is not None and recipe.split is not None:
+        try:
+            choose_split(recipe.split, recipe.train, recipe.validation)
+        except UsageError as error:
+            raise error if isinstance(named, Recipe) else InputError(f"{str(named)!r}: {error}") from error
+    if files:
+        if name in SOURCES and recipe is None:
+            raise UsageError(f"{name!r} is a data set known by name, files cannot go with it; choose another name")
+        if from_path is not None and recipe is None:
+            raise UsageError("--from PATH holds the files of a known data set or of a --recipe, not own files; drop it")
+        own = with_options(recipe, {"interactions": (), "items": (), **options})
+        options = {**options, **assigned(list(map(str, files)), own, needed=not (recipe and recipe.interactions))}
+    return gathered(name, recipe, options, from_path=from_path, folder=folder)
 
 
 def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from patchrec.store.naming import check_name, now
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
+ROWS_AT_ONCE = 100_000
 LIST_THEM = "List them with `patchrec data ls`."
 
 
@@ -204,12 +205,8 @@ class Datasets:
             "SELECT user_id, train_stop, validation_stop FROM users WHERE dataset = ? ORDER BY user", [name]
         )
         user_ids, train_stop, validation_stop = zip(*users, strict=True) if users else ((), (), ())
-        rows = self._store.rows(
-            "SELECT user, item, coalesce(timestamp, 0) FROM interactions WHERE dataset = ? ORDER BY user, position",
-            [name],
-        )
         # One flat iterator over all three columns: the fastest way from tuples into NumPy.
-        flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=3 * len(rows)).reshape(-1, 3)
+        flat = self._numbers("user, item, coalesce(timestamp, 0)", name, 3).reshape(-1, 3)
         offsets = np.zeros(len(users) + 1, dtype=np.int64)
         np.cumsum(np.bincount(flat[:, 0], minlength=len(users)), out=offsets[1:])
         timed = "SELECT 1 FROM interactions WHERE dataset = ? AND timestamp IS NOT NULL LIMIT 1"
@@ -228,8 +225,17 @@ class Datasets:
         some = "SELECT 1 FROM interactions WHERE dataset = ? AND session IS NOT NULL LIMIT 1"
         if not self._store.rows(some, [name]):
             return None
-        rows = self._store.rows("SELECT session FROM interactions WHERE dataset = ? ORDER BY user, position", [name])
-        return np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows))
+        return self._numbers("session", name, 1)
+
+    def _numbers(self, columns: str, name: str, width: int) -> IntArray:
+        """(n * width,) columns of all interactions of a data set, row by row."""
+        ((count,),) = self._store.rows("SELECT count(*) FROM interactions WHERE dataset = ?", [name])
+        with self._store.read() as db:
+            found = db.execute(
+                f"SELECT {columns} FROM interactions WHERE dataset = ? ORDER BY user, position",  # noqa: S608
+                [name],
+            )
+            return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=count * width)
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
@@ -264,11 +270,12 @@ def _interaction_rows(
     name: str, sequences: Sequences, ratings: FloatArray | None
 ) -> Iterator[tuple[str, int, int, int, int | None, float | None, int | None]]:
     n = len(sequences.items)
-    lengths = np.diff(sequences.offsets)
-    users = np.repeat(np.arange(len(sequences)), lengths)
-    positions = np.arange(n) - np.repeat(sequences.offsets[:-1], lengths)
-    times = repeat(None, n) if sequences.timestamps is None else sequences.timestamps.tolist()
-    scores = repeat(None, n) if ratings is None else ratings.tolist()
-    sessions = repeat(None, n) if sequences.sessions is None else sequences.sessions.tolist()
-    items = sequences.items.tolist()
-    return zip(repeat(name, n), users.tolist(), positions.tolist(), items, times, scores, sessions, strict=True)
+    for start in range(0, n, ROWS_AT_ONCE):  # as Python objects they take many times the room
+        block = slice(start, min(start + ROWS_AT_ONCE, n))
+        places = np.arange(block.start, block.stop)
+        users = np.searchsorted(sequences.offsets, places, side="right") - 1
+        columns = (sequences.timestamps, ratings, sequences.sessions)
+        times, scores, sessions = (repeat(None) if one is None else one[block].tolist() for one in columns)
+        positions = (places - sequences.offsets[users]).tolist()
+        items = sequences.items[block].tolist()
+        yield from zip(repeat(name), users.tolist(), positions, items, times, scores, sessions, strict=False)

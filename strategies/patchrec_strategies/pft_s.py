@@ -40,9 +40,8 @@ class PFTSOptions(Options):
     def _one_of_three(cls, values: dict[str, Any]) -> dict[str, Any]:
         given = [name for name in ("L", "window", "gap", "sessions") if values.get(name) is not None]
         if len(given) > 1:
-            raise ValueError(
-                f"give one of --L, --window and --gap, or --sessions column, got {' and '.join('--' + name for name in given)}"
-            )
+            shown = " and ".join("--" + name for name in given)
+            raise ValueError(f"give one of --L, --window and --gap, or --sessions column, got {shown}")
         return values if given else values | {"L": 5}
 
 

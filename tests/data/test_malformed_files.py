@@ -213,7 +213,7 @@ def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"format": "xml"}, "no format 'xml'; choices: csv"),
+        ({"format": "xml"}, "no --format 'xml'; choices: csv"),
         ({"interactions": None}, "--interactions is not there"),
     ],
 )

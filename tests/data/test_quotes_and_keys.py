@@ -51,8 +51,8 @@ def test_a_quote_that_is_never_closed_takes_no_rows_with_it(tmp_path, kind, endi
     assert len(found.dataset.sequences.items) == 4
     assert found.dataset.catalog.titles == ('"Heroes"', '"Weird Al" Yankovic')
     assert [note for note in notes if "in quotes" in note] == [
-        f"items.{ending}: 1 lines have a field in quotes, which are kept as its text; if they only group it, give "
-        "--quotes group"
+        f"items.{ending}: 1 line has a field in quotes, kept as its text; if they only group it, give "
+        "--items-quotes group"
     ]
 
 
