@@ -177,7 +177,8 @@ def usage_message(error: typer.TyperException, given: Sequence[str] = ()) -> str
     if before and not close:
         parts.append(f"did you mean {before[0]}, which goes before the command: `patchrec {before[0]} ...`?")
     elif close:
-        parts.append("did you mean " + " or ".join(sorted(close)) + "?")
+        (closest,) = get_close_matches(getattr(error, "option_name", ""), close, n=1, cutoff=0)
+        parts.append(f"did you mean {closest}?")
     context = getattr(error, "ctx", None)
     if context is not None:
         parts.append(f"see `{context.command_path} --help`")

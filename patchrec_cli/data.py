@@ -311,6 +311,7 @@ def span(first: int, last: int) -> str:
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a data set as people read them."""
     summary, versions = shown["summary"], shown["versions"]
+    split = {key: value for key, value in shown["split"].items() if key != "interactions_read"}  # has a line of its own
     later = versions[-1]["num_items"] - versions[0]["num_items"]
     targets = ", ".join(f"{split} {count(number)}" for split, number in shown["targets"].items())
     return {
@@ -323,7 +324,7 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
         **read_fields(shown["split"].get("account", {})),
         "targets": f"{targets}; after {shown['min_history']} items or more",
-        "split": ", ".join(f"{key} {item}" for key, item in shown["split"].items() if not isinstance(item, dict)),
+        "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,

@@ -28,6 +28,8 @@ USUAL = {
 
 _VALUE = re.compile(r"[-+]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*")
 """A number or a day, which names no column."""
+_MOMENT = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d.*")
+_RATING = re.compile(r"\d{1,2}(\.\d+)?")
 _SIGNS = re.compile(r"[\W_]+")
 
 
@@ -103,16 +105,25 @@ def missing_column(table: Table, name: str, option: str, *, of_items: bool = Fal
     sep = next((sep for sep in SEPARATORS if sep in only), None)
     if sep is not None:
         hint = f"the header is one piece with {sep!r} in it: --sep {sep!r}"
-    elif sum(_VALUE.fullmatch(column.strip()) is not None for column in table.columns) * 2 >= len(table.columns):
-        names = ",".join(_suggested(len(table.columns), of_items=of_items))
-        hint = f"the first line reads as data: --no-header --columns {names}"
+    elif way := without_header(table.columns, of_items=of_items):
+        hint = f"the first line reads as data: {way}"
     return InputError(f"{table.file}:1: no column {name!r}; columns: {shown(table.columns)}; {hint}")
 
 
-def _suggested(number: int, *, of_items: bool) -> list[str]:
-    usual = ["user_id", "item_id", "rating", "timestamp"] if number != 3 else ["user_id", "item_id", "timestamp"]
-    usual = ["item_id", "title"] if of_items else usual
-    return (usual + [f"column_{place}" for place in range(len(usual) + 1, number + 1)])[:number]
+def without_header(columns: Sequence[str], *, of_items: bool = False) -> str | None:
+    """The options that say that a file has no header, where its first line reads as data; None where it does not.
+
+    It does where some of it are numbers or days and none is a usual name.
+    """
+    usual = {name for names in USUAL.values() for name in names}
+    if not usual.isdisjoint(map(str.casefold, columns)) or not any(_VALUE.fullmatch(one.strip()) for one in columns):
+        return None
+    names = ["item_id", "title"] if of_items else ["user_id", "item_id"]
+    for place, column in enumerate(columns[2:], start=3):
+        value = column.strip()
+        known = "timestamp" if _MOMENT.fullmatch(value) else "rating" if _RATING.fullmatch(value) else ""
+        names.append(f"column_{place}" if of_items or not known or known in names else known)
+    return f"--no-header --columns {','.join(names[: len(columns)])}"
 
 
 def _plain(name: str) -> str:

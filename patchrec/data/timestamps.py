@@ -160,7 +160,9 @@ def named_form(written: str) -> Callable[[str], tuple[str, int]]:
     try:
         by_form(datetime(2024, 12, 31, 23, 59, 58, tzinfo=UTC).strftime(forms[0]))
     except (ValueError, re.error) as error:
-        raise UsageError(f"--time-format {written!r} is no form of strptime ({error})") from error
+        raise UsageError(
+            f"--time-format {written!r} is no form of strptime; write one such as '%d.%m.%Y %H:%M'"
+        ) from error
     return by_form
 
 
@@ -193,7 +195,8 @@ class Clock:
                 kinds[place], found[place] = CODE[MOMENT], value.milliseconds
                 continue
             if not isinstance(value, str | float) or value != value:  # noqa: PLR0124 - NaN
-                faults[place] = f"{name} is missing"
+                missing = value is None or isinstance(value, float)
+                faults[place] = f"{name} is missing" if missing else f"{name} {str(value)[:40]!r} is no time"
                 continue
             text = (value if isinstance(value, str) else repr(value)).strip()
             try:
@@ -238,7 +241,8 @@ def implausible(milliseconds: IntArray, now: datetime) -> list[tuple[str, int]]:
     found = []
     for words, odd in (("before 1990", milliseconds < begin), ("later than tomorrow", milliseconds > end)):
         if odd.any():
-            found.append((f"{int(odd.sum()):,} times are {words}", int(odd.argmax())))
+            number = int(odd.sum())
+            found.append((f"{number:,} {'time is' if number == 1 else 'times are'} {words}", int(odd.argmax())))
     if len(milliseconds) > 1 and milliseconds.max() // 1000 == milliseconds.min() // 1000:
         found.append((f"all {len(milliseconds):,} times are in one second", 0))
     return found

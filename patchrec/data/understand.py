@@ -6,7 +6,6 @@ Nothing is taken that the files do not say: where two answers are possible the u
 import codecs
 import csv
 import io
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from patchrec.data.batches import Table
+from patchrec.data.batches import Batch, Table
 from patchrec.data.catalog import Catalog
 from patchrec.data.inputs import STDIN, Part, find_parts
 from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import ID_NAMES, read_items
 from patchrec.data.lines import Rejects, reading
-from patchrec.data.log_table import check_options, read_interactions
+from patchrec.data.log_table import check_options, read_interactions, written_times
 from patchrec.data.readers import FORMATS, SEPARATORS, format_of, open_table
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, make_recipe
-from patchrec.data.roles import USUAL, Role, find_column
+from patchrec.data.roles import USUAL, Role, find_column, without_header
 from patchrec.data.splits import split_of
 from patchrec.errors import InputError, PatchrecError, UsageError, flag_of
 
@@ -34,8 +33,6 @@ HEAD_ROWS = 20_000
 EXAMPLES = 3
 FEW = 20  # records that tell the separator
 MOST_FILES = 100  # of interactions whose heads are looked at
-_NUMBER_OR_DAY = re.compile(r"[-+]?\d+([.,]\d+)*|\d{4}-\d\d-\d\d.*")
-_MOMENT = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d.*")
 
 What = Literal["interactions", "items"]
 _ROLE_NAMES = {"items_id_col": "item"}
@@ -168,10 +165,8 @@ def _is_log(part: Part, recipe: Recipe, headless: list[str]) -> bool:
         if find_column(table, Role("user", "--user-col", named)) is not None:
             return True
         titled = any(name.casefold() in USUAL["title"] for name in columns)
-        if reads_as_data(columns):
-            headless.append(
-                f"{table.file}:1: no column of users, and the first line reads as data: {without_header(table)}"
-            )
+        if way := without_header(columns):
+            headless.append(f"{table.file}:1: no column of users, and the first line reads as data: {way}")
     if recipe.columns is None or titled or (recipe.items_columns is not None and _fits(part, recipe.catalog)):
         return False
     return _fits(part, recipe.log)
@@ -185,25 +180,6 @@ def _fits(part: Part, written: Written) -> bool:
             return batch is not None and len(batch) > 0
     except PatchrecError:
         return False
-
-
-def reads_as_data(columns: Sequence[str]) -> bool:
-    """Whether a first line is no header: some of its names are numbers or days, and none is usual."""
-    usual = {name for names in USUAL.values() for name in names}
-    return usual.isdisjoint(map(str.casefold, columns)) and any(
-        _NUMBER_OR_DAY.fullmatch(column.strip()) for column in columns
-    )
-
-
-def without_header(table: Table, *, of_items: bool = False) -> str:
-    """The options that say that a file has no header, with names for its columns."""
-    columns = table.columns
-    names = ["item_id", "title"] if of_items else ["user_id", "item_id"]
-    names = (names + [f"column_{place}" for place in range(3, len(columns) + 1)])[: len(columns)]
-    time = next((place for place, one in enumerate(columns[2:], 2) if _MOMENT.fullmatch(one.strip())), None)
-    if time is not None and not of_items:
-        names[time] = "timestamp"
-    return f"--no-header --columns {','.join(names)}"
 
 
 def understand(recipe: Recipe) -> Understood:
@@ -289,7 +265,7 @@ def _table(what: What, parts: list[Part], recipe: Recipe, said: Written) -> tupl
             found.pop(prefix + "quotes")
         if prefix and recipe.encoding is not None and kind != "parquet":
             found["items_encoding"] = written.encoding or "utf-8"
-        roles = _roles_of_items(table, recipe) if prefix else _roles_of_log(table, recipe)
+        roles = _roles_of_items(table, recipe) if prefix else _roles_of_log(table, recipe, batch)
         found |= {key: value for key, value in roles.items() if value is not None}
         taken = {value: _ROLE_NAMES.get(key, key.removesuffix("_col")) for key, value in roles.items() if value}
         columns = tuple(
@@ -306,7 +282,7 @@ def _table(what: What, parts: list[Part], recipe: Recipe, said: Written) -> tupl
     return make_recipe(found, recipe), seen
 
 
-def _roles_of_log(table: Table, recipe: Recipe) -> dict[str, str | None]:
+def _roles_of_log(table: Table, recipe: Recipe, head: Batch | None) -> dict[str, str | None]:
     roles = {
         name: find_column(table, Role(name, f"--{name}-col", getattr(recipe, f"{name}_col")))
         for name in ("user", "item", "time", "rating")
@@ -314,6 +290,9 @@ def _roles_of_log(table: Table, recipe: Recipe) -> dict[str, str | None]:
     for name in ("user", "item"):
         if roles[name] is None:
             raise _unclear(table, name, f"--{name}-col")
+    if roles["time"] is None and head is not None:
+        times = written_times(head, [name for name in roles.values() if name is not None])
+        roles["time"] = times[0] if len(times) == 1 else None
     return {f"{name}_col": column for name, column in roles.items()}
 
 
@@ -329,8 +308,8 @@ def _roles_of_items(table: Table, recipe: Recipe) -> dict[str, str | None]:
 def _unclear(table: Table, what: str, option: str, *, of_items: bool = False) -> InputError:
     """The error for a column that is not found."""
     columns = ", ".join(map(repr, table.columns[:12]))
-    if reads_as_data(table.columns):
-        hint = f"the first line reads as data: {without_header(table, of_items=of_items)}"
+    if way := without_header(table.columns, of_items=of_items):
+        hint = f"the first line reads as data: {way}"
     else:
         hint = f"name it with {option}"
     return InputError(f"{table.file}:1: which column is the {what}? {columns}; {hint}")

@@ -1000,3 +1000,26 @@ def test_every_option_is_in_the_help(cli):
         "min-history sample-users seed skip-bad rejects split train validation noun verb dry-run from json"
     )
     assert [option for option in options.split() if not re.search(rf"--{option}(?![-\w])", told)] == []
+
+
+README = Path(__file__).parents[2] / "README.md"
+SHOP = README.parent / "examples" / "shop"
+
+
+def test_the_readme_shows_what_the_plan_of_the_example_prints(cli, monkeypatch):
+    monkeypatch.chdir(README.parent)
+    ran = cli("data", "add", "shop", "examples/shop/orders.csv", "examples/shop/products.csv", "--dry-run")
+    assert ran.code == 0
+    assert ran.out in README.read_text()
+
+
+def test_the_shop_of_the_readme_becomes_recommendations(cli):
+    files = (SHOP / "orders.csv", SHOP / "products.csv")
+    options = ("--rows", "event = 'purchase'", "--title", "{name}, {colour}", "--session-col", "basket")
+    assert cli("data", "add", "shop", *files, *options).code == 0
+    assert cli("baseline", "item-knn", "--data", "shop").code == 0
+    ran = cli("recommend", "--data", "shop", "--user", "Ada", "--json")
+    assert ran.code == 0, ran.err
+    assert len(ran.json["ranking"]) == 10
+    ran = cli("strategies", "preview", "--strategy", "pft-s", "--sessions", "column", "--data", "shop", "--user", "Ada")
+    assert "session" in ran.out
