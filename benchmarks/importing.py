@@ -55,6 +55,7 @@ def duckdb_reads(folder: Path, threads: int | None) -> None:
     import duckdb
 
     with duckdb.connect(config={} if threads is None else {"threads": threads}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         log = str(folder / "log.csv")
         connection.execute("CREATE TABLE log AS SELECT * FROM read_csv(?, all_varchar = true)", [log])
 
