@@ -27,7 +27,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your own, or a known one (see below).")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Interactions and items: which is which is found out."),
+        typer.Argument(metavar="FILE", help="Interactions and items: which is which is found out."),
     ] = None,
     *,
     from_path: Annotated[

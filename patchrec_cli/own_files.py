@@ -26,13 +26,13 @@ Quotes = Annotated[Literal["group", "text"] | None, option("--quotes", None, QUO
 NoHeader = Annotated[bool, option("--no-header", None, "The first line is data; needs --columns.", WRITTEN)]
 Names = Annotated[str | None, option("--columns", "A,B,...", "Names of all columns, instead of the header's.", WRITTEN)]
 ItemsFormat = Annotated[Formats | None, option("--items-format", None, "Of the items, where another.", WRITTEN)]
-ItemsSep = Annotated[str | None, option("--items-sep", "TEXT", "The same, of the items.", WRITTEN)]
-ItemsEncoding = Annotated[str | None, option("--items-encoding", "NAME", "The same, of the items.", WRITTEN)]
+ItemsSep = Annotated[str | None, option("--items-sep", "TEXT", "Of the items, where another.", WRITTEN)]
+ItemsEncoding = Annotated[str | None, option("--items-encoding", "NAME", "Of the items, where another.", WRITTEN)]
 ItemsQuotes = Annotated[
-    Literal["group", "text"] | None, option("--items-quotes", None, "The same, of the items.", WRITTEN)
+    Literal["group", "text"] | None, option("--items-quotes", None, "Of the items, where another.", WRITTEN)
 ]
-ItemsNoHeader = Annotated[bool, option("--items-no-header", None, "The same, of the items.", WRITTEN)]
-ItemsNames = Annotated[str | None, option("--items-columns", "A,B,...", "The same, of the items.", WRITTEN)]
+ItemsNoHeader = Annotated[bool, option("--items-no-header", None, "Of the items.", WRITTEN)]
+ItemsNames = Annotated[str | None, option("--items-columns", "A,B,...", "Of the items.", WRITTEN)]
 TimeFormat = Annotated[
     str | None,
     option("--time-format", "FORM", "Of times, such as '%d.%m.%Y %H:%M', or s, ms, us, ns, excel.", WRITTEN),
@@ -42,7 +42,7 @@ UserCol = Annotated[str | None, option("--user-col", "C", "Column of user ids; u
 ItemCol = Annotated[
     str | None, option("--item-col", "C", "Column of item ids, in both files; usually item_id.", COLUMNS)
 ]
-ItemsIdCol = Annotated[str | None, option("--items-id-col", "C", "The same, of the items, where another.", COLUMNS)]
+ItemsIdCol = Annotated[str | None, option("--items-id-col", "C", "Of the items, where another.", COLUMNS)]
 TimeCol = Annotated[str | None, option("--time-col", "C", "Column of times; usually timestamp.", COLUMNS)]
 RatingCol = Annotated[str | None, option("--rating-col", "C", "Column of ratings; usually rating.", COLUMNS)]
 OrderCol = Annotated[str | None, option("--order-col", "C", "Column that orders what has one time.", COLUMNS)]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from store_dump import dump
 
+from patchrec.data.recipe import known_recipes
 from patchrec.store import Store
 from patchrec_cli import app
 
@@ -1023,3 +1024,8 @@ def test_the_shop_of_the_readme_becomes_recommendations(cli):
     assert len(ran.json["ranking"]) == 10
     ran = cli("strategies", "preview", "--strategy", "pft-s", "--sessions", "column", "--data", "shop", "--user", "Ada")
     assert "session" in ran.out
+
+
+def test_the_help_names_every_recipe(cli):
+    said = " ".join(cli("data", "add", "--help").out.split())
+    assert all(f"{name}," in said or f"{name}." in said for name in known_recipes())
