@@ -30,8 +30,8 @@ Keys beside `schema`:
 
 {{JSON_KEYS}}
 
-With `--dry-run`, `data add` prints `plan` instead (`name`, `command`, `recipe`, `tables`, `num_rows`, `times`, `rejected`,
-`notices`, `fault` and so on).
+With `--dry-run`, `data add` prints `plan` instead (`name`, `command`, `recipe`, `tables`, `num_rows`, `times`,
+`rejected`, `notices`, `fault` and so on).
 
 `data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
