@@ -210,7 +210,8 @@ class _Delimited:
             self._rejects.notice(f"{self._file}: {NO_NAME}")
         if len(set(named)) != len(named) or not all(named):
             raise InputError(
-                f"{self._file}:1: a column has no name, or two have the same ({shown(names)}); name each once"
+                f"{self._file}:1: a column has no name, or two have the same ({shown(names)}); name each once, "
+                "or, where that line is data, say --no-header --columns A,B,..."
             )
         return tuple(named), self._batches(names)
 
@@ -381,7 +382,8 @@ def _untyped(file: str, name: str) -> str:
     plain, _, kind = name.rpartition(":")
     if kind not in RECBOLE_TYPES or not plain:
         raise InputError(
-            f"{file}:1: {name[:40]!r} is not a typed column such as 'user_id:token'; types: {', '.join(RECBOLE_TYPES)}"
+            f"{file}:1: {name[:40]!r} is not a typed column such as 'user_id:token'; types: "
+            f"{', '.join(RECBOLE_TYPES)}; if the file is none of RecBole's, say --format tsv and its --sep"
         )
     return plain
 

@@ -22,7 +22,7 @@ from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import ID_NAMES, read_items
 from patchrec.data.lines import Rejects, reading
 from patchrec.data.log_table import check_options, read_interactions, written_times
-from patchrec.data.readers import FORMATS, SEPARATORS, format_of, open_table
+from patchrec.data.readers import FORMATS, RECBOLE_TYPES, SEPARATORS, format_of, open_table
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, make_recipe
 from patchrec.data.roles import USUAL, Role, find_column, without_header
 from patchrec.data.splits import split_of
@@ -368,12 +368,20 @@ def sniffed(part: Part, written: Written) -> Written:
     values: dict[str, Any] = {"encoding": encoding}
     if written.format is None and part.ending not in FORMATS and text.lstrip().startswith(("{", "[")):
         values["format"] = "jsonl"
+    elif written.format is None and FORMATS.get(part.ending) == "recbole" and not _is_typed(text):
+        values |= {"format": "tsv", "sep": written.sep or _separator(text, "\t", group=False)}
     elif written.sep is None and _separated(part, written) and text.strip():
         kind = written.format or FORMATS.get(part.ending, "tsv")
         quotes = written.quotes or ("group" if kind == "csv" else "text")
         values["sep"] = _separator(text, "," if part.ending == ".csv" else "\t", group=quotes == "group")
     found = written.model_copy(update=values)
     return found.model_copy(update={"format": format_of(part, found)})
+
+
+def _is_typed(text: str) -> bool:
+    """Whether the first line is a header as RecBole's files have it."""
+    names = text.partition("\n")[0].rstrip("\r").split("\t")
+    return all(name.rpartition(":")[2] in RECBOLE_TYPES for name in names)
 
 
 def _separated(part: Part, written: Written) -> bool:

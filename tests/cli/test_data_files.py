@@ -1029,3 +1029,17 @@ def test_the_shop_of_the_readme_becomes_recommendations(cli):
 def test_the_help_names_every_recipe(cli):
     said = " ".join(cli("data", "add", "--help").out.split())
     assert all(f"{name}," in said or f"{name}." in said for name in known_recipes())
+
+
+def test_an_ending_of_recbole_does_not_make_a_file_one_of_recbole(cli, tmp_path):
+    """MovieLens has `u.item`, whose fields are separated by bars."""
+    (tmp_path / "u.data").write_text("1\t10\t5\t881250949\n1\t20\t3\t881250950\n2\t10\t4\t881250951\n")
+    (tmp_path / "u.item").write_text("10|Film A|x\n20|Film B|y\n", encoding="utf-8")
+    files = [str(tmp_path / "u.data"), str(tmp_path / "u.item")]
+    names = ["--no-header", "--columns", "user_id,item_id,rating,timestamp"]
+    ran = cli("data", "add", "films", *files, *names, "--items-no-header", "--items-columns", "item_id,title,shelf")
+    assert ran.code == 0, ran.err
+    assert cli("data", "show", "films", "--json").json["dataset"]["summary"]["interactions"] == 3
+    ran = cli("data", "add", "more", "--interactions", files[1])
+    assert ran.code == 3
+    assert "say --format tsv and its --sep" in ran.err
