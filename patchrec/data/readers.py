@@ -37,7 +37,7 @@ FORMATS: dict[str, FormatName] = {
 RECBOLE_TYPES = ("token", "token_seq", "float", "float_seq")
 BATCH = 20_000
 HEAD = 4096
-MAX_ARRAY = 1 << 30
+MAX_ARRAY = 256 << 20
 """Bytes of a JSON array, which is read whole."""
 SEPARATORS = ("::", "\t", ";", "|", ",")
 NO_NAME = "a column without a name, of row numbers as a rule, is not used"
