@@ -146,6 +146,22 @@ def _find(what: str, known: dict[str, Named], name: str, step: str) -> Named:
     raise not_found(what, name, known, step)
 
 
+def why(error: BaseException) -> str:
+    """An error of someone else's code in one line."""
+    try:
+        text = _line(str(error))
+    except Exception:
+        text = ""
+    if isinstance(error, PatchrecError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_builtin_kind(name: str) -> bool:
+    """Whether a kind of recommender comes with patchrec."""
+    return any(plugin.name in BUILTINS and name in plugin.recommenders for plugin in _registry().plugins)
+
+
 def plan_for(config: StrategyConfig) -> Planner:
     """Return a configured strategy, ready to plan.
 
@@ -190,7 +206,7 @@ def _entry_points(registry: _Registry) -> Iterator[metadata.EntryPoint]:
                     found.setdefault((entry_point.name, entry_point.value), entry_point)
         except Exception as error:
             package, _ = _package(distribution)
-            registry.problems.append(PluginProblem(package or "unknown", f"unreadable entry points: {_why(error)}"))
+            registry.problems.append(PluginProblem(package or "unknown", f"unreadable entry points: {why(error)}"))
     for builtin in BUILTINS.items():
         yield found.pop(builtin, metadata.EntryPoint(*builtin, GROUP))
     yield from (found[key] for key in sorted(found))
@@ -205,7 +221,7 @@ def _add(registry: _Registry, entry_point: metadata.EntryPoint) -> None:
         with contextlib.redirect_stdout(printed):  # stdout is for results
             brought = _ask(registry.manager, entry_point)
     except (Exception, SystemExit) as error:
-        registry.problems.append(PluginProblem(name, _why(error)))
+        registry.problems.append(PluginProblem(name, why(error)))
         return
     seconds = time.perf_counter() - started
     strategies = _keep(registry, name, registry.strategies, Strategy, brought["patchrec_strategies"])
@@ -285,17 +301,6 @@ def _package(distribution: metadata.Distribution | None) -> tuple[str | None, st
     except Exception:
         return None, None
     return found.get("Name"), found.get("Version")
-
-
-def _why(error: BaseException) -> str:
-    """An error of someone else's code in one line."""
-    try:
-        text = _line(str(error))
-    except Exception:
-        text = ""
-    if isinstance(error, PatchrecError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _line(text: str) -> str:

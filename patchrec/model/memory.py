@@ -50,6 +50,23 @@ def free_memory(device: torch.device) -> int:
         return _UNKNOWN
 
 
+def refuse_larger(what: str, wanted: int, device: torch.device, again: str) -> None:
+    """Refuse what could not be held, before it is made.
+
+    Args:
+        what: In words, with its verb, such as "an item head takes".
+        wanted: Bytes of it.
+        device: Where it would be.
+        again: What to do about it.
+
+    Raises:
+        OutOfResourcesError: In one line.
+    """
+    free = free_memory(device)
+    if wanted > free:
+        raise OutOfResourcesError(f"{what} {wanted / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; {again}")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)

@@ -15,8 +15,9 @@ from patchrec.data.histories import Dataset, Example, window_start
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
-from patchrec.plugins import find_kind
-from patchrec.recommender import Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.plugins import find_kind, is_builtin_kind, problems, recommenders
+from patchrec.ranking.checked import CheckedRecommender, kind_errors
+from patchrec.recommender import Kind, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -83,11 +84,11 @@ def load(
         UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog or
             split are not those it was fitted with.
         NotFoundError: It has no checkpoint, or its kind is of a plugin that is gone.
-        CorruptError: The checkpoint's bytes are not those written.
+        CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
-    kind = find_kind(run.config.kind.name)
+    kind = kind_of(run)
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
@@ -107,7 +108,26 @@ def load(
     )
     prints = fingerprints(saved)
     refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
-    return LoadedRun(run, dataset, kind.load(replace(saved, stamp={**prints, **versions()})))
+    with kind_errors(kind.name):
+        recommender = kind.load(replace(saved, stamp={**prints, **versions()}))
+    if not is_builtin_kind(kind.name):
+        recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
+    return LoadedRun(run, dataset, recommender)
+
+
+def kind_of(run: Run) -> Kind:
+    """The kind of a run.
+
+    Raises:
+        NotFoundError: The plugin that brought it is gone.
+    """
+    if run.kind in recommenders():
+        return find_kind(run.kind)
+    broken = f" (some plugins did not load: {problems()[0]})" if problems() else ""
+    raise NotFoundError(
+        f"run {run.name} is of kind {run.kind!r}, which no plugin brings now{broken}; install its plugin again, or "
+        "choose another run from `patchrec runs ls`; `patchrec doctor` says which plugins there are"
+    )
 
 
 def checkpoint_folder(store: Store, run: Run) -> Path | None:
@@ -153,7 +173,8 @@ def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> 
 def fingerprints(saved: Saved) -> dict[str, str]:
     """What must be the same whenever a run is used again."""
     kind = find_kind(saved.config.kind.name)
-    own = {} if kind.fingerprints is None else kind.fingerprints(saved)
+    with kind_errors(kind.name):
+        own = {} if kind.fingerprints is None else kind.fingerprints(saved)
     return {**own, "catalog": saved.dataset.catalog.fingerprint, "split": saved.dataset.sequences.fingerprint}
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from patchrec.config import ScoreName
 from patchrec.errors import PluginError, UsageError
 from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.ranking.checked import finite, refuse_no_distribution
 from patchrec.ranking.items import rank_items, shortfall
 from patchrec.recommender import Cost, Level, Query, Ranking, Recommendation, Scores
 
 _MOST = 1 << 22  # scores held at a time: 32 MiB
-_ROUNDING = 1e-3  # by which the probabilities of all items may miss 1: float32 over a million items
 
 
 class Scorer(Protocol):
@@ -86,25 +86,15 @@ class DenseRecommender:
 
     def _checked(self, queries: Sequence[Query], scores: FloatArray) -> FloatArray:
         """(B, I) scores with those of new items at the end, if they are what the contract says."""
+        scores = np.asarray(scores)
         known = scores.shape[1] if scores.ndim == 2 else 0
         if scores.ndim != 2 or len(scores) != len(queries) or not 0 < known <= len(self.titles):
             raise PluginError(
                 f"recommender {self.name!r} gave scores of shape {scores.shape} for {len(queries)} queries over "
                 f"{len(self.titles)} items; its log_probs must give (B, I)"
             )
-        scores = np.asarray(scores, dtype=np.float64)
-        if not np.isfinite(scores).all():
-            raise PluginError(
-                f"recommender {self.name!r} gave {np.count_nonzero(~np.isfinite(scores)):,} scores that are not finite "
-                "numbers; its weights are damaged or training diverged: fit it again"
-            )
-        totals = np.exp(np.logaddexp.reduce(scores, axis=1))
-        worst = float(totals[np.abs(totals - 1).argmax()])
-        if abs(worst - 1) > _ROUNDING:
-            raise PluginError(
-                f"recommender {self.name!r} gave probabilities that sum to {worst:.4g}, not to 1; its log_probs must "
-                "be a distribution over the items (a log-softmax)"
-            )
+        scores = finite(self.name, scores)
+        refuse_no_distribution(self.name, scores)
         missing = len(self.titles) - known
         if not missing:
             return scores

@@ -88,9 +88,19 @@ def item_model_kind(
             return make(num_items, config.history.K, _options(options, config.kind.options))
 
     def learner(fitting: Fitting) -> Learner:
+        import torch
+
+        from patchrec.model.backbone import best_device
+        from patchrec.model.memory import memory_errors, refuse_larger
         from patchrec.training.item_learner import ItemLearner
 
-        model = module(fitting.config, len(fitting.dataset.catalog))
+        num_items, device = len(fitting.dataset.catalog), torch.device(best_device())
+        what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
+        with memory_errors(what, again):
+            model = module(fitting.config, num_items)
+        copies = 3 if device.type == "cpu" else 4  # gradient and two moments; the weights where they are not there yet
+        wanted = 4 * copies * sum(parameter.numel() for parameter in model.parameters())
+        refuse_larger(f"{what} takes in training", wanted, device, again)
         return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation)
 
     def load(saved: Saved) -> Recommender:

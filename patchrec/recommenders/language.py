@@ -78,7 +78,7 @@ def _learner(fitting: Fitting) -> Learner:
         backbone.keep_layers(config.layers)
     options = _options(config)
     encoder = _encoder(config, dataset, fitting.start)
-    _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder)
+    _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder, trained=True)
     weights = HeadWeights()
     if options is not None:
         weights = HeadWeights(1.0, options.item_loss) if isinstance(options, TwoHeadsOptions) else HeadWeights(0.0, 1.0)
@@ -245,6 +245,8 @@ def _add_items(
     folder: Path | None,
     start: Path | None,
     encoder: PathEncoder,
+    *,
+    trained: bool = False,
 ) -> None:
     """Give a backbone an item head and item vectors, where a run has them: those in a checkpoint, or new ones.
 
@@ -255,6 +257,7 @@ def _add_items(
         folder: Of the checkpoint; None, or one without items: new ones.
         start: The model that the run began with, which reads the texts of items that the checkpoint does not have.
         encoder: Knows the texts.
+        trained: Whether they will learn, which takes more memory.
 
     Raises:
         UsageError: The checkpoint has other tables. OutOfResourcesError: They could not be held.
@@ -267,7 +270,7 @@ def _add_items(
     if options is None:
         return
     num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
-    _refuse_too_large(num_items, width, 1 + options.item_vectors)
+    _refuse_too_large(num_items, width, 1 + options.item_vectors, trained=trained)
     shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder)
     items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
     kept = folder / ITEMS if folder is not None and (folder / ITEMS).is_file() else None
@@ -284,24 +287,23 @@ def _add_items(
     backbone.items = items.to(backbone.device)
 
 
-def _refuse_too_large(num_items: int, width: int, num_tables: int) -> None:
-    """Refuse item tables that training could not hold: weights, gradient and two moments in float32.
+def _refuse_too_large(num_items: int, width: int, num_tables: int, *, trained: bool) -> None:
+    """Refuse item tables that could not be held: weights in float32, and gradient and two moments in training.
 
     Raises:
         OutOfResourcesError: In one line, with what to do.
     """
     import torch
 
-    from patchrec.errors import OutOfResourcesError
     from patchrec.model.backbone import best_device
-    from patchrec.model.memory import free_memory
+    from patchrec.model.memory import refuse_larger
 
-    wanted, free = 16 * num_items * width * num_tables, free_memory(torch.device(best_device()))
-    if wanted > free:
-        raise OutOfResourcesError(
-            f"an item head of {num_items:,} items x {width:,} takes {wanted / 1e9:,.1f} GB to train, and "
-            f"{free / 1e9:,.1f} GB are free; take --no-item-vectors, a smaller backbone, or --head title"
-        )
+    refuse_larger(
+        f"an item head of {num_items:,} items x {width:,} takes" + " in training" * trained,
+        (16 if trained else 4) * num_items * width * num_tables,
+        torch.device(best_device()),
+        "take --no-item-vectors, a smaller backbone, or --head title" if trained else "close other programs",
+    )
 
 
 KINDS = (

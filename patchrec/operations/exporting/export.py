@@ -12,8 +12,8 @@ from patchrec.errors import UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.load import checkpoint_folder, start_folder
-from patchrec.plugins import find_kind
+from patchrec.operations.load import checkpoint_folder, kind_of, start_folder
+from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -58,8 +58,9 @@ def export_run(
         report: Where it is told what is uploaded, before it is.
 
     Raises:
-        NotFoundError: No such run. UsageError: The folder is not empty, or the push cannot be. OutOfResourcesError:
-            The disk is full. PatchrecError: The hub cannot be reached.
+        NotFoundError: No such run, or its plugin is gone. UsageError: The folder is not empty, or the push cannot be.
+        OutOfResourcesError: The disk is full. PluginError: A third party's kind failed. PatchrecError: The hub cannot
+            be reached.
     """
     if public and push is None:
         raise UsageError("--public goes with --push OWNER/NAME; nothing is uploaded without it")
@@ -70,6 +71,7 @@ def export_run(
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
     with Store.open(home) as store:
         found = store.runs.get(run)
+        kind = kind_of(found)
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),
@@ -77,13 +79,13 @@ def export_run(
             start=start_folder(store, found.config, report),
         )
         card = model_card(card_facts(store, found))
-    kind = find_kind(found.kind)
     with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
             work = Path(temporary) / "model"
             work.mkdir()
-            facts = _facts(found) | dict(kind.export(saved, work))
+            with kind_errors(kind.name):
+                facts = _facts(found) | dict(kind.export(saved, work))
             (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
             (work / "README.md").write_text(card, encoding="utf-8")
             if folder.exists():

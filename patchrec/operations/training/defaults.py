@@ -4,7 +4,8 @@ Source of the paper's: PatchRec (SIGIR 2025) and its published training script: 
 K = 100, one epoch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,6 +29,22 @@ _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 _SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
 
 
+@contextmanager
+def told_values(step: str = "") -> Iterator[None]:
+    """Turn a value that cannot be into our error.
+
+    Args:
+        step: Ends the line.
+
+    Raises:
+        UsageError: The message names the options.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise UsageError(wrong_values(error).replace("--form=", "--prompt=") + step) from error
+
+
 def shape_defaults(
     dataset: Dataset,
     backbone: str,
@@ -45,6 +62,9 @@ def shape_defaults(
         inherited: The parent's configuration.
         given: `form`, `separators`, `windows` and `K`; None where not given.
         report: Where the choice is told.
+
+    Raises:
+        UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     small = backbone in SMALL
@@ -57,7 +77,8 @@ def shape_defaults(
     values = base | chosen
     prompt = {key: values[key] for key in _OF_PROMPT if key in values}
     history = {key: values[key] for key in ("K", "windows") if key in values}
-    found = PromptConfig(noun=dataset.noun, verb=dataset.verb, **prompt), HistoryConfig(**history)
+    with told_values():
+        found = PromptConfig(noun=dataset.noun, verb=dataset.verb, **prompt), HistoryConfig(**history)
     said = {"form": found[0].form, "windows": f"{found[1].windows} windows", "K": f"K={found[1].K}"}
     if found[0].separators != "all":
         said["separators"] = "patches without separators"
@@ -91,10 +112,8 @@ def training_defaults(
         why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
     if not dataset.num_targets("validation") and "validate_every" not in chosen:
         base = {key: value for key, value in base.items() if key not in ("validate_every", "patience")}
-    try:
+    with told_values(f"; see `patchrec {stage} --help`"):
         config = TrainingConfig(**(base | chosen))
-    except ValidationError as error:
-        raise UsageError(f"{wrong_values(error)}; see `patchrec {stage} --help`") from error
     said = {
         "batch_size": f"{config.batch_size} targets a step",
         "learning_rate": f"learning rate {config.learning_rate:g}",

@@ -14,7 +14,7 @@ from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import fingerprints, plain_options, weights_folder
-from patchrec.operations.training.defaults import shape_defaults, training_defaults
+from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
 from patchrec.reporting import Reporter
@@ -180,19 +180,21 @@ def new_baseline(
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
     shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
     training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
-    config = RunConfig(
-        stage="baseline",
-        dataset=dataset.name,
-        kind=KindConfig(name=name, options=bound.options.values),
-        backbone=None,
-        history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
-        prompt=None,
-        training=None
-        if bound.kind.training is None
-        else training_defaults("baseline", dataset, None, bound.kind, training, report),
-        score=bound.kind.scores[0],
-        seed=settings.get("seed") or 0,
-    )
+    learned = None
+    if bound.kind.training is not None:
+        learned = training_defaults("baseline", dataset, None, bound.kind, training, report)
+    with told_values(f"; see `patchrec baseline {name} --help`"):
+        config = RunConfig(
+            stage="baseline",
+            dataset=dataset.name,
+            kind=KindConfig(name=name, options=bound.options.values),
+            backbone=None,
+            history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
+            prompt=None,
+            training=learned,
+            score=bound.kind.scores[0],
+            seed=settings.get("seed") or 0,
+        )
     validation_sample(config, dataset)  # so that its absence is told before anything is made
     return NewRun(config, dataset, None, fingerprints(Saved(config, dataset)), bound.label)
 
@@ -256,6 +258,11 @@ def _settle(
         for setting in ("validation_targets", "validate_metric", "patience"):
             if settings.get(setting) is not None and "validate_every" not in (kind.kind.training or {}):
                 raise UsageError(f"{flag_of(setting)} says how --validate-every measures; add --validate-every N")
+    if settings.get("head_learning_rate") is not None and "item" not in kind.kind.scores:
+        raise UsageError(
+            f"--head-learning-rate is of an item head, and {kind.kind.name!r} has none; drop it, or take "
+            "`patchrec finetune --head item`"
+        )
     if settings.get("lora_rank") is not None:
         if settings.get("shard"):
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
@@ -273,20 +280,22 @@ def _settle(
     shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in ("separators", "windows", "K")}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
-    config = RunConfig(
-        stage=stage,
-        dataset=dataset.name,
-        kind=KindConfig(name=kind.kind.name, options=kind.options.values),
-        backbone=name,
-        layers=settings.get("layers"),
-        parent=parent.name if parent else None,
-        strategies=strategies,
-        history=history,
-        prompt=prompt,
-        training=training_defaults(stage, dataset, name, kind.kind, training, report),
-        score=kind.kind.scores[0],
-        seed=settings.get("seed") or 0,
-    )
+    learned = training_defaults(stage, dataset, name, kind.kind, training, report)
+    with told_values(f"; see `patchrec {stage} --help`"):
+        config = RunConfig(
+            stage=stage,
+            dataset=dataset.name,
+            kind=KindConfig(name=kind.kind.name, options=kind.options.values),
+            backbone=name,
+            layers=settings.get("layers"),
+            parent=parent.name if parent else None,
+            strategies=strategies,
+            history=history,
+            prompt=prompt,
+            training=learned,
+            score=kind.kind.scores[0],
+            seed=settings.get("seed") or 0,
+        )
     validation_sample(config, dataset)  # so that its absence is told before anything is made
     prints = fingerprints(Saved(config, dataset, start=folder))
     return NewRun(config, dataset, folder, prints, label_of(config))

@@ -20,6 +20,7 @@ from patchrec.operations.training.new_run import (
     validation_sample,
 )
 from patchrec.plugins import find_kind
+from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -244,7 +245,9 @@ class _Ready:
 
 def make_learner(fitting: Fitting) -> Learner:
     """What learns in a run."""
-    return find_kind(fitting.config.kind.name).learner(fitting)
+    kind = find_kind(fitting.config.kind.name)
+    with kind_errors(kind.name):
+        return kind.learner(fitting)
 
 
 def _learner_of(job: TrainingJob) -> Learner:
@@ -330,7 +333,7 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
     """Train; process 0 notes in the store how it goes, and shows it."""
     job, store, name = ready.job, ready.store, ready.job.folder.name
-    with process.together():
+    with process.together(), kind_errors(job.config.kind.name):
         result = train(
             job.config,
             job.dataset,
