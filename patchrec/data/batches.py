@@ -44,12 +44,14 @@ class Table:
         file: Its name in messages.
         columns: Of its header; of JSON all keys of all rows.
         batches: All rows.
+        num_rows: How many there are, where the file says so beforehand.
     """
 
     file: str
     columns: tuple[str, ...]
     batches: Iterator[Batch]
     _stack: ExitStack = field(default_factory=ExitStack)
+    num_rows: int | None = None
 
     def __enter__(self) -> "Table":
         return self

@@ -88,10 +88,11 @@ def read_interactions(
             shown.task(f"read {part.name}", part.size, "bytes") as task,
         ):
             log.begin(table)
-            done = 0
+            done, before = 0, rejects.read
             for batch in table.batches:
                 log.take(batch)
-                now = part.position()
+                share = (rejects.read - before) / table.num_rows if table.num_rows else 0.0
+                now = round(part.size * min(share, 1.0)) or part.position()
                 task.advance(now - done)
                 done = now
                 if most is not None and rejects.read >= most:

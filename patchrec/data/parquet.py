@@ -39,9 +39,8 @@ def open_parquet(path: Path, stack: ExitStack, size: int = 20_000) -> tuple[tupl
 
     connection = stack.enter_context(_connect())
     connection.execute("SET TimeZone = 'UTC'")
-    # duckdb takes the name for a pattern, and a folder `user=3` for a column.
-    literal = re.sub(r"([*?\[])", r"[\1]", str(path.absolute()))
-    source = "FROM read_parquet(?, hive_partitioning = false)"
+    literal = _literal(path)
+    source = "FROM read_parquet(?, hive_partitioning = false)"  # or a folder `user=3` is a column
     try:
         described = connection.execute(f"DESCRIBE SELECT * {source}", [literal]).fetchall()
         wanted = ", ".join(_selected(name, kind) for name, kind, *_ in described)
@@ -50,6 +49,14 @@ def open_parquet(path: Path, stack: ExitStack, size: int = 20_000) -> tuple[tupl
         raise _damaged(path, error) from error
     columns = tuple(name for name, *_ in described)
     return columns, _batches(cursor, columns, [_reader(kind) for _, kind, *_ in described], path, size)
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet file that opens, by what stands at its end."""
+    with _connect() as connection:
+        return int(
+            connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [_literal(path)]).fetchone()[0]
+        )
 
 
 def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
@@ -167,6 +174,11 @@ def _text(value: bytes) -> str | None:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def _literal(path: Path) -> str:
+    """A path as duckdb wants it, which takes a name for a pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path.absolute()))
 
 
 def _quoted(name: str) -> str:

@@ -76,16 +76,17 @@ def open_table(part: Part, written: Written, rejects: Rejects) -> Table:
         InputError: The file is damaged, or has no usable header.
         UsageError: Its format is not known, or has no quotes, separators or encodings to speak of.
     """
-    kind = format_of(part, written)
+    kind, num_rows = format_of(part, written), None
     _refuse_options(part, kind, written)
     stack = ExitStack()
     try:
         if kind == "parquet":
             if part.path is None or part.member is not None:
                 raise InputError(f"{part.name!r} cannot be read there; unpack it, and give the Parquet file itself")
-            from patchrec.data.parquet import open_parquet
+            from patchrec.data.parquet import count_rows, open_parquet
 
             columns, batches = open_parquet(part.path, stack, BATCH)
+            num_rows = count_rows(part.path)
         elif kind == "jsonl":
             columns, batches = _open_json(part, written, rejects, stack)
         else:
@@ -97,7 +98,7 @@ def open_table(part: Part, written: Written, rejects: Rejects) -> Table:
         columns = tuple(name for name in columns if not _is_index(1, name))
         batches = (Batch(batch.numbers, {name: batch.columns[name] for name in columns}) for batch in batches)
         rejects.notice(f"{part.name}: {NO_NAME}")
-    return Table(part.name, columns, _counted(batches, rejects), stack)
+    return Table(part.name, columns, _counted(batches, rejects), stack, num_rows)
 
 
 def _open_json(
