@@ -1,6 +1,6 @@
 """Rows of tables in batches, column by column: what every format gives and everything that reads tables takes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,9 +67,7 @@ class Table:
                 yield int(number), batch.row(place)
 
 
-def of_rows(
-    rows: Iterable[tuple[int, Row]], columns: Sequence[str], size: int, each: Callable[[int], None] | None = None
-) -> Iterator[Batch]:
+def of_rows(rows: Iterable[tuple[int, Row]], columns: Sequence[str], size: int) -> Iterator[Batch]:
     """Batches of rows that come one by one; a column that a row lacks is None."""
     numbers: list[int] = []
     values: list[Row] = []

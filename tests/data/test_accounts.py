@@ -12,27 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from notes import Notes
 
 from patchrec.data.prepare import Prepared, prepare
 from patchrec.errors import InputError
-from patchrec.reporting import SILENT
 from patchrec.store import Store
-
-
-class Notes:
-    """Keeps what was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def picked(self, what: str, value: str, why: str) -> None:
-        self.notes.append(f"{what}: {value} ({why})")
-
-    task = SILENT.task
-
 
 COLUMNS = ("user_id", "item_id", "timestamp", "rating", "event")
 KNOWN = ("i1", "i2", "i3", "i4")

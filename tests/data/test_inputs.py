@@ -17,27 +17,14 @@ import pytest
 import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from notes import Notes
 from written_tables import write_as
 
 from patchrec.data import lines
 from patchrec.data.prepare import Prepared, prepare
 from patchrec.errors import InputError, UsageError
-from patchrec.reporting import SILENT
 
 MIB = 1 << 20
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def picked(self, what: str, value: str, why: str) -> None:
-        self.notes.append(f"{what}: {value} ({why})")
-
-    task = SILENT.task
 
 
 def read(interactions: object, **options: object) -> tuple[Prepared, list[str]]:

@@ -12,28 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from notes import Notes
 
 from patchrec.data.prepare import Prepared, prepare, prepare_items
 from patchrec.data.recipe import Recipe, make_recipe, read_recipe
 from patchrec.data.splits import Split, choose_split
 from patchrec.errors import InputError, PatchrecError, UsageError
-from patchrec.reporting import SILENT
-
-
-class Notes:
-    """Keeps what was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def picked(self, what: str, value: str, why: str) -> None:
-        self.notes.append(f"{what}: {value} ({why})")
-
-    task = SILENT.task
-
 
 ITEMS = "item_id,title\n1,Alien\n2,Big\n3,Cars\n"
 LOG = "user_id,item_id,timestamp\na,1,1000000001\na,2,1000000002\nb,3,1000000003\n"

@@ -5,23 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from patchrec.data.prepare import prepare
 from patchrec.errors import InputError, UsageError
-from patchrec.reporting import SILENT
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def picked(self, what: str, value: str, why: str) -> None:
-        self.notes.append(f"{what}: {value} ({why})")
-
-    task = SILENT.task
 
 
 def read(folder: Path, ending: str, items: str, log: str, **options):

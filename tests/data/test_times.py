@@ -10,26 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from notes import Notes
 from written_tables import write_as
 
 from patchrec.data.prepare import Prepared, prepare
 from patchrec.errors import InputError, UsageError
-from patchrec.reporting import SILENT
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "inter")
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def picked(self, what: str, value: str, why: str) -> None:
-        self.notes.append(f"{what}: {value} ({why})")
-
-    task = SILENT.task
 
 
 def utc(moment: str) -> int:
