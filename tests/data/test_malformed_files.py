@@ -1,10 +1,13 @@
 """Files that cannot be used: refused with file, line and a hint, and nothing reaches the store."""
 
+import bz2
 import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from store_dump import dump
 from written_tables import INTERACTIONS, ITEMS, write_as, write_table
 
@@ -112,6 +115,27 @@ def test_a_malformed_file_of_interactions_changes_nothing(
     assert_refused(
         toy_store, path.name, line, words, lambda: prepare("mine", interactions=path, items=items, format=None)
     )
+
+
+PACKINGS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("family", [family for family, (ending, *_) in BAD_INTERACTIONS.items() if "." not in ending])
+def test_a_malformed_file_that_is_packed_changes_nothing(
+    family: str, packing: str, items: Path, tmp_path: Path, toy_store: Store
+) -> None:
+    ending, content, line, words = BAD_INTERACTIONS[family]
+    if ending == "parquet":
+        words = "Parquet"
+    path = tmp_path / f"log.{ending}.{packing}"
+    path.write_bytes(PACKINGS[packing](content))
+    assert_refused(toy_store, path.name, line, words, lambda: prepare("mine", interactions=path, items=items))
 
 
 @pytest.mark.parametrize("family", BAD_ITEMS)
