@@ -24,7 +24,7 @@ from patchrec.data.readers import open_table
 from patchrec.data.recipe import Recipe
 from patchrec.data.roles import USUAL, Role, find_column, need_column
 from patchrec.data.suspects import near_miss, near_misses, tell_suspects
-from patchrec.data.timestamps import KINDS, NO_TIME, NUMBER, Clock, Moment, implausible, is_likely
+from patchrec.data.timestamps import KINDS, NO_TIME, NUMBER, TIME_HINT, Clock, Moment, implausible, is_likely
 from patchrec.data.values import LeftOutError, is_missing, text_of
 from patchrec.errors import InputError, UsageError
 from patchrec.history import BoolArray, FloatArray, IntArray
@@ -309,7 +309,7 @@ class _Log:
         self._size += int(usable.sum())
 
     def _reject(self, batch: Batch, place: int, reason: str) -> None:
-        reason, hint = _without_hint(reason)
+        hint = f"{TIME_HINT}; {SKIP_HINT}" if reason.endswith(NO_TIME) else SKIP_HINT
         if "is not among the items" in reason and self._known is not None:
             raw = batch.columns[self._roles.item][place]
             if isinstance(raw, str):
@@ -614,13 +614,6 @@ def _numbers(
 
 def _too_low(least: float) -> str:
     return f"rating below {least:g} (--min-rating)"
-
-
-def _without_hint(fault: str) -> tuple[str, str]:
-    """Why a row cannot be used, and what to do about it, which a time of no known form says itself."""
-    _, sign, hint = NO_TIME.partition("; ")
-    reason = fault.removesuffix(sign + hint)
-    return (reason, SKIP_HINT if reason == fault else f"{hint}; {SKIP_HINT}")
 
 
 def _is_odd_number(text: str) -> bool:

@@ -65,7 +65,8 @@ _RFC_2822 = re.compile(
     r"(?:[A-Za-z]{3},\s*)?\d{1,2} [A-Za-z]{3} \d{4} \d{1,2}:\d\d(?::\d\d)?"
     r"(?: ?(?:[+-](?:0\d|1[0-4])[0-5]\d(?: \([A-Z]+\))?|Z|UTC?|GMT|[ECMP][SD]T))?"
 )
-NO_TIME = "is no time that is known; name its form with --time-format, such as '%d.%m.%Y %H:%M'"
+NO_TIME = "is no time that is known"
+TIME_HINT = "name its form with --time-format, such as '%d.%m.%Y %H:%M'"
 
 
 @dataclass(frozen=True, slots=True, order=True)
