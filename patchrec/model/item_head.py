@@ -1,7 +1,7 @@
 """What a backbone knows of items besides their tokens: vectors added to their patches, and a head that scores them all.
 
 The head stands at the node where an answer begins: one product of that node's last hidden state with a table of a row
-for each item gives the logits of the whole catalog. Of two tables, `patch` reads the items' texts:
+for each item gives the logits of the whole catalog. Of three tables, `patch` reads the items' texts:
 
     row = P alike(patch) / D + free,    logit = alike(hidden) . row + s log((count + 1) / (total + I))
 
@@ -9,8 +9,10 @@ where `alike` divides by the root mean square. P and `free` begin at zero and s 
 popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
 direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r, whatever the
 backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text at once.
+`text` is the same without `free`: a row is what the text says, and nothing is learned of an item alone.
 
-With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once and then fixed.
+With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once. Under `text` it
+stays what it is; under `patch` the free vector moves it.
 
 `free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
 
@@ -33,7 +35,7 @@ from torch.nn import functional
 from patchrec.errors import CorruptError, UsageError
 from patchrec.history import IntArray
 
-Table = Literal["patch", "free"]
+Table = Literal["patch", "text", "free"]
 ItemEncoder = Literal["tokens", "llm"]
 _STD = 0.02  # of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
@@ -48,7 +50,7 @@ class ItemSideConfig:
     Attributes:
         table: Of the head; None: no head.
         item_vectors: Whether items have vectors that are added to their patches in the input.
-        encoder: What the rows of a table `patch` are made of: item patches as they are, or states read once.
+        encoder: What the rows of a table `patch` or `text` are made of: item patches as they are, or states read once.
     """
 
     table: Table | None = "patch"
@@ -62,12 +64,12 @@ class ItemHead(nn.Module):
     Attributes:
         table: Which one.
         reads_patches: Whether its weight is made of item patches.
-        free: (I, D) what is learned of each item on its own.
+        free: (I, D) what is learned of each item on its own; None: nothing is.
     """
 
     table: Table
     reads_patches: bool
-    free: nn.Parameter
+    free: nn.Parameter | None
 
     def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(I, D) and (I,) of the linear layer in float32, differentiable.
@@ -92,7 +94,7 @@ class ItemHead(nn.Module):
 
 
 class PatchHead(ItemHead):
-    """Rows are projected item patches plus free vectors; the bias is the popularity prior. States count by direction.
+    """Rows are projected item patches, plus free vectors; the bias is the popularity prior. States count by direction.
 
     Attributes:
         projection: (D, D) P.
@@ -102,15 +104,22 @@ class PatchHead(ItemHead):
         texts: (I, D) states over the items' texts, fixed; None: rows are made of item patches.
     """
 
-    table = "patch"
-
-    def __init__(self, num_items: int, hidden_size: int, popularity: IntArray, *, own_texts: bool = False) -> None:
+    def __init__(
+        self,
+        num_items: int,
+        hidden_size: int,
+        popularity: IntArray,
+        *,
+        own_rows: bool = True,
+        own_texts: bool = False,
+    ) -> None:
         super().__init__()
+        self.table = "patch" if own_rows else "text"
         self.reads_patches = not own_texts
         self.texts: Tensor | None
         self.register_buffer("texts", torch.zeros(num_items, hidden_size) if own_texts else None)
         self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
-        self.free = nn.Parameter(torch.zeros(num_items, hidden_size))
+        self.free = nn.Parameter(torch.zeros(num_items, hidden_size)) if own_rows else None
         self.prior_scale = nn.Parameter(torch.ones(1))
         floor = -np.log(popularity.sum() + num_items)
         self.prior: Tensor
@@ -123,8 +132,10 @@ class PatchHead(ItemHead):
         patches = patches if self.texts is None else self.texts
         assert patches is not None
         with torch.autocast(patches.device.type, enabled=False):  # few products beside those of a forward pass
-            projected = functional.linear(_alike(patches), self.projection.float()) / patches.shape[1]
-            return projected + self.free.float(), self.prior_scale.float() * self.prior.float()
+            rows = functional.linear(_alike(patches), self.projection.float()) / patches.shape[1]
+            if self.free is not None:
+                rows = rows + self.free.float()
+            return rows, self.prior_scale.float() * self.prior.float()
 
     def states(self, hidden: Tensor) -> Tensor:
         """See `ItemHead.states`."""
@@ -136,6 +147,7 @@ class FreeHead(ItemHead):
 
     table = "free"
     reads_patches = False
+    free: nn.Parameter
 
     def __init__(self, num_items: int, hidden_size: int, seed: int) -> None:
         super().__init__()
@@ -179,10 +191,11 @@ class ItemSide(nn.Module):
         if config.item_vectors:
             self.vectors = nn.Parameter(torch.zeros(num_items, hidden_size))
         self.head: ItemHead | None = None
-        if config.table == "patch":
-            self.head = PatchHead(num_items, hidden_size, popularity, own_texts=config.encoder == "llm")
-        elif config.table == "free":
+        if config.table == "free":
             self.head = FreeHead(num_items, hidden_size, seed)
+        elif config.table is not None:
+            own_rows, own_texts = config.table == "patch", config.encoder == "llm"
+            self.head = PatchHead(num_items, hidden_size, popularity, own_rows=own_rows, own_texts=own_texts)
 
     @property
     def texts(self) -> Tensor | None:

@@ -39,8 +39,10 @@ class TitleOptions(Options):
 class ItemHeadOptions(Options):
     """Options of an item head."""
 
-    table: Literal["patch", "free"] = Field(
-        "patch", description="Rows of the head: projected item patches plus free vectors and a prior, or free vectors."
+    table: Literal["patch", "text", "free"] = Field(
+        "patch",
+        description="Rows of the head: projected item patches plus free vectors, those patches alone (both with a "
+        "prior), or free vectors.",
     )
     item_vectors: bool = Field(True, description="Add a free vector of each item to its patch in the input.")
     item_text: str = Field("{title}", description='What patches are made of, such as "{title} ({year}), {genres}".')
@@ -51,8 +53,8 @@ class ItemHeadOptions(Options):
 
     @model_validator(mode="after")
     def _encoder_of_a_table(self) -> ItemHeadOptions:
-        if self.item_encoder == "llm" and self.table != "patch":
-            raise ValueError(f"--item-encoder llm goes with --table patch, not with --table {self.table}")
+        if self.item_encoder == "llm" and self.table == "free":
+            raise ValueError("--item-encoder llm goes with --table patch or text, not with --table free")
         return self
 
 

@@ -24,7 +24,7 @@ from patchrec.model.tokenizer import make_encoder
 TITLES = ("Toy Story", "Alien", "Aliens", "M", "Alien")
 POPULARITY = np.array([7, 3, 0, 1, 2])
 I = len(TITLES)  # noqa: E741
-CONFIGS = [ItemSideConfig(table, vectors) for table in ("patch", "free", None) for vectors in (True, False)]
+CONFIGS = [ItemSideConfig(table, vectors) for table in ("patch", "text", "free", None) for vectors in (True, False)]
 
 
 def make_side(config, *, num_items=I, width=6, trained=True, seed=1):
@@ -72,15 +72,16 @@ def slow_patch_scores(head, hidden, patches):
     columns = []
     for item in range(len(patches)):
         alike = patches[item] / patches[item].pow(2).mean().sqrt()
-        row = head.projection @ alike / width + head.free[item]
+        row = head.projection @ alike / width + (0.0 if head.free is None else head.free[item])
         prior = float(np.log((POPULARITY[item] + 1) / (total + I)))
         columns.append(hidden @ row + head.prior_scale * prior)
     return torch.stack(columns, dim=1)
 
 
-def test_scores_and_gradients_of_a_patch_table_are_the_documented_ones():
+@pytest.mark.parametrize("table", ["patch", "text"])
+def test_scores_and_gradients_of_a_table_of_patches_are_the_documented_ones(table):
     random = torch.Generator().manual_seed(0)
-    head = make_side(ItemSideConfig("patch")).head
+    head = make_side(ItemSideConfig(table)).head
     hidden, patches = (torch.randn(rows, 6, generator=random).requires_grad_() for rows in (3, I))
     asked = [(0, 2, 1), (0, 4, 2), (2, 1, 1)]
     torch.testing.assert_close(head.scores(hidden, patches), slow_patch_scores(head, hidden, patches))
@@ -98,6 +99,15 @@ def test_a_free_table_is_a_linear_layer():
     hidden = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(head.scores(hidden, None), hidden @ head.free.T)
     assert [name for name, _ in head.named_parameters()] == ["free"]
+
+
+def test_a_text_table_knows_nothing_of_an_item_alone():
+    side = make_side(ItemSideConfig("text", encoder="llm"))
+    assert [name for name, _ in side.head.named_parameters()] == ["projection", "prior_scale"]
+    side.texts.copy_(torch.randn(I, 6, generator=torch.Generator().manual_seed(0)))
+    side.texts[4] = side.texts[1]
+    by_text = side.head.scores(torch.randn(3, 6), None) - side.head.prior_scale * side.head.prior
+    assert torch.equal(by_text[:, 4], by_text[:, 1])
 
 
 def test_a_free_table_begins_as_its_seed_says():
@@ -227,6 +237,7 @@ def test_a_table_of_states_scores_by_them_keeps_them_and_takes_new_ones_for_new_
     [
         ({"config": ItemSideConfig("free")}, {"config": ItemSideConfig("free"), "num_items": I + 1}, "--table patch"),
         ({"config": ItemSideConfig("free")}, {"config": ItemSideConfig("patch")}, "--table"),
+        ({"config": ItemSideConfig("text")}, {"config": ItemSideConfig("patch")}, "--table"),
         ({"config": ItemSideConfig("patch")}, {"config": ItemSideConfig("patch", True)}, "without item vectors"),
         (
             {"config": ItemSideConfig("patch")},

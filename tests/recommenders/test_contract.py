@@ -8,7 +8,11 @@ from patchrec.testing import RecommenderContract
 
 KINDS = plugins.recommenders()
 SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
-VARIANTS = [("item", {"table": "free"}), ("item", {"item_vectors": False, "item_text": "{title} ({year})"})]
+VARIANTS = [
+    ("item", {"table": "free"}),
+    ("item", {"table": "text", "item_encoder": "llm"}),
+    ("item", {"item_vectors": False, "item_text": "{title} ({year})"}),
+]
 CASES = [*((name, SMALL.get(name, {})) for name in KINDS), *VARIANTS]
 FACTS = [name for name in dir(RecommenderContract) if name.startswith("test_")]
 
