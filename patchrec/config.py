@@ -4,8 +4,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "finetune", "baseline"]
-STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order decides batches: new ones go at the end
+Stage = Literal["pretrain", "finetune", "baseline", "blend"]
+STAGES: tuple[Stage, ...] = (
+    "pretrain",
+    "finetune",
+    "baseline",
+    "blend",
+)  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Separators = Literal["all", "titles"]
 Windows = Literal["sliding", "anchored", "blocks"]
@@ -117,16 +122,34 @@ class TrainingConfig(Closed):
     shard: bool = False
 
 
+class PartConfig(Closed):
+    """A run whose answers a blend mixes.
+
+    Attributes:
+        run: Its name.
+        weight: Of its log-probability; those of a blend add up to 1.
+        history: How it wants histories cut.
+        stamp: What it was when it was blended; another one is another run.
+    """
+
+    run: str
+    weight: float = Field(gt=0, le=1)
+    history: HistoryConfig = HistoryConfig()
+    stamp: str = ""
+
+
 class RunConfig(Closed):
     """One run: a stage that fits a kind of recommender on a data set.
 
     Attributes:
-        stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all.
+        stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all;
+            `blend` mixes other runs.
         kind: What ranks.
         backbone: The language model; None for kinds without one.
         layers: The first so many layers of the backbone are kept; None keeps all.
         strategies: Every example is planned once by each (pre-training: raw and compressed); none without a prompt.
         parent: The run whose weights are the start; None starts from the backbone.
+        parts: The runs that a blend mixes.
         history: How histories are cut.
         prompt: What stands around them; None for kinds without a prompt.
         training: How weights are updated; None where nothing is learned by gradient.
@@ -139,6 +162,7 @@ class RunConfig(Closed):
     backbone: str | None
     layers: int | None = Field(None, ge=1)
     parent: str | None = None
+    parts: tuple[PartConfig, ...] = ()
     strategies: tuple[StrategyConfig, ...] = ()
     history: HistoryConfig = HistoryConfig()
     prompt: PromptConfig | None = PromptConfig()

@@ -20,7 +20,7 @@ from patchrec.reporting import SILENT, Reporter
 if TYPE_CHECKING:  # NumPy too takes a tenth of a second that `patchrec --help` must not wait for
     from pathlib import Path
 
-    from patchrec.config import RunConfig, ScoreName
+    from patchrec.config import HistoryConfig, RunConfig, ScoreName
     from patchrec.data.histories import Dataset, Example
     from patchrec.history import BoolArray, FloatArray, History, IntArray
     from patchrec.training.learner import Learner
@@ -223,6 +223,21 @@ def log_probs(recommender: Recommender, queries: Sequence[Query]) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One of the recommenders that a blend mixes.
+
+    Attributes:
+        recommender: What answers.
+        weight: Of its log-probability.
+        history: How it wants histories cut.
+    """
+
+    recommender: Recommender
+    weight: float
+    history: HistoryConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitting:
     """What a recommender is fitted to.
 
@@ -253,6 +268,7 @@ class Saved:
         search: `best-first` stops with a proof, `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The item head proposes so many items, and only they are searched; None searches all.
+        parts: The recommenders that a blend mixes.
         cache: Folder for what is dear to make again; `stamp` says what it depends on.
         report: Where notes go.
     """
@@ -266,6 +282,7 @@ class Saved:
     search: Search = "best-first"
     max_tokens: int | None = None
     retrieve: int | None = None
+    parts: tuple[Part, ...] = ()
     cache: Path | None = None
     stamp: Mapping[str, str] = field(default_factory=dict)
     report: Reporter = SILENT
@@ -288,6 +305,7 @@ class Kind:
         shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`, `separators`).
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
+        mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
         source: The paper.
     """
 
@@ -302,6 +320,7 @@ class Kind:
     shape: Mapping[str, Any] = field(default_factory=dict)
     scores: tuple[ScoreName, ...] = ("item",)
     is_head: bool = False
+    mixes: bool = False
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -316,6 +335,11 @@ class Kind:
             UsageError: An unknown option or a value out of range; the message names the choices.
         """
         return BoundKind(self, bind(f"{self.what} {self.name}", self.options, values))
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether `patchrec baseline` fits it."""
+        return not self.is_head and not self.mixes
 
     @property
     def what(self) -> str:

@@ -78,7 +78,7 @@ def _heads() -> "dict[str, Kind]":
 def _baselines() -> "dict[str, Kind]":
     from patchrec.plugins import recommenders
 
-    return {name: kind for name, kind in recommenders().items() if not kind.is_head}
+    return {name: kind for name, kind in recommenders().items() if kind.is_baseline}
 
 
 STRATEGIES = Family("strategy", "--strategy NAME", "finetune --strategy NAME", None, _strategies)

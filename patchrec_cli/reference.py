@@ -77,6 +77,9 @@ JSON_KEYS = {
     "pretrain": FITTED,
     "finetune": FITTED,
     "baseline": FITTED,
+    "blend": (
+        "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
+    ),
     "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",

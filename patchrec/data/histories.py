@@ -173,6 +173,20 @@ class Dataset:
         return counts
 
 
+def newest(history: History, K: int, windows: Windows) -> History:
+    """A history as another window would have cut it: without the older items that it leaves out.
+
+    Args:
+        history: At least as long as that window.
+        K: History length.
+        windows: How histories are cut.
+    """
+    start = max(history.start, window_start(history.start + len(history), K, windows))
+    kept = slice(start - history.start, None)
+    times, sessions = (None if one is None else one[kept] for one in (history.timestamps, history.sessions))
+    return History(history.items[kept], times, start, windows != "sliding", sessions)
+
+
 def window_start(position: int, K: int, windows: Windows) -> int:
     """First history position for a target at `position`.
 

@@ -1,5 +1,7 @@
 """A run loaded for use: its data set and its recommender, checked to belong together."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -17,7 +19,7 @@ from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import find_kind, is_builtin_kind, problems, recommenders
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
-from patchrec.recommender import Kind, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.recommender import Kind, Part, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -103,6 +105,7 @@ def load(
         search=search,
         max_tokens=max_tokens,
         retrieve=retrieve,
+        parts=_parts(store, run, report),
         cache=store.run_folder(run.name),
         report=report,
     )
@@ -113,6 +116,37 @@ def load(
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
+
+
+def _parts(store: Store, run: Run, report: Reporter) -> tuple[Part, ...]:
+    """The recommenders that a blend mixes; none for any other run.
+
+    Raises:
+        NotFoundError: One is gone. UsageError: One is not what it was.
+    """
+    parts = []
+    for part in run.config.parts:
+        if part.run not in store.runs.names():
+            raise NotFoundError(
+                f"run {run.name} mixes run {part.run!r}, which is gone; blend again with `patchrec blend RUN RUN`, or "
+                "choose another run from `patchrec runs ls`"
+            )
+        own = store.runs.get(part.run)
+        if stamp(store, own) != part.stamp:
+            raise UsageError(
+                f"run {run.name} mixes run {own.name} as it was: it has other weights or another score now; blend "
+                "again with `patchrec blend RUN RUN`"
+            )
+        parts.append(Part(load(store, own, report=report).recommender, part.weight, part.history))
+    return tuple(parts)
+
+
+def stamp(store: Store, run: Run) -> str:
+    """What a run answers with: its score and its checkpoint's files (hex, 16 digits). No name is given to two runs."""
+    saved = store.runs.checkpoints(run.name)
+    files = saved[-1].manifest["files"] if saved else None
+    made_of = {"score": run.score, "item_weight": run.item_weight, "fingerprints": run.fingerprints, "files": files}
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def kind_of(run: Run) -> Kind:

@@ -3,8 +3,10 @@
 import pytest
 
 from patchrec import plugins
+from patchrec.config import HistoryConfig
 from patchrec.model.pull import locate
-from patchrec.testing import RecommenderContract
+from patchrec.recommender import Part, Saved
+from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
 SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
@@ -13,7 +15,7 @@ VARIANTS = [
     ("item", {"table": "text", "item_encoder": "llm"}),
     ("item", {"item_vectors": False, "item_text": "{title} ({year})"}),
 ]
-CASES = [*((name, SMALL.get(name, {})) for name in KINDS), *VARIANTS]
+CASES = [*((name, SMALL.get(name, {})) for name, kind in KINDS.items() if not kind.mixes), *VARIANTS]
 FACTS = [name for name in dir(RecommenderContract) if name.startswith("test_")]
 
 
@@ -41,5 +43,40 @@ def test_every_kind_keeps_the_contract(contracts, number, fact):
     getattr(contracts[number], fact)()
 
 
+class BlendContract(RecommenderContract):
+    """A blend of titles, counts and SASRec, each with windows of its own."""
+
+    kind = KINDS["blend"]
+    windows = (HistoryConfig(K=8, windows="anchored"), HistoryConfig(K=3), HistoryConfig(K=4, windows="blocks"))
+
+    def __init__(self, parts):
+        self.own = parts
+
+    def _fit(self, folder):
+        for number, part in enumerate(self.own):
+            part._fit(folder / str(number))
+        (folder / "run" / "step-1").mkdir(parents=True)
+        return folder / "run" / "step-1"
+
+    def _load(self, checkpoint):
+        parts = []
+        for number, (part, history) in enumerate(zip(self.own, self.windows, strict=True)):
+            (folder,) = (checkpoint.parents[1] / str(number) / "run").glob("step-*")
+            parts.append(Part(part._load(folder), (number + 1) / 6, history))
+        return self.kind.load(Saved(self._config(), make_dataset(), parts=tuple(parts)))
+
+
+@pytest.fixture(scope="session")
+def blend_contract(contracts):
+    names = [name for name, _ in CASES]
+    return BlendContract([contracts[names.index(name)] for name in ("title", "item-knn", "sasrec")])
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_blend_keeps_the_contract(blend_contract, fact):
+    getattr(blend_contract, fact)()
+
+
 def test_the_built_in_kinds_are_these():
-    assert set(KINDS) == {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    assert set(KINDS) == {*one_model, "blend"}

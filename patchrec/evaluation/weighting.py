@@ -1,0 +1,118 @@
+"""How targets rank under every weighting of some recommenders, without asking any of them twice.
+
+Shapes: R recommenders, W weightings, B targets, I items.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from patchrec.data.histories import Dataset, Example
+from patchrec.errors import UsageError
+from patchrec.evaluation.metrics import rank_metrics
+from patchrec.history import FloatArray, IntArray
+from patchrec.ranking.blend import BlendRecommender
+from patchrec.recommender import Query
+from patchrec.reporting import SILENT, Reporter
+
+PARTS = 8  # weights are eighths: 9 weightings of two recommenders, 45 of three, 165 of four, 495 of five
+MOST = 5  # recommenders that are weighed
+
+
+def weightings(number: int) -> FloatArray:
+    """(W, R) every way to share 1 among so many recommenders in eighths; a share may be 0."""
+    bars = np.array(list(combinations(range(PARTS + number - 1), number - 1)), dtype=np.int64).reshape(-1, number - 1)
+    edges = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, PARTS + number - 1)))
+    return np.asarray((np.diff(edges, axis=1) - 1) / PARTS, dtype=np.float64)
+
+
+def check_metric(metric: str) -> tuple[int, ...]:
+    """The cutoff of a metric's name, where it has one.
+
+    Raises:
+        UsageError: No such metric.
+    """
+    found = re.fullmatch(r"log_prob|mrr|(?:hr|ndcg|mrr)@([1-9]\d{0,8})", metric)
+    if found is None:
+        raise UsageError(f"--metric {metric!r}: choices: ndcg@20, hr@20, mrr@20 with any cutoff, mrr, log_prob")
+    return (int(found[1]),) if found[1] else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """Targets under each weighting.
+
+    Attributes:
+        weightings: (W, R).
+        users: (B,) user of each target.
+        ranks: (W, B) of the target among items, seen ones dropped; nan where it is one of these.
+        log_probs: (W, B) of the target's title.
+    """
+
+    weightings: FloatArray
+    users: IntArray
+    ranks: FloatArray
+    log_probs: FloatArray
+
+    def values(self, metric: str) -> FloatArray:
+        """(W, B) value of each target: `hr@20`, `ndcg@20`, `mrr@20`, `mrr`, any other cutoff, or `log_prob`.
+
+        Raises:
+            UsageError: No such metric.
+        """
+        cutoffs = check_metric(metric)
+        if metric == "log_prob":
+            return self.log_probs
+        return rank_metrics(self.ranks.ravel(), cutoffs)[metric].reshape(self.ranks.shape)
+
+    def alone(self, part: int) -> int:
+        """Which weighting is one recommender alone."""
+        return int(self.weightings[:, part].argmax())
+
+    def best(self, metric: str) -> int:
+        """Which weighting has the best mean; of equal ones the one of fewer recommenders, then the likelier."""
+        means, likely = self.values(metric).mean(axis=1), self.log_probs.mean(axis=1)
+        number = np.count_nonzero(self.weightings, axis=1)
+        return int(np.lexsort((-likely, number, -means))[0])
+
+
+def weigh(
+    dataset: Dataset, examples: Sequence[Example], blend: BlendRecommender, *, report: Reporter = SILENT
+) -> Weighed:
+    """Rank targets under every weighting of a blend's parts, its own weights aside.
+
+    Args:
+        dataset: Where the targets are from.
+        examples: Targets with histories at least as long as any part wants.
+        blend: Whose parts are asked, each once for a target.
+        report: Where progress goes.
+    """
+    shares = weightings(len(blend.parts))
+    ranks, likely = np.empty((len(shares), len(examples))), np.empty((len(shares), len(examples)))
+    queries = [Query.of(dataset, example) for example in examples]
+    titles = dataset.catalog.title_of_item
+    with report.task("weigh", len(examples), "targets") as task:
+        for start, rows, costs in blend.each_part(queries):
+            for number, cost in enumerate(costs):
+                place = start + number
+                target = dataset.target(examples[place])
+                mixed = shares @ rows[:, number]
+                alike = titles == titles[target]
+                likely[:, place] = np.logaddexp.reduce(mixed[:, alike], axis=1) - np.logaddexp.reduce(mixed, axis=1)
+                ranks[:, place] = _ranks(mixed, target, queries[place].seen, blend.place)
+                task.advance(1, tokens=cost.positions)
+    return Weighed(shares, np.array([example.user for example in examples]), ranks, likely)
+
+
+def _ranks(scores: FloatArray, target: int, seen: IntArray, place: IntArray) -> FloatArray:
+    """(W,) rank of an item among those not seen, by (W, I) scores; equal ones stand as `place` says."""
+    left = np.ones(scores.shape[1], dtype=np.bool_)
+    left[seen] = False
+    if not left[target]:
+        return np.full(len(scores), np.nan)
+    own = scores[:, [target]]
+    before = (scores > own) | ((scores == own) & (place < place[target]))
+    return np.asarray(1 + np.count_nonzero(before & left, axis=1), dtype=np.float64)

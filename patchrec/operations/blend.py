@@ -1,0 +1,190 @@
+"""Verb: mix runs into one that ranks as they do together, with weights chosen on validation targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from patchrec.config import HistoryConfig, KindConfig, PartConfig, RunConfig
+from patchrec.errors import CheckFailedError, UsageError
+from patchrec.evaluation.evaluate import sample_examples
+from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
+from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
+from patchrec.history import FloatArray
+from patchrec.operations.load import fingerprints, load, stamp, versions
+from patchrec.ranking.blend import BlendRecommender
+from patchrec.ranking.items import precedence
+from patchrec.recommender import Part, Saved
+from patchrec.reporting import SILENT, Reporter
+from patchrec.store import Store
+from patchrec.store.runs import Run
+
+METRIC = "ndcg@20"
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A run with its weight in a blend, and how it did alone; None where weights were given."""
+
+    run: str
+    label: str
+    weight: float
+    alone: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlendResult:
+    """A blend.
+
+    Attributes:
+        metric: What chose the weights, over items, seen ones dropped; None where they were given.
+        parts: Every run that was named; one of weight 0 is no part of the blend.
+        together: How the blend did on the targets that chose its weights.
+        reference: The best run alone.
+        difference: The blend minus it, on the same targets: too good by what choosing the weights is worth.
+    """
+
+    run: str
+    label: str
+    dataset: str
+    metric: str | None
+    num_targets: int
+    num_users: int
+    parts: list[Weighted]
+    together: Interval | None = None
+    reference: str | None = None
+    difference: PairedDifference | None = None
+
+
+def blend(
+    names: Sequence[str],
+    *,
+    weights: Sequence[float] | None = None,
+    metric: str = METRIC,
+    limit: int | None = 1000,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> BlendResult:
+    """Make a run that ranks by the weighted mean of other runs' log-probabilities.
+
+    Each run is asked once for every validation target; then all weightings in eighths are compared.
+
+    Args:
+        names: Two to five runs of one data set.
+        weights: Of them, in their order, in any unit; None chooses them.
+        metric: What shall be best: `ndcg@20`, `hr@10`, `mrr`, `log_prob` and the like.
+        limit: A sample of so many validation targets; None takes all.
+
+    Raises:
+        NotFoundError: No such run. UsageError: Runs that cannot be mixed, weights that are none, or no validation
+            target. CheckFailedError: One run alone is best.
+    """
+    check_metric(metric)
+    with Store.open(home) as store:
+        runs = _runs(store, names)
+        given = None if weights is None else _shares(weights, runs)
+        dataset = store.datasets.load(runs[0].dataset)
+        history = HistoryConfig(K=max(run.config.history.K for run in runs), windows="sliding")
+        if given is not None:
+            made = _make(store, runs, given, history)
+            parts = [
+                Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
+            ]
+            return BlendResult(made.name, made.label, made.dataset, None, 0, 0, parts)
+        examples = sample_examples(dataset.examples("validation", history.K, history.windows), limit)
+        if not examples:
+            raise UsageError(
+                f"{dataset.name} has no validation target to choose weights on; give --weights, or add it again with "
+                "--validation 0.1"
+            )
+        loaded = [load(store, run, report=report) for run in runs]
+        own = [Part(one.recommender, 1.0, one.run.config.history) for one in loaded]
+        mixed = BlendRecommender(own, dataset.catalog, precedence(dataset.popularity))
+        weighed = weigh(dataset, examples, mixed, report=report)
+        values = weighed.values(metric)
+        best = weighed.best(metric)
+        alone = [weighed.alone(number) for number in range(len(runs))]
+        if best in alone:
+            run = runs[alone.index(best)].name
+            raise CheckFailedError(
+                f"no blend of these runs is better than {run} alone ({metric} {values[best].mean():.3f} on "
+                f"{len(examples):,} validation targets); use that run, or give --weights"
+            )
+        if note := interval_note(values[best], weighed.users):
+            report.note(note)
+        made = _make(store, runs, weighed.weightings[best], history)
+        return _result(made, runs, weighed, best, metric)
+
+
+def _runs(store: Store, names: Sequence[str]) -> list[Run]:
+    """The runs of some names, if they can be mixed."""
+    runs = [store.runs.get(name) for name in names]
+    distinct = {run.name for run in runs}
+    if not 2 <= len(runs) <= MOST or len(distinct) < len(runs):
+        raise UsageError(f"a blend mixes 2 to {MOST} different runs, got {len(distinct)}; see `patchrec runs ls`")
+    other = next((run for run in runs if run.dataset != runs[0].dataset), None)
+    if other is not None:
+        raise UsageError(
+            f"run {runs[0].name} is on data set {runs[0].dataset!r} and {other.name} on {other.dataset!r}; name runs "
+            "of one data set"
+        )
+    return runs
+
+
+def _shares(weights: Sequence[float], runs: Sequence[Run]) -> FloatArray:
+    """(R,) given weights as shares of 1."""
+    given = np.array(weights, dtype=np.float64)
+    if len(given) != len(runs) or not np.isfinite(given).all() or not (given > 0).all():
+        raise UsageError(
+            f"--weights takes a number above 0 for each of the {len(runs)} runs, such as "
+            f"{','.join(map(str, range(len(runs), 0, -1)))}; got {','.join(f'{weight:g}' for weight in weights)}"
+        )
+    given /= given.max()
+    return np.asarray(given / given.sum(), dtype=np.float64)
+
+
+def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig) -> Run:
+    """The run of a blend, done as soon as it is made; runs without a share are no part of it."""
+    kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0]
+    parts = tuple(
+        PartConfig(run=run.name, weight=share, history=run.config.history, stamp=stamp(store, run))
+        for run, share in kept
+    )
+    config = RunConfig(
+        stage="blend",
+        dataset=runs[0].dataset,
+        kind=KindConfig(name="blend"),
+        backbone=None,
+        parts=parts,
+        history=history,
+        prompt=None,
+        score="mixture",
+    )
+    label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
+    prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
+    made = store.runs.create(config, label=label, versions=versions(), fingerprints=prints)
+    store.runs.finish(made.name, {})
+    return store.runs.get(made.name)
+
+
+def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str) -> BlendResult:
+    values = weighed.values(metric)
+    alone = [weighed.alone(number) for number in range(len(runs))]
+    intervals = bootstrap(values[[*alone, best]].T, weighed.users)
+    first = int(np.argmax([values[one].mean() for one in alone]))
+    return BlendResult(
+        run=made.name,
+        label=made.label,
+        dataset=made.dataset,
+        metric=metric,
+        num_targets=values.shape[1],
+        num_users=len(np.unique(weighed.users)),
+        parts=[
+            Weighted(run.name, run.label, float(share), interval)
+            for run, share, interval in zip(runs, weighed.weightings[best], intervals[:-1], strict=True)
+        ],
+        together=intervals[-1],
+        reference=runs[first].name,
+        difference=paired(values[best], values[alone[first]], weighed.users),
+    )

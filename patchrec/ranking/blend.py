@@ -1,0 +1,121 @@
+"""Several recommenders as one: the weighted mean of their log-probabilities, normalised over the items.
+
+A recommender of titles gives each item of a title an equal share of the title's probability, so that all parts speak of
+items. Each part is asked after the history that its own window would have cut.
+
+Source: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science 1986.
+
+Shapes: B queries, I items, R parts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from patchrec.config import ScoreName
+from patchrec.data.catalog import Catalog
+from patchrec.data.histories import newest
+from patchrec.errors import UsageError
+from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.ranking.dense import dense_ranking
+from patchrec.recommender import Cost, Level, Part, Query, Ranking, Scores
+
+_MOST = 1 << 22  # scores held at a time: 32 MiB
+_SUMMED = ("positions", "beside", "flops", "seconds")  # a blend has no prompt whose length could be told
+
+
+@dataclass(frozen=True, eq=False)
+class BlendRecommender:
+    """Answers as its parts do together.
+
+    Attributes:
+        parts: What it mixes.
+        catalog: Whose items are ranked.
+        place: (I,) order among equal scores (`precedence`).
+    """
+
+    parts: Sequence[Part]
+    catalog: Catalog
+    place: IntArray
+
+    level: Level = "item"
+    score: ScoreName = "mixture"
+
+    @property
+    def device(self) -> str:
+        """What its parts run on."""
+        return next((found for part in self.parts if (found := part.recommender.device) != "cpu"), "cpu")
+
+    def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
+        """See `Recommender.score_each`; in the queries' order."""
+        weights = np.array([part.weight for part in self.parts])
+        for start, rows, costs in self.each_part(queries):
+            mixed = mix(rows, weights)
+            yield from ((start + number, Scores(mixed[number], cost)) for number, cost in enumerate(costs))
+
+    def each_part(self, queries: Sequence[Query]) -> Iterator[tuple[int, FloatArray, list[Cost]]]:
+        """What the parts say, some queries at a time.
+
+        Returns:
+            The number of the first of them, (R, B, I) log-probabilities of the items, and what each query cost.
+        """
+        size = max(1, _MOST // (len(self.catalog) * len(self.parts)))
+        for start in range(0, len(queries), size):
+            own = queries[start : start + size]
+            rows = np.empty((len(self.parts), len(own), len(self.catalog)))
+            costs = [Cost()] * len(own)
+            for place, part in enumerate(self.parts):
+                asked = [replace(q, history=newest(q.history, part.history.K, part.history.windows)) for q in own]
+                for number, scores in part.recommender.score_each(asked):
+                    rows[place, number] = self._of_items(scores.log_probs, part.recommender.level)
+                    costs[number] = _sum(costs[number], scores.cost)
+            yield start, rows, costs
+
+    def rank_each(
+        self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
+    ) -> Iterator[tuple[int, Ranking]]:
+        """See `Recommender.rank_each`."""
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k!r}")
+        for number, scores in self.score_each(queries):
+            seen = queries[number].seen
+            yield number, dense_ranking(scores.log_probs, seen, k, allowed, self.place, self.catalog.titles)
+
+    def lengths(self, queries: Sequence[Query]) -> IntArray:
+        """See `Recommender.lengths`."""
+        total = np.zeros(len(queries), dtype=np.int64)
+        for part in self.parts:
+            total += part.recommender.lengths(queries)
+        return total
+
+    def facts(self) -> dict[str, float | None]:
+        """See `Recommender.facts`."""
+        return {}
+
+    def _of_items(self, log_probs: FloatArray, level: Level) -> FloatArray:
+        """(I,) log-probabilities of items, that add up to 1."""
+        own = log_probs if level == "item" else log_probs - self._shared
+        return np.asarray(own - np.logaddexp.reduce(own), dtype=np.float64)
+
+    @cached_property
+    def _shared(self) -> FloatArray:
+        """(I,) log of how many items have an item's title."""
+        titles = self.catalog.title_of_item
+        return np.asarray(np.log(np.bincount(titles)[titles]), dtype=np.float64)
+
+
+def mix(rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """(B, I) log-probabilities of a blend.
+
+    Args:
+        rows: (R, B, I) those of its parts.
+        weights: (R,) of them.
+    """
+    mixed = np.tensordot(weights, rows, axes=1)
+    return np.asarray(mixed - np.logaddexp.reduce(mixed, axis=-1, keepdims=True), dtype=np.float64)
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(**{name: getattr(one, name) + getattr(other, name) for name in _SUMMED})

@@ -1,0 +1,113 @@
+"""Blends as runs: made, evaluated, asked, and refused where what they mix is not there any more."""
+
+import numpy as np
+import pytest
+
+from patchrec.errors import CheckFailedError, NotFoundError, UsageError
+from patchrec.operations.blend import blend
+from patchrec.operations.evaluate import evaluate
+from patchrec.operations.exporting.export import export_run
+from patchrec.operations.load import load
+from patchrec.operations.recommend import recommend
+from patchrec.operations.runs import remove_run, show_run
+from patchrec.operations.training.train import baseline
+from patchrec.recommender import Query, log_probs
+from patchrec.store import Store
+
+
+@pytest.fixture
+def runs(home):
+    """Popularity, which knows nothing here, transitions, which know everything, and neighbours."""
+    baseline("popularity", home=home)
+    baseline("markov", options={"strength": 20.0}, home=home)
+    baseline("item-knn", options={"neighbours": 4, "smoothing": 0.5}, home=home, K=4)
+    return ["popularity-1", "markov-1", "item-knn-1"]
+
+
+def test_a_blend_is_a_run_that_answers_as_its_parts_do_together(home, runs):
+    made = blend(["item-knn-1", "markov-1"], weights=[1, 3], home=home)
+    assert (made.run, made.metric, made.together) == ("blend-1", None, None)
+    assert [(part.run, part.weight) for part in made.parts] == [("item-knn-1", 0.25), ("markov-1", 0.75)]
+    with Store.open(home) as store:
+        mixed, one, other = (load(store, store.runs.get(name)) for name in ("blend-1", "item-knn-1", "markov-1"))
+        history = mixed.run.config.history
+        example = mixed.dataset.examples("test", history.K, history.windows)[0]
+        asked = [Query.of(mixed.dataset, example)]
+        short = mixed.dataset.examples("test", 4)[0]
+        rows = log_probs(one.recommender, [Query.of(mixed.dataset, short)]), log_probs(other.recommender, asked)
+    expected = 0.25 * rows[0] + 0.75 * rows[1]
+    expected -= np.logaddexp.reduce(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(log_probs(mixed.recommender, asked), expected, rtol=1e-12)
+
+    found = evaluate("blend-1", home=home)
+    assert (found.run, found.score, found.num_targets) == ("blend-1", "mixture", 24)
+    assert recommend(run="blend-1", user="u3", k=3, home=home).ranking[0].item_id == "i17"
+    assert show_run("blend-1", home=home)["config"]["parts"][0]["run"] == "item-knn-1"
+
+
+def test_weights_are_those_that_rank_validation_targets_best(home, runs):
+    sure = baseline("item-knn", options={"neighbours": 2, "smoothing": 1e-6}, home=home).run  # and often wrong
+    made = blend([sure, "popularity-1", "item-knn-1"], metric="log_prob", home=home)
+    assert [part.run for part in made.parts] == [sure, "popularity-1", "item-knn-1"]
+    assert sum(part.weight for part in made.parts) == 1
+    assert made.together.value > max(part.alone.value for part in made.parts)
+    assert made.difference.difference == pytest.approx(
+        made.together.value - next(part.alone.value for part in made.parts if part.run == made.reference)
+    )
+    with Store.open(home) as store:
+        kept = store.runs.get(made.run).config.parts
+    assert {part.run: part.weight for part in kept} == {part.run: part.weight for part in made.parts if part.weight > 0}
+    (log_prob,) = (
+        row.value
+        for row in evaluate(made.run, split="validation", home=home).metrics
+        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
+    )
+    assert log_prob == pytest.approx(made.together.value)
+
+
+def test_where_one_run_is_best_nothing_is_made(home, runs):
+    with pytest.raises(CheckFailedError, match="markov-1 alone"):
+        blend(["popularity-1", "markov-1"], metric="hr@1", home=home)
+    with Store.open(home) as store:
+        assert store.runs.names() == runs
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "message"),
+    [
+        (["markov-1"], {}, "2 to 5 different runs, got 1"),
+        (["markov-1", "markov-1"], {}, "different runs, got 1"),
+        (["markov-1", "popularity-1"], {"weights": [1]}, "a number above 0 for each of the 2 runs, such as 2,1"),
+        (["markov-1", "popularity-1"], {"weights": [1, 0]}, "above 0"),
+        (["markov-1", "popularity-1"], {"weights": [1, float("nan")]}, "above 0"),
+        (["markov-1", "popularity-1"], {"metric": "recall"}, "choices: ndcg@20"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_in_one_line(home, runs, names, more, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        blend(names, home=home, **more)
+    assert "\n" not in str(caught.value)
+    with Store.open(home) as store:
+        assert store.runs.names() == runs
+
+
+def test_a_blend_says_which_of_its_runs_is_gone_or_another(home, runs):
+    blend(["item-knn-1", "markov-1"], weights=[1, 1], home=home)
+    with Store.open(home) as store:
+        store.runs.choose_score("markov-1", "item", {"item_weight": 2.0})
+    with pytest.raises(UsageError, match="mixes run markov-1 as it was"):
+        evaluate("blend-1", home=home)
+    remove_run("item-knn-1", home=home)
+    with pytest.raises(NotFoundError, match="mixes run 'item-knn-1', which is gone"):
+        evaluate("blend-1", home=home)
+
+
+def test_a_blend_can_be_blended_and_is_not_fitted_or_exported(home, runs, tmp_path):
+    blend(["item-knn-1", "markov-1"], weights=[1, 1], home=home)
+    made = blend(["blend-1", "popularity-1"], weights=[3, 1], home=home)
+    assert evaluate(made.run, home=home).num_targets == 24
+    with pytest.raises(UsageError, match="patchrec blend RUN RUN"):
+        baseline("blend", home=home)
+    with pytest.raises(UsageError, match="export the runs that it mixes: item-knn-1, markov-1"):
+        export_run("blend-1", tmp_path / "out", home=home)
+    assert not (tmp_path / "out").exists()

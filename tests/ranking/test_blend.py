@@ -1,0 +1,94 @@
+"""A blend against the sentence that defines it, item by item. Shapes: R parts, I items."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from patchrec.config import HistoryConfig
+from patchrec.data.catalog import Catalog
+from patchrec.data.histories import newest, window_start
+from patchrec.history import History
+from patchrec.ranking.blend import BlendRecommender
+from patchrec.recommender import Cost, Part, Query, Scores, log_probs, rank
+
+TITLES = ("Up", "Heat", "Heat", "Ran", "Heat")
+I = len(TITLES)  # noqa: E741
+
+
+@dataclass
+class Told:
+    """Says what it was told to, and remembers what it was asked after."""
+
+    rows: np.ndarray
+    level: str = "item"
+    device: str = "cpu"
+    asked: list = field(default_factory=list)
+
+    def score_each(self, queries):
+        self.asked += [query.history for query in queries]
+        for number in reversed(range(len(queries))):  # any order is allowed
+            yield number, Scores(self.rows, Cost(positions=3, beside=1, flops=7.0, seconds=0.5, length=9))
+
+    def lengths(self, queries):
+        return np.full(len(queries), 4)
+
+
+def logs(*shares):
+    return np.log(np.array(shares) / sum(shares))
+
+
+def blend(*parts):
+    catalog = Catalog(tuple(f"i{item}" for item in range(I)), TITLES)
+    return BlendRecommender([Part(*part, HistoryConfig(K=2)) for part in parts], catalog, np.arange(I))
+
+
+def query(num_items=5):
+    return Query(History(np.arange(num_items) % I))
+
+
+def test_a_blend_is_the_normalised_product_of_powers():
+    one, other = logs(5, 1, 1, 2, 1), logs(1, 1, 6, 1, 1)
+    found = log_probs(blend((Told(one), 0.25), (Told(other), 0.75)), [query()])[0]
+    powers = np.exp(one) ** 0.25 * np.exp(other) ** 0.75
+    np.testing.assert_allclose(np.exp(found), powers / powers.sum(), rtol=1e-12)
+
+
+def test_the_items_of_a_title_share_its_probability():
+    titles = np.log([0.5, 0.3, 0.3, 0.2, 0.3])  # of Up, Heat and Ran: each item has its title's
+    found = log_probs(blend((Told(titles, level="title"), 1.0)), [query()])[0]
+    np.testing.assert_allclose(np.exp(found), [0.5, 0.1, 0.1, 0.2, 0.1], rtol=1e-12)
+
+
+def test_costs_add_up_and_queries_keep_their_numbers():
+    mixed = blend((Told(logs(1, 1, 1, 1, 1)), 0.5), (Told(logs(2, 1, 1, 1, 1)), 0.5))
+    found = dict(mixed.score_each([query(), query(), query()]))
+    assert sorted(found) == [0, 1, 2]
+    assert found[1].cost == Cost(positions=6, beside=2, flops=14.0, seconds=1.0)
+    assert mixed.lengths([query(), query()]).tolist() == [8, 8]
+
+
+def test_rankings_leave_out_what_was_seen_and_break_ties_by_place():
+    mixed = blend((Told(logs(1, 2, 2, 1, 9)), 1.0))
+    (found,) = rank(mixed, [Query(History(np.array([4])), np.array([4]))], 3)
+    assert [line.item for line in found.recommendations] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("windows", ["sliding", "anchored", "blocks"])
+@pytest.mark.parametrize("K", [1, 2, 5, 8])
+def test_every_part_is_asked_after_its_own_window(K, windows):
+    for position in range(20):
+        start = window_start(position, 8, "sliding")
+        times, sessions = np.arange(start, position) * 10, np.arange(start, position) // 3
+        cut = newest(History(np.arange(start, position), times, start, False, sessions), K, windows)
+        own = window_start(position, K, windows)
+        assert cut.items.tolist() == list(range(own, position))
+        assert cut.timestamps.tolist() == [10 * place for place in range(own, position)]
+        assert cut.sessions.tolist() == [place // 3 for place in range(own, position)]
+        assert (cut.start, cut.anchored) == (own, windows != "sliding")
+
+
+def test_parts_hear_their_windows():
+    told = Told(logs(1, 1, 1, 1, 1))
+    log_probs(blend((told, 1.0)), [query(5)])
+    assert [history.items.tolist() for history in told.asked] == [[3, 4]]
