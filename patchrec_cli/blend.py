@@ -81,12 +81,8 @@ def draw_blend(made: dict[str, Any]) -> None:
         rows.append({"run": made["run"], "weight": "", "shown": _shown(made["together"])})
     print_table(columns, rows, title=" ")
     if found := made["difference"]:
-        print_fields(
-            {
-                f"{made['run']} minus {made['reference']}": f"{_shown(found | {'value': found['difference']})}, on the "
-                "targets that chose the weights"
-            }
-        )
+        gain = f"{_shown(found | {'value': found['difference']})} over {made['reference']} alone"
+        print_fields({"gain": f"{gain}, on the targets that chose the weights"})
 
 
 def _shown(interval: dict[str, float] | None) -> str:
