@@ -6,7 +6,8 @@ Every line is an ordinary run of the store: one that is done is used again, and 
 users. All lines of a call take the same steps.
 
 Source: PatchRec (SIGIR 2025). `dropout` of its Table 4 leaves items out during stage 1; our strategy of that name
-always leaves them out.
+always leaves them out. Its Fig. 8 is about time: the column `ms` is what ranking the whole catalog took for a target;
+`python -m benchmarks.ranking --only long` measures the best 20 alone.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from patchrec.model.backbone import Backbone, fast_dtype
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.evaluate import EvaluationResult, evaluate
-from patchrec.operations.training.train import RunResult, finetune, pretrain
+from patchrec.operations.training.train import RunResult, baseline, finetune, pretrain
 from patchrec.reporting import SILENT
 from patchrec.store import Store
 
@@ -41,6 +42,7 @@ COLUMNS = (
     Column("log_prob", LOG_PROB, ".3f"),
     Column("ratio", "compression_paper", ".2f"),
     Column("tok/target", "tokens_per_target", ",.0f"),
+    Column("ms", "ms_per_target", ",.0f"),
 )
 
 
@@ -52,18 +54,22 @@ class Line:
         label: In words.
         strategy: What plans histories; None: `label` is a baseline.
         options: Of the strategy.
+        head: What answers.
         start: What is fine-tuned: a pre-trained model, the backbone, or nothing: the pre-trained model itself is
             evaluated under the strategy.
         pretraining: Options of stage 1.
         settings: Of the runs, beside those of the call.
+        users_with: Targets of users with so many items alone; None: of all.
     """
 
     label: str
     strategy: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    head: str = "title"
     start: Start = "pretrained"
     pretraining: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    users_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Job:
     Attributes:
         M, L: Of PFT-I and PFT-S, where a table does not vary them.
         limit: A sample of so many test targets; None takes all.
+        long: How many items a long history has.
         settings: Of every run, as `patchrec.operations.training.train` takes them.
     """
 
@@ -83,6 +90,7 @@ class Job:
     M: int
     L: int
     limit: int | None
+    long: str
     settings: Mapping[str, Any]
 
     @property
@@ -100,7 +108,7 @@ def table_2(job: Job) -> Iterator[Line]:
 def table_3(job: Job) -> Iterator[Line]:
     """Each strategy with and without patch pre-training."""
     for name, options in job.strategies.items():
-        yield Line(_named(name, options), name, options, "none")
+        yield Line(_named(name, options), name, options, start="none")
         yield Line(f"{_named(name, options)}, pre-trained", name, options)
 
 
@@ -110,9 +118,9 @@ def table_4(job: Job) -> Iterator[Line]:
     yield Line("whole", "pft-s", session)
     yield Line("stage 1 drops items", "pft-s", session, pretraining={"into": "nothing"})
     yield Line("stage 1 without patches", "pft-s", session, pretraining={"schedule": "none"})
-    yield Line("without stage 1", "pft-s", session, "none")
-    yield Line("stage 1 alone, text", "vanilla", {}, "itself")
-    yield Line("stage 1 alone, patches", "item-mean", {}, "itself")
+    yield Line("without stage 1", "pft-s", session, start="none")
+    yield Line("stage 1 alone, text", "vanilla", start="itself")
+    yield Line("stage 1 alone, patches", "item-mean", start="itself")
 
 
 def figure_5(job: Job) -> Iterator[Line]:
@@ -127,6 +135,20 @@ def figure_6(job: Job) -> Iterator[Line]:
     del job
     yield from (Line(f"pft-i M={M}", "pft-i", {"M": M}) for M in (1, 3, 5, 10, 20))
     yield from (Line(f"pft-s L={L}", "pft-s", {"L": L}) for L in (2, 5, 10, 20))
+
+
+def figure_8(job: Job) -> Iterator[Line]:
+    """Users with long histories, at the paper's K = 150."""
+    for name, options in job.strategies.items():
+        yield Line(_named(name, options), name, options, settings={"K": 150}, users_with=job.long)
+
+
+def recommenders(job: Job) -> Iterator[Line]:
+    """All kinds of recommender: counts, identifiers, an item head, titles and both heads."""
+    yield from map(Line, ("popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"))
+    yield Line("item head", "item-mean", {}, "item", "none")
+    yield Line(f"titles, pft-s L={job.L}", "pft-s", {"L": job.L}, "title", "none")
+    yield Line("both heads", "item-mean", {}, "both", "none")
 
 
 def figure_2(job: Job) -> Iterator[Line]:
@@ -144,6 +166,8 @@ TABLES: dict[str, Callable[[Job], Iterator[Line]]] = {
     "figure-2": figure_2,
     "figure-5": figure_5,
     "figure-6": figure_6,
+    "figure-8": figure_8,
+    "recommenders": recommenders,
 }
 
 
@@ -168,16 +192,18 @@ def section(job: Job, name: str) -> Iterator[Section]:
 
 def _evaluated(job: Job, line: Line, seed: int) -> EvaluationResult:
     common: dict[str, Any] = {"limit": job.limit, "reuse": True, "home": job.home, "report": SILENT}
+    common["users_with"] = line.users_with
     tell(f"  {line.label}, seed {seed}")
     if line.strategy is None:
-        return evaluate(baseline=line.label, data=job.data, **common)
+        fitted = baseline(line.label, data=job.data, seed=seed, reuse=True, home=job.home)
+        return evaluate(fitted.run, **common)
     if line.start == "itself":
         return evaluate(_pretrained(job, line, seed).run, strategy=line.strategy, options=dict(line.options), **common)
     start = "none" if line.start == "none" else _pretrained(job, line, seed).run
     own = {"backbone": job.backbone} if line.start == "none" else {}
     run = finetune(
-        strategy=line.strategy, options=dict(line.options), start=start, data=job.data, seed=seed, reuse=True,
-        home=job.home, **{**job.settings, **line.settings, **own},
+        strategy=line.strategy, options=dict(line.options), head=line.head, start=start, data=job.data, seed=seed,
+        reuse=True, home=job.home, **{**job.settings, **line.settings, **own},
     )  # fmt: skip
     return evaluate(run.run, **common)
 
@@ -199,6 +225,7 @@ def _numbers(found: EvaluationResult) -> dict[str, Any]:
         if row.slice == "all" and (row.level == "item" or row.name == LOG_PROB)
     }
     cost = {key: value for key, value in found.cost.items() if value is not None}
+    cost["ms_per_target"] = 1000 * found.cost["seconds_per_target"]
     return {"run": found.run, **metrics, **{key: float(value) for key, value in cost.items()}}
 
 
@@ -209,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ("layers", "epochs", "max_steps", "batch_size", "learning_rate", "tree_targets", "K")
     settings = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     job = Job(
-        given.home, given.data, given.backbone, range(given.seeds), given.M, given.L, given.limit, settings
+        given.home, given.data, given.backbone, range(given.seeds), given.M, given.L, given.limit, given.long, settings
     )  # fmt: skip
     try:
         with Store.open(given.home) as store:
@@ -241,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--M", type=int, default=5, help="of PFT-I")
     add("--L", type=int, default=5, help="of PFT-S")
     add("--limit", type=int, help="a sample of so many test targets; None: all")
+    add("--long", default="500+", help="items of the users of figure 8")
     add("--layers", type=int, help="first layers of the backbone that are kept; None: all")
     add("--epochs", type=int, help="of each stage; None: the defaults")
     add("--max-steps", type=int, help="of each stage")

@@ -9,7 +9,20 @@ from test_benchmark_training import readers
 from benchmarks.paper import TABLES, main
 from patchrec.store import Store
 
-FEW = ["--data", "readers", "--backbone", "tiny-random", "--max-steps", "2", "--batch-size", "8", "--limit", "4"]
+FEW = [
+    "--data",
+    "readers",
+    "--backbone",
+    "tiny-random",
+    "--max-steps",
+    "2",
+    "--batch-size",
+    "8",
+    "--limit",
+    "4",
+    "--long",
+    "20+",
+]
 
 
 @pytest.fixture(scope="module")
