@@ -9,6 +9,7 @@ import numpy as np
 
 from patchrec.data.batches import Row, Table
 from patchrec.data.catalog import Catalog
+from patchrec.data.characters import is_blank
 from patchrec.data.inputs import Part
 from patchrec.data.lines import SKIP_HINT, Rejects
 from patchrec.data.readers import open_table
@@ -74,7 +75,7 @@ class Titles:
             value = self.template.fill(row, self._missing)
         if is_missing(value, self._missing):
             value = None
-        blank = value is None or (isinstance(value, str) and not value.strip())
+        blank = value is None or (isinstance(value, str) and is_blank(value))
         return None if blank and self._untitled != "refuse" else text_of(value, self.column or "title")
 
     def of(self, row: Mapping[str, Any], item_id: str) -> str:

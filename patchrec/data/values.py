@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any
 
 from patchrec.data.batches import Row
+from patchrec.data.characters import is_blank
 from patchrec.data.timestamps import Moment
 from patchrec.errors import UsageError
 
@@ -35,7 +36,7 @@ def text_of(value: object, name: str) -> str:
             raise ValueError(f"{name} is missing")
         mend = "write ids as whole numbers or text" if isinstance(value, float) else "write it in quotes"
         raise ValueError(f"{name} is no text: {mend}")
-    if not value.strip():
+    if is_blank(value):
         raise ValueError(f"{name} is blank")
     if unprintable := UNPRINTABLE.search(value):
         raise ValueError(f"{name} holds the control character U+{ord(unprintable[0]):04X}")

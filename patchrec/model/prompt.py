@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from patchrec.config import PromptConfig
+from patchrec.data.characters import steering
 from patchrec.errors import UsageError
 from patchrec.history import IntArray
 
@@ -55,11 +56,12 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
     """Render a prompt form with a tokenizer.
 
     Raises:
-        UsageError: The tokenizer has no end token for the form.
+        UsageError: The tokenizer has no end token for the form, or noun or verb would be more than words.
     """
     separator, after_patches = _separator(tokenizer), config.separators == "all"
     if config.form == "continuation":
         text = f"{_plural(config.noun).capitalize()} a user has {config.verb}, oldest first, one title a line:\n"
+        _refuse_markup(tokenizer, config, text)
         head, tail = _ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64)
         return Prompt(head, tail, separator, separator, after_patches)
     system = f"You recommend {_plural(config.noun)}."
@@ -69,6 +71,7 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         user = f"Here are {listing}:\n{_HISTORY}{request}"
     else:
         user = f"{request} Here are {listing}:\n{_HISTORY}"
+    _refuse_markup(tokenizer, config, system + user)
     text = _chat(tokenizer, system, user)
     before, after = text.split(_HISTORY)
     generation, ending = after.split(_ANSWER)
@@ -79,6 +82,22 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         _end(tokenizer, ending),
         after_patches,
     )
+
+
+def _refuse_markup(tokenizer: Any, config: PromptConfig, text: str) -> None:
+    """Refuse words that put a special token or a control character into what we write around a history.
+
+    Raises:
+        UsageError: The message names it.
+    """
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    found = [token for token in sorted(special | set(tokenizer.all_special_tokens)) if token and token in text]
+    held = [repr(token) for token in found] or [code for word in (config.noun, config.verb) if (code := steering(word))]
+    if held:
+        raise UsageError(
+            f"the words of the prompt, --noun {config.noun!r} and --verb {config.verb!r}, hold {held[0]}, which is "
+            'markup to this model; add the data set again with words such as "movie" and "watched"'
+        )
 
 
 def _plural(noun: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from patchrec.data.catalog import numbered
 from patchrec.errors import InputError
 from patchrec.history import IntArray
 
@@ -26,10 +27,13 @@ class TitleTokens:
     Attributes:
         ids: (total,) token ids of title after title.
         offsets: (I + 1,) item i owns ids[offsets[i]:offsets[i + 1]].
+        texts: (I,) a number for every distinct text, from 0: a tokenizer may give several the same tokens (unknown
+            words, lower-casing). None: a text for every distinct sequence of tokens.
     """
 
     ids: IntArray
     offsets: IntArray
+    texts: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -77,4 +81,4 @@ class TitleTokens:
         if len(clash):
             item = int(np.searchsorted(offsets, clash[0], side="right")) - 1
             raise InputError(f"title {titles[item]!r} holds token {int(ids[clash[0]])}, which the prompt reserves")
-        return cls(ids, offsets)
+        return cls(ids, offsets, numbered(titles))
