@@ -199,12 +199,20 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
 
 
 @app.command("show", cls=Command)
-def show(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
-    """Show a data set: its source, licence, sizes and split."""
+def show(
+    ctx: typer.Context,
+    name: Name,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Say what this backbone's tokenizer makes of the titles, too.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show a data set: its source, licence, sizes and split, and what is to know of its titles."""
     from patchrec.operations import datasets
 
     output = Output(json, quiet)
-    shown = datasets.show_dataset(name, home=home_of(ctx))
+    shown = datasets.show_dataset(name, backbone=backbone, home=home_of(ctx))
     if not output.emit({"dataset": shown}, [shown["name"]]):
         print_fields(dataset_fields(shown))
 
@@ -325,6 +333,7 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         **read_fields(shown["split"].get("account", {})),
         "targets": f"{targets}; after {shown['min_history']} items or more",
         "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
+        "to know": tuple(f"{one['said']}: {one['mend']}" for one in shown.get("findings", ())) or None,
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,

@@ -114,6 +114,11 @@ class TitleTrie:
         shares: FloatArray = 0.0 - np.log(self.num_texts)
         return shares
 
+    def inner_titles(self) -> IntArray:
+        """(n,) titles whose tokens another title begins with, ascending."""
+        above = self.forest.parent[self.leaves]
+        return np.flatnonzero((above != ROOT) & (self.num_children(above) > 1)).astype(np.int64)
+
     def is_leaf(self, nodes: IntArray) -> BoolArray:
         """(n,) whether a title ends at each node; never at ROOT."""
         ends: BoolArray = self.forest.end[nodes] == nodes + 1
