@@ -19,6 +19,7 @@ from patchrec.config import PromptConfig
 from patchrec.data.characters import steering
 from patchrec.errors import UsageError
 from patchrec.history import IntArray
+from patchrec.model.markup import markup_of
 
 PINNED_DATE = "26 Jul 2024"  # the date Llama-3.2's own template falls back to
 ITEM_MARKER = "<|item_patch|>"
@@ -90,8 +91,7 @@ def _refuse_markup(tokenizer: Any, config: PromptConfig, text: str) -> None:
     Raises:
         UsageError: The message names it.
     """
-    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    found = [token for token in sorted(special | set(tokenizer.all_special_tokens)) if token and token in text]
+    found = [token for token in sorted(markup_of(tokenizer)) if token in text]
     held = [repr(token) for token in found] or [code for word in (config.noun, config.verb) if (code := steering(word))]
     if held:
         raise UsageError(

@@ -98,6 +98,7 @@ def audit_tokens(catalog: Catalog, folder: Path, name: str, words: PromptConfig)
         name: Of the backbone.
         words: Noun and verb of the prompt.
     """
+    from patchrec.model.markup import markup_of
     from patchrec.model.prompt import build_prompt
     from patchrec.model.tokenizer import encode_titles, load_tokenizer
     from patchrec.ranking.merged import merged_examples, num_merged
@@ -111,8 +112,7 @@ def audit_tokens(catalog: Catalog, folder: Path, name: str, words: PromptConfig)
         return [Finding(f"{name}: {error}", None, (), "mend the data set, or take another backbone", fault=True)]
     merged = [title for group in merged_examples(trie, catalog.titles, EXAMPLES) for title in group[:2]]
     inner = trie.inner_titles()
-    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    markup = re.compile("|".join(map(re.escape, sorted(special))) or r"(?!)")
+    markup = re.compile("|".join(map(re.escape, sorted(markup_of(tokenizer)))) or r"(?!)")
     alike = [title for title in dict.fromkeys(catalog.titles) if markup.search(title)]
     found = (
         Finding(

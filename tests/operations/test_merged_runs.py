@@ -21,7 +21,7 @@ from patchrec.operations.training.train import finetune
 from patchrec.reporting import SILENT
 from patchrec.store import Store
 
-OTHERS = ("Up", "up the", "Heat 2 ", "[UNK] 3", "\u200b", "Up")
+OTHERS = ("Up", "up the", "Heat 2 ", "[BOS] 3", "\u200b", "Up")
 FIRST, SECOND = ("alien", "Alien", "heat", "zorro", "xanadu"), ("2", "foo", "bar")
 TITLES = [
     *(f"{first} {second}" for first in FIRST for second in SECOND),
@@ -128,7 +128,7 @@ def test_data_show_counts_and_names_what_is_merged(job):
     assert {"alien foo", "alien bar"} & set(merged["examples"])
     assert "Up" in found["titles that another's tokens begin with"]["examples"]
     (markup,) = [one for what, one in found.items() if what.startswith("titles with what is markup to ")]
-    assert markup["examples"] == ("[UNK] 3",)
+    assert markup["examples"] == ("[BOS] 3",)
     assert all(one["mend"] for one in found.values())
 
 
