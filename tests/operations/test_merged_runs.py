@@ -23,15 +23,7 @@ from patchrec.store import Store
 
 OTHERS = ("Up", "up the", "Heat 2 ", "[BOS] 3", "\u200b", "Up")
 FIRST, SECOND = ("alien", "Alien", "heat", "zorro", "xanadu"), ("2", "foo", "bar")
-TITLES = [
-    *(f"{first} {second}" for first in FIRST for second in SECOND),
-    "Up",
-    "up the",
-    "Heat 2 ",
-    "[UNK] 3",
-    "\u200b",
-    "Up",
-]
+TITLES = [*(f"{first} {second}" for first in FIRST for second in SECOND), *OTHERS]
 # alien 2, heat 2, heat and a word unknown: 2 texts each of the same tokens; alien and one unknown, two unknown: 4 each
 MERGED = 2 + 2 + 2 + 2 + 4 + 4
 USERS, LENGTH = 12, 8
