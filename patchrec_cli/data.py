@@ -209,12 +209,14 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show a data set: its source, licence, sizes and split, and what is to know of its titles."""
-    from patchrec.operations import datasets
+    from patchrec.operations import catalog_audit, datasets
 
     output = Output(json, quiet)
-    shown = datasets.show_dataset(name, backbone=backbone, home=home_of(ctx))
-    if not output.emit({"dataset": shown}, [shown["name"]]):
-        print_fields(dataset_fields(shown))
+    shown = datasets.show_dataset(name, home=home_of(ctx))
+    findings = catalog_audit.audit_dataset(name, backbone=backbone, home=home_of(ctx))
+    if not output.emit({"dataset": shown, "findings": findings}, [shown["name"]]):
+        to_know = tuple(f"{one['said']}: {one['mend']}" for one in findings)
+        print_fields({**dataset_fields(shown), "to know": to_know or None})
 
 
 @app.command("use", cls=Command)
@@ -333,7 +335,6 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         **read_fields(shown["split"].get("account", {})),
         "targets": f"{targets}; after {shown['min_history']} items or more",
         "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
-        "to know": tuple(f"{one['said']}: {one['mend']}" for one in shown.get("findings", ())) or None,
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,

@@ -138,17 +138,22 @@ def audit_tokens(catalog: Catalog, folder: Path, name: str, words: PromptConfig)
     return _there(found)
 
 
-def audit_dataset(store: Store, dataset: str, backbone: str | None = None) -> list[dict[str, Any]]:
-    """The findings of a data set, as plain data: of its texts, and under a backbone where one is named.
+def audit_dataset(dataset: str, *, backbone: str | None = None, home: Path | None = None) -> list[dict[str, Any]]:
+    """What is to know of the titles of a data set, and of what a backbone's tokenizer makes of them where one is named.
+
+    Returns:
+        For each finding the fields of `Finding`, and `said` in words.
 
     Raises:
         NotFoundError: No such data set, or backbone.
     """
-    about, catalog = store.datasets.show(dataset), store.catalogs.load(dataset)
+    with Store.open(home) as store:
+        about, catalog = store.datasets.show(dataset), store.catalogs.load(dataset)
+        folder = None if backbone is None else find_backbone(store, backbone).folder
     found = audit_texts(catalog, about["summary"]["items_used"])
-    if backbone is not None:
+    if folder is not None:
         words = PromptConfig(noun=about["noun"], verb=about["verb"])
-        found += audit_tokens(catalog, find_backbone(store, backbone).folder, backbone, words)
+        found += audit_tokens(catalog, folder, str(backbone), words)
     return [{**asdict(finding), "said": str(finding)} for finding in found]
 
 

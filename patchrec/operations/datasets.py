@@ -14,7 +14,6 @@ from patchrec.data.splits import choose_split, split_of
 from patchrec.data.suspects import steering_note
 from patchrec.data.understand import assigned, understand
 from patchrec.errors import InputError, UsageError, flag_of
-from patchrec.operations.catalog_audit import audit_dataset
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -135,23 +134,14 @@ def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:
         return [_shown(store, name) for name in store.datasets.names()]
 
 
-def show_dataset(name: str, *, backbone: str | None = None, home: Path | None = None) -> dict[str, Any]:
-    """One data set: source, licence, words, split rule, fingerprints, sizes, and what is to know of its titles.
-
-    Args:
-        name: Of the data set.
-        backbone: Whose tokenizer shall read the titles, too.
-        home: Folder of the store.
-
-    Returns:
-        With `findings`: fields of `patchrec.operations.catalog_audit.Finding`, and `said` in words.
+def show_dataset(name: str, *, home: Path | None = None) -> dict[str, Any]:
+    """One data set: source, licence, words, split rule, fingerprints, sizes.
 
     Raises:
-        NotFoundError: No such data set, or backbone.
+        NotFoundError: No such data set.
     """
     with Store.open(home) as store:
-        shown = _shown(store, name)
-        return shown | {"findings": audit_dataset(store, name, backbone)}
+        return _shown(store, name)
 
 
 def use_dataset(name: str, *, home: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from merging_backbone import make_merging
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
-from patchrec.operations.datasets import show_dataset
+from patchrec.operations.catalog_audit import audit_dataset
 from patchrec.operations.environment import doctor
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.filters import Filters
@@ -110,11 +110,11 @@ def test_many_users_get_what_one_gets(job, tmp_path, score):
 
 def test_data_show_counts_and_names_what_is_merged(job):
     home, model, _ = job
-    plain = {one["what"]: one for one in show_dataset("films", home=home)["findings"]}
+    plain = {one["what"]: one for one in audit_dataset("films", home=home)}
     assert plain["items that share their title with another"]["count"] == 2
     assert plain["items with a blank title"]["fault"]
     assert plain["items without interaction"]["count"] >= 1
-    found = {one["what"]: one for one in show_dataset("films", backbone=str(model), home=home)["findings"]}
+    found = {one["what"]: one for one in audit_dataset("films", backbone=str(model), home=home)}
     merged = found["titles with the same tokens as another"]
     assert merged["count"] == MERGED
     assert {"alien foo", "alien bar"} & set(merged["examples"])
