@@ -26,7 +26,7 @@ from patchrec.data.selection import in_no_core, select
 from patchrec.data.sources import SOURCES, Source
 from patchrec.data.splits import Arranged, Split, arrange, split_of
 from patchrec.data.suspects import steering_note
-from patchrec.data.values import further_columns, text_of
+from patchrec.data.values import further_columns, text_of, title_of
 from patchrec.errors import InputError, UsageError, flag_of, not_found
 from patchrec.history import FloatArray
 from patchrec.reporting import SILENT, Reporter
@@ -200,7 +200,7 @@ def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[s
         InputError: Its id or title cannot be used, or a value of its metadata is not of the kind that the catalog has.
     """
     try:
-        item_ids, titles = (text_of(item_id, "--item-id"),), (text_of(title, "--title"),)
+        item_ids, titles = (text_of(item_id, "--item-id"),), (title_of(title, "--title"),)
         further = catalog.fit_metadata(further_columns(dict(metadata or {}), ()))
     except ValueError as error:
         raise InputError(f"{error}; nothing was added") from None

@@ -36,11 +36,23 @@ def text_of(value: object, name: str) -> str:
             raise ValueError(f"{name} is missing")
         mend = "write ids as whole numbers or text" if isinstance(value, float) else "write it in quotes"
         raise ValueError(f"{name} is no text: {mend}")
-    if is_blank(value):
+    if not value.strip():
         raise ValueError(f"{name} is blank")
     if unprintable := UNPRINTABLE.search(value):
         raise ValueError(f"{name} holds the control character U+{ord(unprintable[0]):04X}")
     return value
+
+
+def title_of(value: object, name: str) -> str:
+    """A title, as it is: a text that is seen.
+
+    Raises:
+        ValueError: It is none (`text_of`), or of invisible characters alone.
+    """
+    title = text_of(value, name)
+    if is_blank(title):
+        raise ValueError(f"{name} is blank")
+    return title
 
 
 def is_missing(value: object, missing: Collection[str]) -> bool:

@@ -129,3 +129,11 @@ def test_what_is_no_word_is_refused_before_anything_is_stored(tmp_path, option, 
 def test_words_of_a_known_data_set_are_checked_before_it_is_fetched():
     with pytest.raises(UsageError, match="--noun="):
         prepare("ml-100k", noun="<|eot|>")
+
+
+@pytest.mark.parametrize("id_", ["\u200b", "\u0080", "\ufeffx"])
+def test_ids_are_opaque_and_may_be_invisible(tmp_path, id_):
+    given = files(tmp_path, ["Alien", "Heat", "Up", "Ran"])
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text(encoding="utf-8").replace('"u0"', json.dumps(id_)), encoding="utf-8")
+    assert prepare("own", **given).dataset.sequences.user_ids[0] == id_
