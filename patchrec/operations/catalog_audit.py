@@ -63,8 +63,8 @@ def audit_texts(catalog: Catalog, num_used: int) -> list[Finding]:
             "items that share their title with another",
             sum(counts[title] for title in equal),
             tuple(equal),
-            "they share its score, and reports give items and titles apart; tell them apart with --title, such as "
-            "'{title} ({year})'",
+            "they share its score, and reports give items and titles apart; of own files, --title '{title} ({year})' "
+            "makes titles that differ",
         ),
         Finding(
             "items with a blank title",
@@ -83,7 +83,7 @@ def audit_texts(catalog: Catalog, num_used: int) -> list[Finding]:
             "items without interaction",
             len(titles) - num_used,
             (),
-            "they are ranked all the same; leave them out with --core 1",
+            "they are ranked all the same; of own files, --core 1 leaves them out",
         ),
     )
     return _there(found)
