@@ -1,6 +1,7 @@
 """Section `share`: what is saved by doing once what all prompts and all calls have in common."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -74,7 +75,7 @@ def _heads(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
 def _patches(bench: Bench, queries: Sequence[Query]) -> dict[str, Any]:
     """Inputs of prompts through the table of item patches, and through the tokens of each title."""
     encoder, backbone = bench.scorer.encoder, bench.scorer.backbone
-    titles = TitleTokens(encoder.titles.ids, encoder.titles.offsets)  # of which the backbone remembers nothing
+    titles = replace(encoder.titles)  # of which the backbone remembers nothing
     other = PathEncoder(encoder.prompt, titles, encoder.vocab_size)
 
     def inputs(own: PathEncoder, *, item_rows: bool) -> Callable[[], object]:

@@ -199,14 +199,24 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
 
 
 @app.command("show", cls=Command)
-def show(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False) -> None:
-    """Show a data set: its source, licence, sizes and split."""
-    from patchrec.operations import datasets
+def show(
+    ctx: typer.Context,
+    name: Name,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Say what this backbone's tokenizer makes of the titles, too.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show a data set: its source, licence, sizes and split, and what is to know of its titles."""
+    from patchrec.operations import catalog_audit, datasets
 
     output = Output(json, quiet)
     shown = datasets.show_dataset(name, home=home_of(ctx))
-    if not output.emit({"dataset": shown}, [shown["name"]]):
-        print_fields(dataset_fields(shown))
+    findings = catalog_audit.audit_dataset(name, backbone=backbone, home=home_of(ctx))
+    if not output.emit({"dataset": shown, "findings": findings}, [shown["name"]]):
+        to_know = tuple(f"{one['said']}: {one['mend']}" for one in findings)
+        print_fields({**dataset_fields(shown), "to know": to_know or None})
 
 
 @app.command("use", cls=Command)

@@ -20,7 +20,7 @@ def env(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
 
 
 def doctor(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
-    """Check installation, store and plugins.
+    """Check installation, store, plugins and catalogs.
 
     Exits with 1 when a check fails, and says what to do.
     """
@@ -31,9 +31,16 @@ def doctor(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None
     failed = [check["name"] for check in checks if not check["ok"]]
     if not output.emit({"ok": not failed, "checks": checks}, failed):
         columns = [Column("check", "name"), Column("", "mark"), Column("found", "detail"), Column("what to do", "fix")]
-        print_table(columns, [check | {"mark": "ok" if check["ok"] else "FAILED"} for check in checks])
+        print_table(columns, [check | {"mark": _mark(check)} for check in checks])
     if failed:
         raise CheckFailedError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}")
+
+
+def _mark(check: dict[str, Any]) -> str:
+    """A check in one word: what is sound but has something to know of it is a note."""
+    if not check["ok"]:
+        return "FAILED"
+    return "note" if check["fix"] else "ok"
 
 
 def environment_fields(shown: dict[str, Any]) -> dict[str, object]:

@@ -68,7 +68,7 @@ JSON_KEYS = {
     "demo": ("finetuned", "comparison", "recommendations", "seconds"),
     "data add": ("dataset",),
     "data ls": ("datasets",),
-    "data show": ("dataset",),
+    "data show": ("dataset", "findings"),
     "data use": ("current",),
     "data rm": ("removed",),
     "data items add": ("dataset", "items", "num_items", "rejected"),

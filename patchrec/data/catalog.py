@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
@@ -47,8 +48,7 @@ class Catalog:
     @cached_property
     def title_of_item(self) -> IntArray:
         """(I,) a number for every distinct title text, numbered as they appear."""
-        numbers: dict[str, int] = {}
-        return np.array([numbers.setdefault(title, len(numbers)) for title in self.titles], dtype=np.int64)
+        return numbered(self.titles)
 
     def find(self, item_id: str) -> int:
         """Index of an item id.
@@ -120,6 +120,12 @@ class Catalog:
         """sha256 over ids and titles in order (hex, 16 digits)."""
         text = json.dumps([self.item_ids, self.titles], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def numbered(texts: Iterable[str]) -> IntArray:
+    """(n,) a number for every distinct text, numbered as they appear."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
 
 
 def _read_as(kind: type, key: str, text: str) -> Any:

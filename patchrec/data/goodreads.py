@@ -8,6 +8,7 @@ import numpy as np
 
 from patchrec.data.archives import SourceFiles
 from patchrec.data.catalog import Catalog
+from patchrec.data.characters import is_blank
 from patchrec.data.histories import Sequences
 from patchrec.errors import InputError
 
@@ -64,7 +65,7 @@ def _catalog(files: SourceFiles) -> Catalog:
             item_id, separator, title = line.decode("utf-8").partition(SEPARATOR)
         except UnicodeDecodeError as error:
             raise InputError(f"id2title.txt:{number}: not UTF-8 ({error.reason}); get the file again") from error
-        if not separator or not title.strip() or not item_id or item_id in found:
+        if not separator or is_blank(title) or not item_id or item_id in found:
             raise InputError(f"id2title.txt:{number}: not `number||title` with a new number; get the file again")
         found[item_id] = title
     return Catalog(item_ids=tuple(found), titles=tuple(found.values()))

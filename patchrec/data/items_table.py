@@ -9,12 +9,13 @@ import numpy as np
 
 from patchrec.data.batches import Row, Table
 from patchrec.data.catalog import Catalog
+from patchrec.data.characters import is_blank
 from patchrec.data.inputs import Part
 from patchrec.data.lines import SKIP_HINT, Rejects
 from patchrec.data.readers import open_table
 from patchrec.data.recipe import Recipe
 from patchrec.data.roles import USUAL, Role, find_column, need_column
-from patchrec.data.values import LeftOutError, Template, further_columns, is_missing, text_of
+from patchrec.data.values import LeftOutError, Template, further_columns, is_missing, text_of, title_of
 from patchrec.errors import InputError
 from patchrec.history import IntArray
 
@@ -74,8 +75,8 @@ class Titles:
             value = self.template.fill(row, self._missing)
         if is_missing(value, self._missing):
             value = None
-        blank = value is None or (isinstance(value, str) and not value.strip())
-        return None if blank and self._untitled != "refuse" else text_of(value, self.column or "title")
+        blank = value is None or (isinstance(value, str) and is_blank(value))
+        return None if blank and self._untitled != "refuse" else title_of(value, self.column or "title")
 
     def of(self, row: Mapping[str, Any], item_id: str) -> str:
         """The title of an item that has one row.

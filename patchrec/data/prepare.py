@@ -25,7 +25,8 @@ from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_
 from patchrec.data.selection import in_no_core, select
 from patchrec.data.sources import SOURCES, Source
 from patchrec.data.splits import Arranged, Split, arrange, split_of
-from patchrec.data.values import further_columns, text_of
+from patchrec.data.suspects import steering_note
+from patchrec.data.values import further_columns, text_of, title_of
 from patchrec.errors import InputError, UsageError, flag_of, not_found
 from patchrec.history import FloatArray
 from patchrec.reporting import SILENT, Reporter
@@ -199,7 +200,7 @@ def prepare_item(catalog: Catalog, item_id: str, title: str, metadata: Mapping[s
         InputError: Its id or title cannot be used, or a value of its metadata is not of the kind that the catalog has.
     """
     try:
-        item_ids, titles = (text_of(item_id, "--item-id"),), (text_of(title, "--title"),)
+        item_ids, titles = (text_of(item_id, "--item-id"),), (title_of(title, "--title"),)
         further = catalog.fit_metadata(further_columns(dict(metadata or {}), ()))
     except ValueError as error:
         raise InputError(f"{error}; nothing was added") from None
@@ -275,7 +276,8 @@ def _known(
     given = [flag_of(key) for key, value in options.items() if value not in (None, False, ()) and key not in WORDS]
     if given:
         raise UsageError(f"{name!r} is a data set known by name, {given[0]} cannot go with it; choose another name")
-    words = {key: options.get(key) for key in WORDS}
+    checked = make_recipe({key: options.get(key) for key in WORDS})
+    words = {key: getattr(checked, key) for key in WORDS}
     path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
     with SourceFiles(path) as files:
         loaded = source.read(files)
@@ -300,6 +302,8 @@ def _dataset(
     """The data set in memory; says where a split came out empty."""
     noun, verb = words["noun"] or "item", words["verb"] or "chosen"
     dataset = Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
+    if note := steering_note(catalog):
+        report.note(note)
     _tell_seen_targets(dataset, report)
     for split in SPLITS:
         if not dataset.num_targets(split):

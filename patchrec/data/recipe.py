@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from patchrec.config import Closed
+from patchrec.data.characters import checked_word
 from patchrec.errors import InputError, UsageError, flag_of, not_found, unknown, wrong_values
 
 FormatName = Literal["csv", "tsv", "jsonl", "parquet", "recbole"]
@@ -151,6 +152,11 @@ class Recipe(Closed):
         except (LookupError, UnicodeError, ValueError):
             raise ValueError(f"no encoding {value!r}; give one such as latin-1, utf-16 or cp1252") from None
         return value
+
+    @field_validator("noun", "verb")
+    @classmethod
+    def _is_a_word(cls, value: str | None) -> str | None:
+        return None if value is None else checked_word(value)
 
     @model_validator(mode="after")
     def _goes_together(self) -> "Recipe":

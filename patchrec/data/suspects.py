@@ -1,6 +1,7 @@
-"""What looks wrong about ids, and is told without being changed.
+"""What looks wrong about ids and titles, and is told without being changed.
 
-Spellings of a missing value, a user who is everybody, and ids that another spelling would match.
+Spellings of a missing value, a user who is everybody, ids that another spelling would match, titles with characters
+that nobody sees.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patchrec.data.catalog import Catalog
+from patchrec.data.characters import steering
 from patchrec.data.interactions import Interactions, count
 from patchrec.data.lines import Rejects
 from patchrec.history import IntArray
@@ -81,6 +83,24 @@ def _is_popular(item: int, found: Interactions | None, counts: IntArray) -> bool
     if found is None or counts[item] >= MOST * counts.sum():
         return False
     return bool(counts[item] <= OFTEN * len(np.unique(found.users[found.items == item])))
+
+
+def steering_titles(catalog: Catalog) -> list[int]:
+    """Items whose title holds characters that steer a terminal or the direction of writing, ascending."""
+    return [item for item, title in enumerate(catalog.titles) if steering(title)]
+
+
+def steering_note(catalog: Catalog) -> str | None:
+    """A sentence on titles with characters that steer what is shown, with the first one; None where there is none."""
+    found = steering_titles(catalog)
+    if not found:
+        return None
+    first = catalog.titles[found[0]]
+    return (
+        f"{len(found):,} {'title holds' if len(found) == 1 else 'titles hold'} control characters or marks that turn "
+        f"the direction of writing, such as {steering(first)} in {first!r}; they are kept, and left out where titles "
+        "are shown: mend the file if they are not meant"
+    )
 
 
 def near_misses(unknown: Counter[str], catalog: Catalog) -> list[str]:

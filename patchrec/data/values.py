@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any
 
 from patchrec.data.batches import Row
+from patchrec.data.characters import is_blank
 from patchrec.data.timestamps import Moment
 from patchrec.errors import UsageError
 
@@ -40,6 +41,18 @@ def text_of(value: object, name: str) -> str:
     if unprintable := UNPRINTABLE.search(value):
         raise ValueError(f"{name} holds the control character U+{ord(unprintable[0]):04X}")
     return value
+
+
+def title_of(value: object, name: str) -> str:
+    """A title, as it is: a text that is seen.
+
+    Raises:
+        ValueError: It is none (`text_of`), or of invisible characters alone.
+    """
+    title = text_of(value, name)
+    if is_blank(title):
+        raise ValueError(f"{name} is blank")
+    return title
 
 
 def is_missing(value: object, missing: Collection[str]) -> bool:

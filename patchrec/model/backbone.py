@@ -20,7 +20,7 @@ from patchrec.model.item_head import ItemSide
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
 from patchrec.model.titles import TitleTokens
-from patchrec.model.tokenizer import load_tokenizer, quiet, read_config
+from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code
 from patchrec.model.transfer import on_device
 
 BagTensors = tuple[Tensor, Tensor, Tensor]  # rows (total,), offsets (N,) and weights (total,) of bags on a device
@@ -425,6 +425,12 @@ class Backbone(nn.Module):
             Visibility.of([extension], self.device, keep=keep),
         )
 
+    def end_with(self, token: int) -> None:
+        """Let `generate` of a saved model end with a token, whatever its chat ended with."""
+        settings = self.model.generation_config
+        settings.eos_token_id = token
+        settings._from_model_config = False  # else `generate` takes the model's own token again
+
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write weights (safetensors; its own, or others in their place), configuration and tokenizer into a folder."""
         quiet()
@@ -451,8 +457,8 @@ def refuse_unsafe(folder: Path) -> None:
     Raises:
         NotFoundError: No such folder. InputError: Unsafe contents.
     """
-    if "auto_map" in read_config(folder):
-        raise InputError(f"{folder} wants to run code of its own (auto_map), which patchrec never does")
+    read_config(folder)
+    refuse_code(folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")
 

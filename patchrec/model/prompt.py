@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from patchrec.config import PromptConfig
+from patchrec.data.characters import steering
 from patchrec.errors import UsageError
 from patchrec.history import IntArray
+from patchrec.model.markup import markup_of
 
 PINNED_DATE = "26 Jul 2024"  # the date Llama-3.2's own template falls back to
 ITEM_MARKER = "<|item_patch|>"
@@ -55,11 +57,12 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
     """Render a prompt form with a tokenizer.
 
     Raises:
-        UsageError: The tokenizer has no end token for the form.
+        UsageError: The tokenizer has no end token for the form, or noun or verb would be more than words.
     """
     separator, after_patches = _separator(tokenizer), config.separators == "all"
     if config.form == "continuation":
         text = f"{_plural(config.noun).capitalize()} a user has {config.verb}, oldest first, one title a line:\n"
+        _refuse_markup(tokenizer, config, text)
         head, tail = _ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64)
         return Prompt(head, tail, separator, separator, after_patches)
     system = f"You recommend {_plural(config.noun)}."
@@ -69,6 +72,7 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         user = f"Here are {listing}:\n{_HISTORY}{request}"
     else:
         user = f"{request} Here are {listing}:\n{_HISTORY}"
+    _refuse_markup(tokenizer, config, system + user)
     text = _chat(tokenizer, system, user)
     before, after = text.split(_HISTORY)
     generation, ending = after.split(_ANSWER)
@@ -79,6 +83,21 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         _end(tokenizer, ending),
         after_patches,
     )
+
+
+def _refuse_markup(tokenizer: Any, config: PromptConfig, text: str) -> None:
+    """Refuse words that put a special token or a control character into what we write around a history.
+
+    Raises:
+        UsageError: The message names it.
+    """
+    found = [token for token in sorted(markup_of(tokenizer)) if token in text]
+    held = [repr(token) for token in found] or [code for word in (config.noun, config.verb) if (code := steering(word))]
+    if held:
+        raise UsageError(
+            f"the words of the prompt, --noun {config.noun!r} and --verb {config.verb!r}, hold {held[0]}, which is "
+            'markup to this model; add the data set again with words such as "movie" and "watched"'
+        )
 
 
 def _plural(noun: str) -> str:

@@ -29,11 +29,12 @@ def load_tokenizer(folder: Path) -> Any:
     """Read the tokenizer of a model folder, a new object at each call (its flags are sticky), and add the markers.
 
     Raises:
-        InputError: There is none we can read.
+        InputError: There is none we can read, or it wants to run code of its own.
     """
     from transformers import AutoTokenizer
 
     quiet()
+    refuse_code(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -42,6 +43,21 @@ def load_tokenizer(folder: Path) -> Any:
     missing = [marker for marker in (ITEM_MARKER, SESSION_MARKER) if marker not in tokenizer.get_added_vocab()]
     tokenizer.add_tokens(missing, special_tokens=True)
     return tokenizer
+
+
+def refuse_code(folder: Path) -> None:
+    """Refuse a model folder whose model or tokenizer is made by code of its own.
+
+    Raises:
+        InputError: It is, or a configuration is not JSON.
+    """
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file() and "auto_map" in _read_object(path):
+            raise InputError(
+                f"{path} wants to run code of its own (auto_map), which patchrec never does; take a model that comes "
+                "without"
+            )
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -60,13 +76,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise NotFoundError(f"no model in {str(folder)!r}: no config.json; list models with `patchrec backbones ls`")
+    return _read_object(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: The file holds none.
+    """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); is this a model folder?") from error
-    if not isinstance(config, dict):
+    if not isinstance(found, dict):
         raise InputError(f"{path} is not a model's configuration")
-    return config
+    return found
 
 
 def vocab_size(folder: Path) -> int:

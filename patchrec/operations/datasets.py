@@ -11,6 +11,7 @@ from patchrec.data.prepare import gathered, prepare, prepare_item, prepare_items
 from patchrec.data.recipe import Recipe, find_recipe, known_recipes
 from patchrec.data.sources import SOURCES
 from patchrec.data.splits import choose_split, split_of
+from patchrec.data.suspects import steering_note
 from patchrec.data.understand import assigned, understand
 from patchrec.errors import InputError, UsageError, flag_of
 from patchrec.reporting import SILENT, Reporter
@@ -209,6 +210,8 @@ def add_items(
             new = prepare_item(catalog, item_id or "", title or "", metadata)
         else:
             new, rejected = prepare_items(catalog, from_path, report=report, **options)
+        if note := steering_note(new):
+            report.note(note)
         with store.write():
             store.catalogs.extend(name, new)
             items = store.catalogs.items(name, len(new))[::-1]

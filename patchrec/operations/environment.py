@@ -43,10 +43,11 @@ def environment(*, home: Path | None = None) -> dict[str, Any]:
 
 
 def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """Check installation, store, backbones and plugins.
+    """Check installation, store, backbones, plugins and catalogs.
 
     Returns:
-        For each check its `name`, whether it is `ok`, a `detail` of what was found and a `fix` (empty where ok).
+        For each check its `name`, whether it is `ok`, a `detail` of what was found and a `fix` (where ok, what to know
+        of it, or empty).
     """
     checks: list[tuple[str, Callable[[], str], str]] = [
         ("torch", _check_torch, "reinstall: pip install -c constraints.txt -e ."),
@@ -56,7 +57,7 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
         ("backbones", lambda: _check_backbones(home), "fetch it again: patchrec backbones pull NAME"),
         ("plugins", _check_plugins, "mend or uninstall the plugin, or use --no-plugins"),
     ]
-    return [_checked(name, check, fix) for name, check, fix in checks]
+    return [*(_checked(name, check, fix) for name, check, fix in checks), *_catalog_checks(home)]
 
 
 def _checked(name: str, check: Callable[[], str], fix: str) -> dict[str, Any]:
@@ -65,6 +66,16 @@ def _checked(name: str, check: Callable[[], str], fix: str) -> dict[str, Any]:
         return {"name": name, "ok": True, "detail": check(), "fix": ""}
     except Exception as error:
         return {"name": name, "ok": False, "detail": str(error) or type(error).__name__, "fix": fix}
+
+
+def _catalog_checks(home: Path | None) -> list[dict[str, Any]]:
+    """The audit of the data sets; a store that cannot be read has its own check."""
+    from patchrec.operations.catalog_audit import catalog_checks
+
+    try:
+        return catalog_checks(home)
+    except Exception:
+        return []
 
 
 class _NotSoundError(Exception):

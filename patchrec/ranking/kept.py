@@ -19,9 +19,9 @@ from patchrec.model.titles import TitleTokens
 from patchrec.ranking.trie import TitleTrie
 
 FILE_NAME = "titles.safetensors"
-FORMAT = "1"  # counts up when the arrays or the order of nodes change
+FORMAT = "2"  # counts up when the arrays or the order of nodes change
 _DIGEST = "sha256"
-_NAMES = ("ids", "lengths", "keys", "parent", "depth", "end", "title_of_item")
+_NAMES = ("ids", "lengths", "texts", "keys", "parent", "depth", "end", "title_of_item", "num_texts")
 
 _Arrays = dict[str, npt.NDArray[Any]]
 
@@ -54,7 +54,9 @@ def keep(path: Path, titles: TitleTokens, trie: TitleTrie, key: Mapping[str, str
     from safetensors.numpy import save
 
     forest = trie.forest
-    values = titles.ids, titles.lengths, forest.keys, forest.parent, forest.depth, forest.end, trie.title_of_item
+    texts = trie.title_of_item if titles.texts is None else titles.texts
+    tokens = titles.ids, titles.lengths, texts
+    values = *tokens, forest.keys, forest.parent, forest.depth, forest.end, trie.title_of_item, trie.num_texts
     arrays = {name: np.ascontiguousarray(array, dtype="<i4") for name, array in zip(_NAMES, values, strict=True)}
     content = save(arrays, metadata={**_stamp(key), _DIGEST: _digest(arrays)})
     try:
@@ -72,9 +74,9 @@ def recall(path: Path, key: Mapping[str, str]) -> tuple[TitleTokens, TitleTrie] 
         return None
     offsets = np.concatenate([[0], np.cumsum(arrays["lengths"], dtype=np.int64)])
     forest = Forest(arrays["keys"], arrays["parent"], arrays["depth"], arrays["end"])
-    return TitleTokens(arrays["ids"].astype(np.int64), offsets), TitleTrie(
-        forest, arrays["title_of_item"].astype(np.int64)
-    )
+    wide = {name: arrays[name].astype(np.int64) for name in ("ids", "texts", "title_of_item", "num_texts")}
+    trie = TitleTrie(forest, wide["title_of_item"], wide["num_texts"])
+    return TitleTokens(wide["ids"], offsets, wide["texts"]), trie
 
 
 def _stamp(key: Mapping[str, str]) -> dict[str, str]:

@@ -397,7 +397,7 @@ class LanguageRecommender:
         scorer = self.scorer
         own = scores[scorer.trie.title_of_item]
         found = dense_ranking(own, query.seen, k, allowed, self.place, self.titles, normalised=False)
-        total = 0.0 if scorer.score == "catalog" else float(np.logaddexp.reduce(scores))
+        total = 0.0 if scorer.score == "catalog" else float(np.logaddexp.reduce(scores - scorer.trie.log_shares))
         certificate = Certificate(
             search="whole",
             kth_score=found.recommendations[-1].score if found.shortfall is None else None,

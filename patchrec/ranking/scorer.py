@@ -7,6 +7,8 @@ once. Two scores (design, "Scores"):
 - `catalog`: every step over the trie's children alone. It is a proper distribution over titles, and a node with one
   child costs nothing: only nodes with a branching at or below them are run.
 
+A title's log-probability is that of each of its texts: where a tokenizer merges several, they share it evenly.
+
 Shapes: N nodes, C children, D hidden size, V vocabulary, n parents.
 """
 
@@ -62,7 +64,7 @@ class TitleScorer:
         return sum(len(piece.forest) for piece in self.trie.pieces(self.score, self.max_nodes))
 
     def score_prompt(self, path: IntArray) -> FloatArray:
-        """(num_titles,) log-probability of every title after one prompt, given by its (P,) keys."""
+        """(num_titles,) log-probability of a text of every title after one prompt, given by its (P,) keys."""
         forest, nodes = grow([path])
         hidden, context = self.backbone.prefill(self.encoder, forest)
         position = int(nodes[0][-1])
@@ -70,7 +72,7 @@ class TitleScorer:
 
     @torch.no_grad()
     def score_titles(self, context: Context, position: int, hidden: Tensor) -> FloatArray:
-        """(num_titles,) log-probability of every title after one of several prompts already run.
+        """(num_titles,) log-probability of a text of every title after one of several prompts already run.
 
         Args:
             context: The prompts.
@@ -92,7 +94,7 @@ class TitleScorer:
             children, _, log_probs = self.child_log_probs(piece.parents, wanted)
             steps[children] = log_probs
         totals: FloatArray = np.add.reduceat(steps[self.trie.path_nodes], self.trie.path_starts)
-        return totals
+        return totals + self.trie.log_shares
 
     @torch.no_grad()
     def root_log_probs(self, hidden: Tensor) -> tuple[IntArray, FloatArray]:

@@ -12,7 +12,8 @@ Filters act inside: a node without a candidate below is never opened, and titles
 
 Items may have a score of their own that adds to their title's, such as an item head's. A search then finds items, not
 titles, and a node's bound is its path's plus the best that any candidate below adds. Both are one floating-point sum of
-terms that are no smaller than an item's, and rounding keeps order: no item's score is above a bound over it.
+terms that are no smaller than an item's, and rounding keeps order: no item's score is above a bound over it. Nor does
+what a text takes of a title that several share: it only lowers a score (see `trie`).
 
 Shapes: E entries expanded, n parents, C children, B prompts, I items, T titles.
 """
@@ -268,7 +269,7 @@ class _Search:
         ends = children if self.joint else self.trie.chain_end(children)
         wanted, leaf = counts > 0, self.trie.is_leaf(ends)
         done, still = wanted & leaf, wanted & ~leaf
-        self._add(first[done], paths[done], counts[done])
+        self._add(first[done], paths[done] + self.trie.log_shares[first[done]], counts[done])
         bounds = self.candidates.bounds(paths[still], first[still], stop[still])
         self.open += Entries(children[still], paths[still], bounds, under[still])
 

@@ -1,8 +1,9 @@
 """The title trie: every distinct title of a catalog as a path of tokens, in flat arrays.
 
 A title's path is its tokens and the end token, so a title that is a token prefix of another ends in a branch of its
-own. A title here is a distinct *path*: two title texts with the same tokens (which no model could tell apart) are one
-title, as are equal texts of several items.
+own. A title here is a distinct *path*: title texts with the same tokens (which no model could tell apart) are one
+title, as are equal texts of several items. Texts that are merged so share the probability of their path evenly: a text
+is chosen with 1/n after the path, one more step that costs log n. So what is given of titles is of their texts.
 
 Nodes are in depth-first order and titles are numbered in the order of their leaves (lexicographic by token). Hence the
 titles below a node are a range, and the only child of node i is i + 1.
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrec.config import ScoreName
-from patchrec.history import BoolArray, IntArray
+from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.model.forest import Forest
 from patchrec.model.titles import TitleTokens
 from patchrec.ranking.sorted_titles import sort_titles
@@ -49,10 +50,12 @@ class TitleTrie:
     Attributes:
         forest: N nodes; leaves are end tokens, one for each title.
         title_of_item: (I,) title of every item.
+        num_texts: (T,) distinct texts of every title.
     """
 
     forest: Forest
     title_of_item: IntArray
+    num_texts: IntArray
     _pieces: dict[tuple[ScoreName, int], tuple[Piece, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -93,7 +96,8 @@ class TitleTrie:
         opens = number_at[found.several.first]
         closes = np.append(number_at, len(shared))[found.several.stop]
         stop[starts[opens] + found.several.depth - shared[opens]] = starts[closes]
-        return cls(Forest(_narrow(keys), _narrow(parent), _narrow(depth), _narrow(stop)), title_of_item)
+        forest = Forest(_narrow(keys), _narrow(parent), _narrow(depth), _narrow(stop))
+        return cls(forest, title_of_item, _texts_of(title_of_item, len(shared), titles.texts))
 
     def __len__(self) -> int:
         """T, the number of distinct titles."""
@@ -103,6 +107,17 @@ class TitleTrie:
     def leaves(self) -> IntArray:
         """(T,) leaf of every title, ascending."""
         return np.flatnonzero(self.forest.end == np.arange(1, len(self.forest) + 1)).astype(np.int64)
+
+    @cached_property
+    def log_shares(self) -> FloatArray:
+        """(T,) log-probability of one text of each title, given the title: -log of how many there are."""
+        shares: FloatArray = 0.0 - np.log(self.num_texts)
+        return shares
+
+    def inner_titles(self) -> IntArray:
+        """(n,) titles whose tokens another title begins with, ascending."""
+        above = self.forest.parent[self.leaves]
+        return np.flatnonzero((above != ROOT) & (self.num_children(above) > 1)).astype(np.int64)
 
     def is_leaf(self, nodes: IntArray) -> BoolArray:
         """(n,) whether a title ends at each node; never at ROOT."""
@@ -262,6 +277,14 @@ class TitleTrie:
             depth=self.forest.depth[nodes].astype(np.int64),
             end=np.searchsorted(nodes, self.forest.end[nodes]),
         )
+
+
+def _texts_of(title_of_item: IntArray, num_titles: int, texts: IntArray | None) -> IntArray:
+    """(T,) distinct texts of every title."""
+    if texts is None:
+        return np.ones(num_titles, dtype=np.int64)
+    items = np.unique(texts, return_index=True)[1]  # one of each text: equal texts have equal tokens
+    return np.bincount(title_of_item[items], minlength=num_titles).astype(np.int64)
 
 
 def _narrow(values: npt.NDArray[Any]) -> IntArray:

@@ -106,6 +106,7 @@ def _load(saved: Saved) -> Recommender:
     from patchrec.ranking.compression import dataset_paper_ratio
     from patchrec.ranking.items import precedence
     from patchrec.ranking.language import LanguageRecommender
+    from patchrec.ranking.merged import merged_note
     from patchrec.ranking.scorer import TitleScorer
 
     config, dataset = saved.config, saved.dataset
@@ -117,6 +118,8 @@ def _load(saved: Saved) -> Recommender:
     score = saved.score or config.score
     prompt = _prompt(config, folder)
     titles, trie = _kept(saved, prompt)
+    if score != "item" and (note := merged_note(trie, dataset.catalog.titles)):
+        saved.report.note(note)
     encoder = _encoder(config, dataset, folder, titles)
     _add_items(backbone, dataset, config, folder.parent, saved.start, encoder)
     backbone.remember_items(encoder)
@@ -155,8 +158,9 @@ def _export(saved: Saved, folder: Path) -> Mapping[str, Any]:
 
     source = _weights(saved)
     backbone = Backbone.load(source, name=str(saved.config.backbone), device="cpu")
+    prompt = _prompt(saved.config, source)
+    backbone.end_with(prompt.end)
     backbone.save(folder)
-    prompt = _encoder(saved.config, saved.dataset, source).prompt
     facts: dict[str, Any] = {
         "prompt": {
             "head": prompt.head.tolist(),

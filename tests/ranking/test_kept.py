@@ -63,7 +63,7 @@ def test_another_key_finds_nothing(path, other):
 
 def test_another_format_finds_nothing(path, monkeypatch):
     keep(path, *make(), KEY)
-    monkeypatch.setattr("patchrec.ranking.kept.FORMAT", "2")
+    monkeypatch.setattr("patchrec.ranking.kept.FORMAT", "another")
     assert recall(path, KEY) is None
 
 
