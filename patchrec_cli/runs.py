@@ -92,7 +92,8 @@ def compare(
 ) -> None:
     """Compare evaluated runs on the targets that they share.
 
-    Intervals and paired differences resample users. The first run is the reference.
+    Intervals and paired differences resample users. The first run named is the reference; where none is named it is
+    the best one, and p-values are corrected for all pairs of runs.
 
     Examples:
         patchrec runs compare
@@ -206,7 +207,7 @@ def draw_comparison(table: dict[str, Any]) -> None:
             Column("p", "p", right=True),
             Column("p (Holm)", "p_adjusted", right=True),
         ]
-        print_table(columns, differences, title="\npaired difference on the same targets")
+        print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
     columns = [
         Column("run", "run"),
         Column("strategy", "label"),
@@ -217,6 +218,15 @@ def draw_comparison(table: dict[str, Any]) -> None:
     print_table(columns, [cost_row(row) for row in table["rows"]], title="\ncompression ratios and cost")
     for note in table["notes"]:
         print_note(f"note: {note}")
+
+
+def corrected_for(table: dict[str, Any]) -> str:
+    """What Holm's p-values of a comparison are corrected for."""
+    number = table["comparisons"]
+    if not table["reference_picked"]:
+        return f"p (Holm) is corrected for {count(number)} comparison{'s' * (number > 1)} with {table['reference']}"
+    pairs = f"all {count(number)} pairs of runs" if number > 1 else "the one pair of runs"
+    return f"p (Holm) is corrected for {pairs}: {table['reference']} was picked as the best"
 
 
 def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
-from patchrec.evaluation.significance import holm, interval_note, paired
+from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
@@ -93,7 +93,7 @@ def compare_runs(
 
     Args:
         names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
-            first.
+            first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
         split: Whose targets.
         data: Data set, where no run is named.
@@ -101,8 +101,9 @@ def compare_runs(
         report: Where picks are told.
 
     Returns:
-        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each,
-        with metrics, paired difference, compression ratios and cost) and `notes`.
+        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `rows` (a run each, with metrics,
+        paired difference, compression ratios and cost) and `notes`.
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
@@ -129,6 +130,8 @@ def compare_runs(
     scores = {found.score for _, found in chosen}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
+    comparisons = num_comparisons(len(chosen), picked=not names)
+    differences = _differences(chosen, rankings, metric, comparisons)
     num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
     reference = rankings[chosen[0][0].name]
     narrow = interval_note(_target_metric(reference, metric), _user_numbers(reference))
@@ -140,9 +143,11 @@ def compare_runs(
         "metrics": known,
         "metric": metric,
         "reference": chosen[0][0].name,
+        "reference_picked": not names,
+        "comparisons": comparisons,
         "rows": [
             _row(run, found, metrics[run.name], difference)
-            for (run, found), difference in zip(chosen, _differences(chosen, rankings, metric), strict=True)
+            for (run, found), difference in zip(chosen, differences, strict=True)
         ],
         "notes": notes + ([narrow] if narrow else []),
     }
@@ -253,9 +258,11 @@ def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evalu
 
 
 def _differences(
-    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str
+    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
 ) -> list[dict[str, float] | None]:
-    """Each run minus the reference on the same targets, with Holm's correction over all; None for the reference.
+    """Each run minus the reference on the same targets, with Holm's correction for so many comparisons.
+
+    None for the reference.
 
     Also None where the metric is the log-probability under scores that do not compare.
     """
@@ -265,10 +272,10 @@ def _differences(
     found = [
         None
         if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
-        else asdict(paired(_target_metric(rankings[run.name], metric), base, users))
+        else asdict(paired(_target_metric(rankings[run.name], metric), base, users, flips=flips_for(comparisons)))
         for run, other in others
     ]
-    corrected = iter(holm([difference["p_value"] for difference in found if difference]))
+    corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
     return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
 
 
