@@ -1,4 +1,4 @@
-"""`patchrec runs`: list, show, compare and remove runs, and choose the score they rank by."""
+"""`patchrec runs`: list, show, compare, query and remove runs, and choose the score they rank by."""
 
 import sys
 from typing import Annotated, Any, Literal
@@ -9,9 +9,10 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.queries import query
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
 
-app = command_group("runs", "List, show, compare and remove runs; choose their score.")
+app = command_group("runs", "List, show, compare, query and remove runs; choose their score.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
 
@@ -132,8 +133,16 @@ def choose_score(
     output.next_step(f"patchrec eval {choice['run']}")
 
 
+app.command("query", cls=Command)(query)
+
+
 @app.command("rm", cls=Command)
-def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
+def rm(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run by its whole name.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Remove a run with its evaluations and checkpoints."""
     from patchrec.operations import runs
 

@@ -68,16 +68,19 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
 
 
 def remove_run(name: str, *, home: Path | None = None) -> str:
-    """Remove a run with its evaluations and checkpoints, and return its whole name.
+    """Remove a run with its evaluations and checkpoints, and return its name.
+
+    Args:
+        name: Whole: the beginning of a name finds a run, and removes none.
+        home: Folder of the store.
 
     Raises:
         NotFoundError: No such run.
         UsageError: It is running, or another run started from it.
     """
     with Store.open(home) as store:
-        whole = store.runs.get(name).name
-        store.runs.remove(whole)
-        return whole
+        store.runs.remove(name)
+        return name
 
 
 def compare_runs(

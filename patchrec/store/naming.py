@@ -8,6 +8,9 @@ from patchrec.errors import UsageError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what can be a folder's name and stay where it is put
+
+
 def check_name(kind: str, name: str) -> str:
     """Give the name back if it is one: no path separator, no leading dot, nothing that a shell or folder minds.
 
