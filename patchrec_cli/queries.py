@@ -1,6 +1,7 @@
 """`patchrec runs query`: any question to the store, in SQL that only reads."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from patchrec.errors import UsageError
-from patchrec_cli.display import Column, Output, print_error, print_lines, print_note, print_table
+from patchrec_cli.display import Column, Output, clean, print_error, print_lines, print_note, print_table
 from patchrec_cli.numbers import count
 from patchrec_cli.parameters import Json, Quiet, home_of
 
@@ -40,8 +41,10 @@ def query(
     output = Output(json, quiet)
     with ended_after(seconds):
         answer = queries.query(sql, limit=limit, seconds=seconds, max_bytes=MOST_BYTES, home=home_of(ctx))
-    lines = ("\t".join("" if cell is None else str(cell) for cell in row.values()) for row in answer["rows"])
-    if not output.emit(answer, lines):
+    if quiet and not json:
+        for row in answer["rows"]:
+            sys.stdout.write("\t".join("" if cell is None else clean(cell) for cell in row.values()) + "\n")
+    elif not output.emit(answer, ()):
         draw_answer(answer)
     if answer["more"] and not quiet:
         print_note(f"note: only the first {count(limit)} rows; --limit N gives more")
@@ -70,9 +73,7 @@ def draw_answer(answer: dict[str, Any]) -> None:
     by_name = [(name, [row[name] for row in rows]) for name in names]
     shown = [{str(place): shortened(row[name]) for place, name in enumerate(names)} for row in rows]
     if len(names) <= MOST_COLUMNS or not rows:
-        columns = [
-            Column(name, str(place), all(map(is_number, column))) for place, (name, column) in enumerate(by_name)
-        ]
+        columns = [Column(name, str(place), all(map(is_number, cells))) for place, (name, cells) in enumerate(by_name)]
         print_table(columns, shown)
     else:
         for number, row in enumerate(shown):
