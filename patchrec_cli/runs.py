@@ -13,6 +13,7 @@ from patchrec_cli.queries import query
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
 
 app = command_group("runs", "List, show, compare, query and remove runs; choose their score.")
+MOST_FAULTS = 5  # that a listing tells
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
 
@@ -33,6 +34,7 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("started (UTC)", "started"),
         ]
         print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
+        print_faults(rows)
     stopped = [row for row in rows if row["status"] == "interrupted"]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
@@ -69,7 +71,7 @@ def show(
             Column("value [95 % interval]", "value", right=True),
         ]
         print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
-    if shown["status"] == "interrupted" or (shown["status"] in ("lost", "failed") and shown["checkpoints"]):
+    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -150,6 +152,15 @@ def rm(
     name = runs.remove_run(run, home=home_of(ctx))
     if not output.emit({"removed": name}, [name]):
         print_fields({"removed": name})
+
+
+def print_faults(rows: list[dict[str, Any]]) -> None:
+    """Say which runs cannot be used as they are, and what mends each."""
+    found = [f"{row['name']}: {fault['what']}; {fault['fix']}" for row in rows for fault in row["faults"]]
+    for line in found[:MOST_FAULTS]:
+        print_note(f"note: {line}")
+    if len(found) > MOST_FAULTS:
+        print_note(f"note: and {count(len(found) - MOST_FAULTS)} more; see `patchrec doctor`")
 
 
 def resume_command(run: dict[str, Any]) -> str:

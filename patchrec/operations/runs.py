@@ -12,17 +12,19 @@ from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
+from patchrec.operations.run_faults import faults_of
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
 from patchrec.store.runs import Run, as_json
 
+QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
 COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "prompt")}
 
 
 def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """Every run, newest first, with what a listing shows."""
+    """Every run, newest first, with what a listing shows, and its `faults` (`what` is wrong, `fix`)."""
     keys = (
         "name",
         "stage",
@@ -38,11 +40,16 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
         "finished_at",
     )
     with Store.open(home) as store:
-        return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
+        runs = store.runs.all()
+        faults = faults_of(store, runs, most_items=QUICKLY_READ)
+        return [
+            {key: getattr(run, key) for key in keys} | {"faults": [asdict(one) for one in faults.get(run.name, ())]}
+            for run in reversed(runs)
+        ]
 
 
 def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
-    """Everything kept of a run: configuration, losses, validations, checkpoints, evaluations, and how far it is.
+    """All that is kept of a run: configuration, losses, validations, checkpoints, evaluations, progress, faults.
 
     Raises:
         NotFoundError: No such run.
@@ -64,6 +71,7 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
                 if saved.path.exists()  # a running process prunes folders first, its notes at the end
             ],
             "evaluations": evaluations,
+            "faults": [asdict(fault) for fault in faults_of(store, [run]).get(run.name, ())],
         }
 
 

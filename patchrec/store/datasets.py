@@ -15,7 +15,7 @@ from patchrec.config import SPLITS
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
 from patchrec.history import FloatArray, IntArray
-from patchrec.store.naming import check_name, now
+from patchrec.store.naming import check_name, json_object, now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -129,11 +129,11 @@ class Datasets:
             "licence": row["licence"],
             "noun": row["noun"],
             "verb": row["verb"],
-            "split": json.loads(row["split"]),
+            "split": json_object(row["split"]),
             "min_history": row["min_history"],
             "fingerprints": {"catalog": row["catalog_fingerprint"], "sequences": row["sequences_fingerprint"]},
             "versions": [asdict(version) for version in self._store.catalogs.versions(name)],
-            "summary": json.loads(row["summary"]),
+            "summary": json_object(row["summary"]),
             "created_at": row["created_at"],
         }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.config import RunConfig, ScoreName, Stage
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found, unknown
-from patchrec.store.naming import PLAIN, check_name, now
+from patchrec.store.naming import PLAIN, check_name, json_object, now
 from patchrec.store.process import is_alive, this_process
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class Runs:
     def checkpoints(self, name: str) -> list[Checkpoint]:
         """Noted checkpoints, oldest step first."""
         rows = self._store.rows("SELECT step, path, manifest FROM checkpoints WHERE run = ? ORDER BY step", [name])
-        return [Checkpoint(step, self._store.home / path, json.loads(manifest)) for step, path, manifest in rows]
+        return [Checkpoint(step, self._store.home / path, json_object(manifest)) for step, path, manifest in rows]
 
     def remove(self, name: str) -> None:
         """Delete a run with its losses, evaluations and folder.
@@ -347,7 +347,7 @@ def _run(row: dict[str, Any]) -> Run:
     """
     try:
         return _decoded(row)
-    except (ValueError, TypeError) as error:  # pydantic's and json's errors are among them
+    except (ValueError, TypeError, CorruptError) as error:  # pydantic's and json's errors are among them
         raise CorruptError(
             f"run {row['name']!r} is not as it was stored ({' '.join(str(error).split())[:200]}); restore a copy of "
             f"the store, or remove the run: `patchrec runs rm {shlex.quote(row['name'])}`"
@@ -367,14 +367,14 @@ def _decoded(row: dict[str, Any]) -> Run:
         status="lost" if lost else row["status"],
         config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
-        versions=json.loads(row["versions"]),
-        fingerprints=json.loads(row["fingerprints"]),
+        versions=json_object(row["versions"]),
+        fingerprints=json_object(row["fingerprints"]),
         error=row["error"],
         pid=row["pid"],
         host=row["host"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
-        summary=None if row["summary"] is None else json.loads(row["summary"]),
+        summary=None if row["summary"] is None else json_object(row["summary"]),
         num_steps=row["num_steps"],
     )
 
