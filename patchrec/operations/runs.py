@@ -107,7 +107,7 @@ def compare_runs(
             first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
         split: Whose targets.
-        data: Data set, where no run is named.
+        data: Data set; runs that are named have to be of it.
         home: Folder of the store.
         report: Where picks are told.
 
@@ -123,7 +123,7 @@ def compare_runs(
     left_out: dict[str, str] = {}
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split)
+            chosen = _named(store, names, split, data)
         else:
             chosen, left_out = _all_evaluated(store, split, data, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
@@ -169,13 +169,18 @@ Evaluated = tuple[Run, Evaluation]
 Targets = tuple[int, int | None, str | None, str]
 
 
-def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
+def _named(store: Store, names: Sequence[str], split: SplitName, data: str | None) -> list[Evaluated]:
     """An evaluation of each run named, of the same targets: the newest that all of them have."""
     runs = list({run.name: run for run in map(store.runs.get, names)}.values())
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
         raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
+    for run in runs:
+        if data not in (None, run.dataset):
+            raise UsageError(
+                f"run {run.name} is on data set {run.dataset!r}, not {data!r}; drop --data or name other runs"
+            )
     found = [_by_targets(store, run, split) for run in runs]
     for run, evaluations in zip(runs, found, strict=True):
         if not evaluations:
