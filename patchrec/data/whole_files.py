@@ -26,6 +26,13 @@ def write_whole(path: Path, content: bytes) -> None:
     flush(path.parent)
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone."""
+    for path in reversed((folder, *folder.parents)):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
 def make_private(folder: Path) -> None:
     """Let nobody but the owner read a folder and all that is in it."""
     folder.chmod(0o700)

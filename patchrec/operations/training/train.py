@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
+from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
 from patchrec.model.disk import disk_errors
 from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
@@ -283,8 +284,7 @@ def _make_folder(folder: Path) -> None:
         OutOfResourcesError: The disk is full. UsageError: It cannot be made.
     """
     with disk_errors(f"making {str(folder)!r}", "nothing was trained", "try again"):
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.mkdir(exist_ok=True, mode=0o700)
+        private_folder(folder)
 
 
 def _reopened(store: Store, name: str, command: str, report: Reporter, *, force: bool) -> _Ready:
