@@ -151,7 +151,8 @@ class Datasets:
             if runs:
                 shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
                 raise UsageError(
-                    f"data set {name!r} has runs ({shown}); remove them first with `patchrec runs rm {runs[0]}`"
+                    f"data set {name!r} has runs ({shown}); remove them first, the newest first, since others may be "
+                    f"its start: `patchrec runs rm {runs[-1]}`"
                 )
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])

@@ -106,3 +106,22 @@ def test_a_data_set_beside_named_runs_is_not_ignored(two):
     ran = two("runs", "compare", "popularity-1", "--data", "other")
     assert ran.code == 2
     assert "on data set 'toy', not 'other'" in ran.err
+
+
+def test_after_an_item_was_added_the_hint_works_with_and_without_a_run(two):
+    add = ["data", "items", "add", "other", "--title", "New", "--item-id"]
+    ran = two(*add, "n1")
+    assert [two(*step).code for step in next_steps(ran.err)] == [0]
+    assert two("baseline", "popularity", "--data", "other").code == 0
+    (step,) = next_steps(two(*add, "n2").err)
+    assert step[0] == "recommend"
+    assert two(*step).code == 0
+
+
+def test_the_hint_of_a_data_set_with_runs_can_be_followed(two):
+    assert two("baseline", "popularity").code == 0
+    assert two("baseline", "recent").code == 0
+    for _ in range(2):
+        (command,) = re.findall(r"`patchrec (runs rm [^`]*)`", two("data", "rm", "toy").err)
+        assert two(*shlex.split(command)).code == 0
+    assert two("data", "rm", "toy").code == 0
