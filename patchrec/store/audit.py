@@ -16,7 +16,14 @@ else:
     from sqlite_utils.utils import sqlite3  # the module that the store uses
 
 RESTORE = "restore a copy of store.db, or move it away to begin anew"
-_OWNERS = {"runs": "name", "losses": "run", "validations": "run", "checkpoints": "run", "evaluations": "run"}
+_OWNERS = {
+    "runs": "name",
+    "plugins": "run",
+    "losses": "run",
+    "validations": "run",
+    "checkpoints": "run",
+    "evaluations": "run",
+}
 _OF_DATASETS = {"datasets": "name", "items": "dataset", "users": "dataset", "catalog_versions": "dataset"}
 
 
