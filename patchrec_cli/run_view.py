@@ -34,6 +34,8 @@ def watch_run(name: str, home: Path | None) -> None:
 
 def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a run as people read them."""
+    from patchrec.plugins import recommenders
+
     training = shown["config"].get("training") or {}
     prompt, history = shown["config"].get("prompt") or {}, shown["config"]["history"]
     losses = [row for row in shown["losses"] if row["loss"] is not None and isfinite(row["loss"])]  # counts have none
@@ -42,7 +44,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     return {
         "run": shown["name"],
         "stage": shown["stage"],
-        "kind": shown["kind"],
+        "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],
         "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
         "fault": tuple(f"{fault['what']}; {fault['fix']}" for fault in shown["faults"]) or None,
