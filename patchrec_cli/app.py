@@ -146,6 +146,8 @@ def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
         found = f"{error.strerror}: {error.filename or 'while writing'}; free some space, then again", OUT_OF_RESOURCES
     elif isinstance(error, OSError) and error.errno in DENIED and error.filename:
         found = f"{error.strerror}: {error.filename!r}; check its permissions", InputError.exit_code
+    elif isinstance(error, OSError) and error.errno and error.filename:
+        found = f"{error.strerror}: {error.filename!r}; name another path", UsageError.exit_code
     return found
 
 
@@ -187,14 +189,18 @@ def usage_message(error: typer.TyperException, given: Sequence[str] = ()) -> str
 
 
 def value_of(param: Any, given: Sequence[str]) -> str | None:
-    """What stands after an option on the command line."""
-    for flag in getattr(param, "opts", ()):
-        for place, word in enumerate(given):
-            if word.startswith(flag + "="):
-                return word.partition("=")[2]
-            if word == flag and place + 1 < len(given):
-                return given[place + 1]
-    return None
+    """What stands after an option on the command line: what counts of an option given twice is its last value.
+
+    None where nobody can tell: of an option that takes several values, each is one of its.
+    """
+    flags, found = getattr(param, "opts", ()), []
+    for place, word in enumerate(given):
+        name, equals, value = word.partition("=")
+        if name in flags and equals:
+            found.append(value)
+        elif word in flags and place + 1 < len(given):
+            found.append(given[place + 1])
+    return None if not found or (getattr(param, "multiple", False) and len(found) > 1) else found[-1]
 
 
 def script() -> None:

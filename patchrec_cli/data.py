@@ -168,7 +168,7 @@ def add(
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
-    output.next_step(f"patchrec pretrain --data {name}", "patchrec eval --baseline popularity")
+    output.next_step(f"patchrec pretrain --data {name}", f"patchrec eval --baseline popularity --data {name}")
 
 
 @app.command("ls", cls=Command)

@@ -92,7 +92,8 @@ def evaluate(
         )
     )
     show_evaluation(result, output)
-    output.next_step("patchrec runs compare", f"patchrec recommend --user ID --run {result['run']}")
+    among = f"--data {result['dataset']}" + (f" --split {split}" if split != "test" else "")
+    output.next_step(f"patchrec runs compare {among}", f"patchrec recommend --user ID --run {result['run']}")
 
 
 def show_evaluation(result: dict[str, Any], output: Output) -> None:

@@ -87,12 +87,14 @@ JSON_KEYS = {
     "runs ls": ("runs",),
     "runs show": ("run",),
     "runs compare": (
-        "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
+        "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
+        "comparisons", "rows", "notes",
     ),
     "runs choose-score": (
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
+    "runs query": ("columns", "rows", "more"),
     "runs rm": ("removed",),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),

@@ -47,6 +47,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],
         "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
+        "fault": tuple(f"{fault['what']}; {fault['fix']}" for fault in shown["faults"]) or None,
         "data": shown["dataset"],
         "backbone": shown["backbone"],
         "parent": shown["parent"],

@@ -1,4 +1,4 @@
-"""`patchrec runs`: list, show, compare and remove runs, and choose the score they rank by."""
+"""`patchrec runs`: list, show, compare, query and remove runs, and choose the score they rank by."""
 
 import sys
 from typing import Annotated, Any, Literal
@@ -9,9 +9,11 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.queries import query
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
 
-app = command_group("runs", "List, show, compare and remove runs; choose their score.")
+app = command_group("runs", "List, show, compare, query and remove runs; choose their score.")
+MOST_FAULTS = 5  # that a listing tells
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
 
@@ -32,6 +34,7 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("started (UTC)", "started"),
         ]
         print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
+        print_faults(rows)
     stopped = [row for row in rows if row["status"] == "interrupted"]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
@@ -68,7 +71,7 @@ def show(
             Column("value [95 % interval]", "value", right=True),
         ]
         print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
-    if shown["status"] == "interrupted" or (shown["status"] in ("lost", "failed") and shown["checkpoints"]):
+    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -92,7 +95,8 @@ def compare(
 ) -> None:
     """Compare evaluated runs on the targets that they share.
 
-    Intervals and paired differences resample users. The first run is the reference.
+    Intervals and paired differences resample users. The first run named is the reference; where none is named it is
+    the best one, and p-values are corrected for all pairs of runs.
 
     Examples:
         patchrec runs compare
@@ -131,8 +135,16 @@ def choose_score(
     output.next_step(f"patchrec eval {choice['run']}")
 
 
+app.command("query", cls=Command)(query)
+
+
 @app.command("rm", cls=Command)
-def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
+def rm(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run by its whole name.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Remove a run with its evaluations and checkpoints."""
     from patchrec.operations import runs
 
@@ -140,6 +152,15 @@ def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fals
     name = runs.remove_run(run, home=home_of(ctx))
     if not output.emit({"removed": name}, [name]):
         print_fields({"removed": name})
+
+
+def print_faults(rows: list[dict[str, Any]]) -> None:
+    """Say which runs cannot be used as they are, and what mends each."""
+    found = [f"{row['name']}: {fault['what']}; {fault['fix']}" for row in rows for fault in row["faults"]]
+    for line in found[:MOST_FAULTS]:
+        print_note(f"note: {line}")
+    if len(found) > MOST_FAULTS:
+        print_note(f"note: and {count(len(found) - MOST_FAULTS)} more; see `patchrec doctor`")
 
 
 def resume_command(run: dict[str, Any]) -> str:
@@ -206,7 +227,7 @@ def draw_comparison(table: dict[str, Any]) -> None:
             Column("p", "p", right=True),
             Column("p (Holm)", "p_adjusted", right=True),
         ]
-        print_table(columns, differences, title="\npaired difference on the same targets")
+        print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
     columns = [
         Column("run", "run"),
         Column("strategy", "label"),
@@ -217,6 +238,15 @@ def draw_comparison(table: dict[str, Any]) -> None:
     print_table(columns, [cost_row(row) for row in table["rows"]], title="\ncompression ratios and cost")
     for note in table["notes"]:
         print_note(f"note: {note}")
+
+
+def corrected_for(table: dict[str, Any]) -> str:
+    """What Holm's p-values of a comparison are corrected for."""
+    number = table["comparisons"]
+    if not table["reference_picked"]:
+        return f"p (Holm) is corrected for {count(number)} comparison{'s' * (number > 1)} with {table['reference']}"
+    pairs = f"all {count(number)} pairs of runs" if number > 1 else "the one pair of runs"
+    return f"p (Holm) is corrected for {pairs}: {table['reference']} was picked as the best"
 
 
 def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:

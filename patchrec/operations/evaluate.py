@@ -224,10 +224,11 @@ def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None
     if same is not None:
         return same
     label = f"{planner.label}, weights of {run.name}"
-    made = store.runs.create(
-        config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
-    )
-    store.runs.finish(made.name, {})
+    with store.write():
+        made = store.runs.create(
+            config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
+        )
+        store.runs.finish(made.name, {})
     return store.runs.get(made.name)
 
 
@@ -276,6 +277,7 @@ def _untrained_run(
     same = find_same(store, config, prints)
     if same is not None:
         return same
-    run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
-    store.runs.finish(run.name, {})
+    with store.write():
+        run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
+        store.runs.finish(run.name, {})
     return store.runs.get(run.name)

@@ -10,19 +10,21 @@ from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
-from patchrec.evaluation.significance import holm, interval_note, paired
+from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
+from patchrec.operations.run_faults import faults_of
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
 from patchrec.store.runs import Run, as_json
 
+QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
 COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "prompt")}
 
 
 def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """Every run, newest first, with what a listing shows."""
+    """Every run, newest first, with what a listing shows, and its `faults` (`what` is wrong, `fix`)."""
     keys = (
         "name",
         "stage",
@@ -38,11 +40,16 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
         "finished_at",
     )
     with Store.open(home) as store:
-        return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
+        runs = store.runs.all()
+        faults = faults_of(store, runs, most_items=QUICKLY_READ)
+        return [
+            {key: getattr(run, key) for key in keys} | {"faults": [asdict(one) for one in faults.get(run.name, ())]}
+            for run in reversed(runs)
+        ]
 
 
 def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
-    """Everything kept of a run: configuration, losses, validations, checkpoints, evaluations, and how far it is.
+    """All that is kept of a run: configuration, losses, validations, checkpoints, evaluations, progress, faults.
 
     Raises:
         NotFoundError: No such run.
@@ -64,20 +71,24 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
                 if saved.path.exists()  # a running process prunes folders first, its notes at the end
             ],
             "evaluations": evaluations,
+            "faults": [asdict(fault) for fault in faults_of(store, [run]).get(run.name, ())],
         }
 
 
 def remove_run(name: str, *, home: Path | None = None) -> str:
-    """Remove a run with its evaluations and checkpoints, and return its whole name.
+    """Remove a run with its evaluations and checkpoints, and return its name.
+
+    Args:
+        name: Whole: the beginning of a name finds a run, and removes none.
+        home: Folder of the store.
 
     Raises:
         NotFoundError: No such run.
         UsageError: It is running, or another run started from it.
     """
     with Store.open(home) as store:
-        whole = store.runs.get(name).name
-        store.runs.remove(whole)
-        return whole
+        store.runs.remove(name)
+        return name
 
 
 def compare_runs(
@@ -93,16 +104,17 @@ def compare_runs(
 
     Args:
         names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
-            first.
+            first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
         split: Whose targets.
-        data: Data set, where no run is named.
+        data: Data set; runs that are named have to be of it.
         home: Folder of the store.
         report: Where picks are told.
 
     Returns:
-        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each,
-        with metrics, paired difference, compression ratios and cost) and `notes`.
+        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `rows` (a run each, with metrics,
+        paired difference, compression ratios and cost) and `notes`.
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
@@ -111,7 +123,7 @@ def compare_runs(
     left_out: dict[str, str] = {}
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split)
+            chosen = _named(store, names, split, data)
         else:
             chosen, left_out = _all_evaluated(store, split, data, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
@@ -129,6 +141,8 @@ def compare_runs(
     scores = {found.score for _, found in chosen}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
+    comparisons = num_comparisons(len(chosen), picked=not names)
+    differences = _differences(chosen, rankings, metric, comparisons)
     num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
     reference = rankings[chosen[0][0].name]
     narrow = interval_note(_target_metric(reference, metric), _user_numbers(reference))
@@ -140,9 +154,11 @@ def compare_runs(
         "metrics": known,
         "metric": metric,
         "reference": chosen[0][0].name,
+        "reference_picked": not names,
+        "comparisons": comparisons,
         "rows": [
             _row(run, found, metrics[run.name], difference)
-            for (run, found), difference in zip(chosen, _differences(chosen, rankings, metric), strict=True)
+            for (run, found), difference in zip(chosen, differences, strict=True)
         ],
         "notes": notes + ([narrow] if narrow else []),
     }
@@ -153,13 +169,18 @@ Evaluated = tuple[Run, Evaluation]
 Targets = tuple[int, int | None, str | None, str]
 
 
-def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
+def _named(store: Store, names: Sequence[str], split: SplitName, data: str | None) -> list[Evaluated]:
     """An evaluation of each run named, of the same targets: the newest that all of them have."""
     runs = list({run.name: run for run in map(store.runs.get, names)}.values())
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
         raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
+    for run in runs:
+        if data not in (None, run.dataset):
+            raise UsageError(
+                f"run {run.name} is on data set {run.dataset!r}, not {data!r}; drop --data or name other runs"
+            )
     found = [_by_targets(store, run, split) for run in runs]
     for run, evaluations in zip(runs, found, strict=True):
         if not evaluations:
@@ -253,9 +274,11 @@ def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evalu
 
 
 def _differences(
-    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str
+    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
 ) -> list[dict[str, float] | None]:
-    """Each run minus the reference on the same targets, with Holm's correction over all; None for the reference.
+    """Each run minus the reference on the same targets, with Holm's correction for so many comparisons.
+
+    None for the reference.
 
     Also None where the metric is the log-probability under scores that do not compare.
     """
@@ -265,10 +288,10 @@ def _differences(
     found = [
         None
         if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
-        else asdict(paired(_target_metric(rankings[run.name], metric), base, users))
+        else asdict(paired(_target_metric(rankings[run.name], metric), base, users, flips=flips_for(comparisons)))
         for run, other in others
     ]
-    corrected = iter(holm([difference["p_value"] for difference in found if difference]))
+    corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
     return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from patchrec.config import ScoreName, SplitName
 from patchrec.errors import not_found
 from patchrec.recommender import Level
-from patchrec.store.naming import now
+from patchrec.store.naming import json_object, now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -163,7 +163,7 @@ class Evaluations:
             " WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY evaluations.id",
             [run, split],
         )
-        decoded = ({**row, "config": json.loads(row["config"]), "cost": json.loads(row["cost"])} for row in rows)
+        decoded = ({**row, "config": json_object(row["config"]), "cost": json_object(row["cost"])} for row in rows)
         return [Evaluation(**row) for row in decoded]
 
     def metrics(self, evaluation: int) -> list[MetricRow]:

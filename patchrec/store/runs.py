@@ -1,6 +1,7 @@
 """Runs in the store: their names, states, loss curves and checkpoints."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
@@ -8,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.config import RunConfig, ScoreName, Stage
-from patchrec.errors import UsageError, not_found
-from patchrec.store.naming import check_name, now
+from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found, unknown
+from patchrec.store.naming import PLAIN, check_name, json_object, now
 from patchrec.store.process import is_alive, this_process
 
 if TYPE_CHECKING:
@@ -302,25 +303,29 @@ class Runs:
     def checkpoints(self, name: str) -> list[Checkpoint]:
         """Noted checkpoints, oldest step first."""
         rows = self._store.rows("SELECT step, path, manifest FROM checkpoints WHERE run = ? ORDER BY step", [name])
-        return [Checkpoint(step, self._store.home / path, json.loads(manifest)) for step, path, manifest in rows]
+        return [Checkpoint(step, self._store.home / path, json_object(manifest)) for step, path, manifest in rows]
 
     def remove(self, name: str) -> None:
         """Delete a run with its losses, evaluations and folder.
 
         Raises:
-            NotFoundError: No such run (the whole name is needed here).
+            NotFoundError: No such run: the whole name is needed here, so that a slip removes nothing.
             UsageError: It is still running, or another run began with its weights.
         """
         with self._store.write() as db:
             if name not in self.names():
-                raise not_found("run", name, self.names(), LIST_THEM)
-            if self.get(name).status == "running":
+                begin_so = [known for known in self.names() if name and known.startswith(name)]
+                why = "Only a whole name removes a run." if begin_so else LIST_THEM
+                raise NotFoundError(unknown("run", name, begin_so or self.names(), why))
+            [(status, *process)] = db.execute("SELECT status, host, pid, process FROM runs WHERE name = ?", [name])
+            if status == "running" and is_alive(*process):
                 raise UsageError(f"run {name!r} is still running; stop it first")
             children = [row[0] for row in db.execute("SELECT name FROM runs WHERE parent = ? ORDER BY id", [name])]
             if children:
                 raise UsageError(f"run {name!r} is the start of {', '.join(children)}; remove those first")
             db.execute("DELETE FROM runs WHERE name = ?", [name])
-        shutil.rmtree(self._store.run_folder(name), ignore_errors=True)
+        if PLAIN.fullmatch(name):  # any other name would lead out of the store
+            shutil.rmtree(self._store.run_folder(name), ignore_errors=True)
 
     def _end(self, name: str, values: dict[str, Any]) -> None:
         with self._store.write() as db:
@@ -335,6 +340,21 @@ class Runs:
 
 
 def _run(row: dict[str, Any]) -> Run:
+    """One row as a run.
+
+    Raises:
+        CorruptError: Its configuration or what else it keeps as JSON is not what patchrec writes.
+    """
+    try:
+        return _decoded(row)
+    except (ValueError, TypeError, CorruptError) as error:  # pydantic's and json's errors are among them
+        raise CorruptError(
+            f"run {row['name']!r} is not as it was stored ({' '.join(str(error).split())[:200]}); restore a copy of "
+            f"the store, or remove the run: `patchrec runs rm {shlex.quote(row['name'])}`"
+        ) from error
+
+
+def _decoded(row: dict[str, Any]) -> Run:
     lost = row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"])
     return Run(
         id=row["id"],
@@ -347,14 +367,14 @@ def _run(row: dict[str, Any]) -> Run:
         status="lost" if lost else row["status"],
         config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
-        versions=json.loads(row["versions"]),
-        fingerprints=json.loads(row["fingerprints"]),
+        versions=json_object(row["versions"]),
+        fingerprints=json_object(row["fingerprints"]),
         error=row["error"],
         pid=row["pid"],
         host=row["host"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
-        summary=None if row["summary"] is None else json.loads(row["summary"]),
+        summary=None if row["summary"] is None else json_object(row["summary"]),
         num_steps=row["num_steps"],
     )
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from patchrec.data.whole_files import flush, sha256
+from patchrec.data.whole_files import flush, make_private, sha256
 from patchrec.errors import CorruptError
 from patchrec.model.disk import disk_errors
 from patchrec.store.runs import Checkpoint
@@ -42,6 +42,7 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
             write(temporary)
             manifest = _sealed(_describe(temporary, step))
             (temporary / MANIFEST).write_bytes(_dump(manifest))
+            make_private(temporary)
             for path in [*_files(temporary), *(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
                 flush(path)
             temporary.rename(final)

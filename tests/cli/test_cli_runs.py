@@ -167,7 +167,7 @@ def test_an_unknown_metric_is_refused_with_a_guess(runs, metric):
 
 
 def test_a_removed_run_is_gone(runs):
-    assert runs("runs", "rm", "vanil", "--json").json == {"schema": 1, "removed": "vanilla-1"}
+    assert runs("runs", "rm", "vanilla-1", "--json").json == {"schema": 1, "removed": "vanilla-1"}
     assert runs("runs", "show", "vanilla-1").code == 4
 
 

@@ -7,7 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
+from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
+from patchrec.model.disk import disk_errors
 from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
@@ -272,14 +274,17 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
         )
     learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
     run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
-    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, _folder(store, run)), learner)
+    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
 
 
-def _folder(store: Store, run: Run) -> Path:
-    """The folder of a run, made for other processes to see."""
-    folder = store.run_folder(run.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a run, for other processes to see.
+
+    Raises:
+        OutOfResourcesError: The disk is full. UsageError: It cannot be made.
+    """
+    with disk_errors(f"making {str(folder)!r}", "nothing was trained", "try again"):
+        private_folder(folder)
 
 
 def _reopened(store: Store, name: str, command: str, report: Reporter, *, force: bool) -> _Ready:
@@ -294,7 +299,7 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
         raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
-    job = TrainingJob(run.config, dataset, start, _folder(store, run), resume=True, force=force)
+    job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=True, force=force)
     learner = _learner_of(job)
     store.runs.reopen(run.name)
     return _Ready(store, job, learner)
@@ -311,7 +316,8 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             settled = settle(opened.enter_context(Store.open(home)), report)
             if isinstance(settled, RunResult):
                 return settled, b""
-            made.append(settled)
+            made.append(settled)  # from here on the run is told how it ends
+            _make_folder(settled.job.folder)
             return None, settled.job.to_bytes() if process.count > 1 else b""
 
         def follow(told: bytes) -> None:
