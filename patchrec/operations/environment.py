@@ -54,6 +54,7 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
         ("folder", lambda: _check_folder(home), "give yourself write access, or set PATCHREC_HOME"),
         ("disk", lambda: _check_disk(home), "free some space, or set PATCHREC_HOME to another disk"),
         ("backbones", lambda: _check_backbones(home), "fetch it again: patchrec backbones pull NAME"),
+        ("runs' plugins", lambda: _check_run_plugins(home), "put each back as said, or remove the run"),
         ("plugins", _check_plugins, "mend or uninstall the plugin, or use --no-plugins"),
     ]
     return [_checked(name, check, fix) for name, check, fix in checks]
@@ -115,6 +116,22 @@ def _check_backbones(home: Path | None) -> str:
         if not (backbone.path / "config.json").is_file() or not list(backbone.path.glob("*.safetensors")):
             raise _NotSoundError(f"{backbone.name} is not whole in {backbone.path}")
     return ", ".join(backbone.name for backbone in stored) or "none yet"
+
+
+def _check_run_plugins(home: Path | None) -> str:
+    from patchrec.operations.run_plugins import plugin_faults
+
+    folder = _folder(home)
+    if not (folder / "store.db").exists():
+        return "no runs yet"
+    with Store.open(folder, read_only=True) as store:
+        runs = store.runs.all()
+        found = [fault for run in runs for fault in plugin_faults(store, run)]
+    faults = [fault for fault in found if fault.what != "version"]  # which is told before the run is used
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise _NotSoundError("; ".join(map(str, faults[:3])) + more)
+    return f"{len(runs)} runs, all as they were made"
 
 
 def _check_plugins() -> str:

@@ -25,6 +25,7 @@ from patchrec.operations.load import (
     start_folder,
     versions,
 )
+from patchrec.operations.run_plugins import plugins_of
 from patchrec.operations.training.defaults import shape_defaults
 from patchrec.operations.training.train import baseline as fit_baseline
 from patchrec.plugins import find_kind, find_strategy, plan_for
@@ -225,7 +226,12 @@ def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None
         return same
     label = f"{planner.label}, weights of {run.name}"
     made = store.runs.create(
-        config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
+        config,
+        label=label,
+        versions=versions(),
+        fingerprints=prints,
+        plugins=plugins_of(config),
+        prefix=f"{run.name}-{strategy}",
     )
     store.runs.finish(made.name, {})
     return store.runs.get(made.name)
@@ -276,6 +282,13 @@ def _untrained_run(
     same = find_same(store, config, prints)
     if same is not None:
         return same
-    run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
+    run = store.runs.create(
+        config,
+        label=planner.label,
+        versions=versions(),
+        fingerprints=prints,
+        plugins=plugins_of(config),
+        prefix=UNTRAINED,
+    )
     store.runs.finish(run.name, {})
     return store.runs.get(run.name)

@@ -15,9 +15,10 @@ from patchrec.data.histories import Dataset, Example, window_start
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
-from patchrec.plugins import find_kind, is_builtin_kind, problems, recommenders
+from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
+from patchrec.plugins import find_kind, is_builtin_kind
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
-from patchrec.recommender import Kind, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.recommender import Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -81,14 +82,15 @@ def load(
         retrieve: The run's item head proposes so many items, and only they are searched; None searches all.
 
     Raises:
-        UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog or
-            split are not those it was fitted with.
-        NotFoundError: It has no checkpoint, or its kind is of a plugin that is gone.
+        UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog,
+            split or layouts are not those it was fitted with.
+        NotFoundError: It has no checkpoint, or a plugin of it is gone.
         CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
-    kind = kind_of(run)
+    refuse_changed_plugins(store, run, report)
+    kind = find_kind(run.kind)
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
@@ -113,21 +115,6 @@ def load(
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
-
-
-def kind_of(run: Run) -> Kind:
-    """The kind of a run.
-
-    Raises:
-        NotFoundError: The plugin that brought it is gone.
-    """
-    if run.kind in recommenders():
-        return find_kind(run.kind)
-    broken = f" (some plugins did not load: {problems()[0]})" if problems() else ""
-    raise NotFoundError(
-        f"run {run.name} is of kind {run.kind!r}, which no plugin brings now{broken}; install its plugin again, or "
-        "choose another run from `patchrec runs ls`; `patchrec doctor` says which plugins there are"
-    )
 
 
 def checkpoint_folder(store: Store, run: Run) -> Path | None:
@@ -248,7 +235,8 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
 def find_same(store: Store, config: RunConfig, prints: Mapping[str, str]) -> Run | None:
     """The newest finished run of this very configuration and these fingerprints: what was made need not be again."""
     for run in reversed(store.runs.all()):
-        if run.config == config and run.status == "done" and run.fingerprints == prints:
+        alike = run.config == config and run.status == "done" and run.fingerprints == prints
+        if alike and has_the_same_plugins(store, run):
             return run
     return None
 

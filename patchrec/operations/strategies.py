@@ -175,6 +175,7 @@ def _of_run(
 ) -> "tuple[Planner, Dataset, PromptConfig, HistoryConfig, Path]":
     """Strategy, data set, prompt, cut and model folder of a run, which takes none of them from the command line."""
     from patchrec.operations.load import weights_folder
+    from patchrec.operations.run_plugins import refuse_changed_plugins
 
     for option, value in own.items():
         if value is not None:
@@ -183,6 +184,7 @@ def _of_run(
     if not run.config.strategies:
         raise UsageError(f"run {run.name} has no strategy to preview; choose another from `patchrec runs ls`")
     dataset = store.datasets.load(run.dataset) if user is not None else _made_up(length or 0)
+    refuse_changed_plugins(store, run, report)
     planner = plugins.plan_for(run.config.strategies[-1])
     prompt = run.config.prompt or PromptConfig()
     return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,7 @@ from patchrec.config import RunConfig, ScoreName, Stage
 from patchrec.errors import UsageError, not_found
 from patchrec.store.naming import check_name, now
 from patchrec.store.process import is_alive, this_process
+from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -125,6 +126,7 @@ class Runs:
         label: str,
         versions: Mapping[str, str],
         fingerprints: Mapping[str, str],
+        plugins: Sequence[RunPlugin] = (),
         prefix: str | None = None,
     ) -> Run:
         """Begin a run of this process: status `running`, named after what it is and a number.
@@ -133,6 +135,7 @@ class Runs:
             config: Everything that determines it.
             label: In words.
             versions, fingerprints: See `Run`.
+            plugins: What it takes from plugins: its strategies in their order, then its kind.
             prefix: Of its name; None: its strategy, its stage or its kind.
 
         Raises:
@@ -164,7 +167,12 @@ class Runs:
                     "created_at": now(),
                 }
             )
+            insert_plugins(db, name, plugins)
         return self.get(name)
+
+    def plugins(self, name: str) -> list[RunPlugin]:
+        """What a run took from plugins when it was made; nothing where that was not noted yet."""
+        return read_plugins(self._store, name)
 
     def get(self, name: str) -> Run:
         """The run of this name, or the only one whose name begins so.

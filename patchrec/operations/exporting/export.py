@@ -12,7 +12,8 @@ from patchrec.errors import UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.load import checkpoint_folder, kind_of, start_folder
+from patchrec.operations.load import checkpoint_folder, start_folder
+from patchrec.operations.run_plugins import kind_of
 from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
@@ -71,7 +72,7 @@ def export_run(
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
     with Store.open(home) as store:
         found = store.runs.get(run)
-        kind = kind_of(found)
+        kind = kind_of(store, found)
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),

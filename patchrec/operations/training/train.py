@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
 from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
+from patchrec.operations.run_plugins import plugins_of, refuse_changed_plugins
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
     NewRun,
@@ -271,7 +272,13 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
             "patchrec_cli ...`, or drop it"
         )
     learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
-    run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
+    run = store.runs.create(
+        new.config,
+        label=new.label,
+        versions=versions(),
+        fingerprints=new.fingerprints,
+        plugins=plugins_of(new.config),
+    )
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, _folder(store, run)), learner)
 
 
@@ -292,6 +299,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
         )
     if run.status == "done":
         raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+    if not force:
+        refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
     job = TrainingJob(run.config, dataset, start, _folder(store, run), resume=True, force=force)
