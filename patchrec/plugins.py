@@ -275,6 +275,13 @@ def _told_when_slow(name: str) -> Iterator[None]:
         timer.cancel()
 
 
+class _Printed(io.StringIO):
+    """What takes the place of stdout; whoever closes it closes nothing."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+
 @contextlib.contextmanager
 def _caught_output(foreign: bool) -> Iterator[list[str]]:
     """Catch what is written to stdout meanwhile: stdout is for results. The list holds it afterwards, if it is any.
@@ -283,7 +290,7 @@ def _caught_output(foreign: bool) -> Iterator[list[str]]:
         foreign: Whether an extension may write past Python, too, to the descriptor itself.
     """
     found: list[str] = []
-    printed = io.StringIO()
+    printed = _Printed()
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: found.extend(filter(None, [printed.getvalue() + "".join(past)])))
         past = stack.enter_context(_caught_descriptor()) if foreign else []

@@ -11,7 +11,7 @@ from patchrec.config import HistoryConfig, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
 from patchrec.layout import Layout
-from patchrec.options import Options
+from patchrec.options import Options, default_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.strategy import Planner, Strategy
@@ -45,7 +45,7 @@ def describe_options(options: type[Options]) -> list[dict[str, Any]]:
         {
             "name": name,
             "type": _type_name(field.annotation),
-            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            "default": default_of(field),
             "required": field.is_required(),
             "help": field.description or "",
         }
