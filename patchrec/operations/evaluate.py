@@ -34,6 +34,7 @@ from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
+from patchrec.training.interrupts import stoppable
 
 UNTRAINED = "untrained"
 
@@ -130,7 +131,8 @@ def _evaluate(
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
     examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
-    found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
+    with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
+        found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
     store.evaluations.add(
         run.name,
         split,

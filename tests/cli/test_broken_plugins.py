@@ -101,7 +101,7 @@ BAD_ANSWERS = {  # they load well and are told when they are used
 }  # fmt: skip
 COMMANDS = [
     "strategies ls --json", "finetune --help", "recommend --run popularity-1 --user ann --json",
-    "eval popularity-1 --quiet", "data ls --json", "runs ls --json", "runs show popularity-1 --quiet", "backbones ls --quiet",
+    "eval popularity-1 --quiet", "data ls --json", "runs ls --json", "runs show popularity-1 --quiet",
     "baseline recent --quiet",
 ]  # fmt: skip
 

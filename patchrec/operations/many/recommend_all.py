@@ -84,7 +84,7 @@ def recommend_all(
 
     Raises:
         NotFoundError: Users or items that are not there. UsageError: The output exists, or parts of another job do.
-        InterruptedRunError: Stopped by Ctrl-C or SIGTERM; what is done is kept.
+        InterruptedRunError: Stopped by Ctrl-C, SIGTERM or SIGHUP; what is done is kept.
         OutOfResourcesError: Disk or memory ran out; what is done is kept.
     """
     process = Process.this_one()

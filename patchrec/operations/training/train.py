@@ -1,6 +1,6 @@
 """Verbs that fit: pre-training, fine-tuning and baselines are one loop with other learners."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
@@ -26,6 +26,7 @@ from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
+from patchrec.training.interrupts import Terminated, terminable
 from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
@@ -329,14 +330,25 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             made.append(_Ready(None, job, _learner_of(job)))
 
         try:
-            finished, _ = process.start(prepare, follow)
-            return finished or _train(made[0], process, report)
+            with terminable():
+                finished, _ = process.start(prepare, follow)
+                return finished or _train(made[0], process, report)
         except BaseException as error:
             for ready in made:
                 ready.fail(error)
+            if isinstance(error, Terminated):
+                raise InterruptedRunError(_stopped(error, made, process), error.exit_code) from error
             if isinstance(error, InterruptedRunError) and not process.is_main:  # process 0 says it for all
                 raise SystemExit(error.exit_code) from error
             raise
+
+
+def _stopped(error: Terminated, made: Sequence[_Ready], process: Process) -> str:
+    """Word the end of a run by a signal before its steps began, or after them."""
+    if not made:
+        return f"{error}; no run was begun"
+    job = made[0].job
+    return f"{error}; go on with `{process.command(f'{job.config.command} --resume {job.folder.name}')}`"
 
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
