@@ -125,7 +125,12 @@ def checkpoint_folder(store: Store, run: Run) -> Path | None:
     """
     saved = store.runs.checkpoints(run.name)
     if saved:
-        read_manifest(saved[-1].path)
+        again, mend = f"`patchrec {run.command} --resume {run.name}`", None
+        if run.status == "done":
+            mend = f"remove that folder, and {again} makes the run anew"
+            if not saved[-1].path.exists():
+                raise NotFoundError(f"run {run.name}: its checkpoint {saved[-1].path} is gone; {again} makes it anew")
+        read_manifest(saved[-1].path, mend)
         return saved[-1].path
     if run.config.training is None and run.status == "done":
         return None

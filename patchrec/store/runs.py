@@ -7,8 +7,10 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
 from patchrec.config import RunConfig, ScoreName, Stage
-from patchrec.errors import UsageError, not_found
+from patchrec.errors import CorruptError, UsageError, not_found
 from patchrec.store.naming import check_name, now
 from patchrec.store.process import is_alive, this_process
 from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
@@ -213,8 +215,10 @@ class Runs:
         return found[-1] if found else None
 
     def finish(self, name: str, summary: Mapping[str, Any]) -> None:
-        """Mark a run as done."""
-        self._end(name, {"status": "done", "summary": json.dumps(dict(summary)), "error": None})
+        """Mark a run as done. One that is made anew, with the same weights, keeps what was chosen for it."""
+        with self._store.write():
+            kept = self.get(name).summary or {}
+            self._end(name, {"status": "done", "summary": json.dumps({**kept, **summary}), "error": None})
 
     def fail(self, name: str, error: str) -> None:
         """Mark a run as failed, with the reason in one line."""
@@ -353,17 +357,47 @@ def _run(row: dict[str, Any]) -> Run:
         parent=row["parent"],
         label=row["strategy"],
         status="lost" if lost else row["status"],
-        config=RunConfig.model_validate_json(row["config"]),
+        config=_config(row),
         seed=row["seed"],
-        versions=json.loads(row["versions"]),
-        fingerprints=json.loads(row["fingerprints"]),
+        versions=_record(row, "versions"),
+        fingerprints=_record(row, "fingerprints"),
         error=row["error"],
         pid=row["pid"],
         host=row["host"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
-        summary=None if row["summary"] is None else json.loads(row["summary"]),
+        summary=None if row["summary"] is None else _record(row, "summary"),
         num_steps=row["num_steps"],
+    )
+
+
+def _config(row: dict[str, Any]) -> RunConfig:
+    """The configuration of a run.
+
+    Raises:
+        CorruptError: It is not one of this version.
+    """
+    try:
+        return RunConfig.model_validate_json(row["config"])
+    except ValidationError as error:
+        raise _damaged(row, "config") from error
+
+
+def _record(row: dict[str, Any], column: str) -> dict[str, Any]:
+    """What a column of a run holds by name."""
+    try:
+        found = json.loads(row[column])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise _damaged(row, column)
+    return found
+
+
+def _damaged(row: dict[str, Any], column: str) -> CorruptError:
+    return CorruptError(
+        f"run {row['name']!r}: its {column} in the store is not what this version of patchrec writes; restore a copy "
+        "of store.db, or use the version that wrote it"
     )
 
 

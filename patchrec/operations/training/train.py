@@ -299,7 +299,11 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
             f"`patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
-        raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        saved = store.runs.checkpoints(run.name)
+        if not saved or saved[-1].path.exists():
+            checkpoint_folder(store, run)  # a damaged one is told
+            raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        report.note(f"the checkpoint of {run.name} is gone; the run is made anew")
     if not force:
         refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
