@@ -3,6 +3,7 @@
 `patchrec.json` beside them tells. Somebody else's folder has none, and a copy under another name is theirs to change.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from patchrec.errors import CorruptError
 FACTS = "patchrec.json"
 _FILES = "files"
 _WEIGHTS = ".safetensors"
+_EARLIER = {"name", "source", "revision", "licence", "num_parameters"}
 
 
 def folder_name(name: str) -> str:
@@ -36,7 +38,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         CorruptError: That note, or a file, is not what was written.
     """
-    record = read_sealed(folder / FACTS)
+    record = read_sealed(folder / FACTS) or _of_earlier(folder / FACTS)
     if record is None:
         raise _corrupt(folder, FACTS)
     _compare(folder, record, weights=False)
@@ -52,6 +54,15 @@ def refuse_damaged(folder: Path) -> None:
     record = read_sealed(folder / FACTS)
     if record is not None and folder.name == folder_name(str(record.get("name"))):
         _compare(folder, record, weights=True)
+
+
+def _of_earlier(path: Path) -> dict[str, Any] | None:
+    """The note of an earlier version, which knew no files."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.keys() == _EARLIER else None
 
 
 def _compare(folder: Path, record: dict[str, Any], *, weights: bool) -> None:

@@ -1,10 +1,10 @@
 """A run loaded for use: its data set and its recommender, checked to belong together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
 from patchrec.training.checkpoint import read_manifest
+
+_TRIES = 10  # at reading a checkpoint that a running run may replace meanwhile
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,6 @@ def load(
     saved = Saved(
         run.config,
         dataset,
-        folder=checkpoint_folder(store, run),
         start=start_folder(store, run.config, report),
         score=score or run.score,
         item_weight=item_weight if item_weight is not None else run.item_weight,
@@ -108,13 +110,39 @@ def load(
         cache=store.run_folder(run.name),
         report=report,
     )
-    prints = fingerprints(saved)
-    refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
-    with kind_errors(kind.name):
-        recommender = kind.load(replace(saved, stamp={**prints, **versions()}))
+
+    def read(folder: Path | None) -> Recommender:
+        found = replace(saved, folder=folder)
+        prints = fingerprints(found)
+        refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
+        with kind_errors(kind.name):
+            return kind.load(replace(found, stamp={**prints, **versions()}))
+
+    recommender = with_checkpoint(store, run, read)
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
+
+
+def with_checkpoint(store: Store, run: Run, use: Callable[[Path | None], T]) -> T:
+    """Use the folder of a run's newest checkpoint, verified; None for a run that learned nothing.
+
+    A run that trains meanwhile replaces its checkpoints: where the one in use was removed, its newest is used instead.
+
+    Args:
+        use: May be called again; what it gave up half-way is for it to clear.
+
+    Raises:
+        NotFoundError: There is none. CorruptError: Its bytes are not those written.
+    """
+    for left in reversed(range(_TRIES)):
+        noted = store.runs.checkpoints(run.name)
+        try:
+            return use(checkpoint_folder(store, run))
+        except Exception:
+            if not left or run.status != "running" or not noted or noted[-1].path.exists():
+                raise
+    raise AssertionError
 
 
 def checkpoint_folder(store: Store, run: Run) -> Path | None:

@@ -1,5 +1,6 @@
 """A damaged file of ours gives a right answer or exit code 6, never another answer, and there is a way on."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -10,9 +11,9 @@ import pytest
 from damages import SAYS_NOTHING, damage
 
 from patchrec.data.parts import Parts
-from patchrec.errors import CorruptError, InterruptedRunError, NotFoundError, UsageError
+from patchrec.errors import CorruptError, InputError, InterruptedRunError, NotFoundError, UsageError
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import locate
+from patchrec.model.pull import locate, make_tiny
 from patchrec.model.titles import TitleTokens
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.many import bulk_job
@@ -147,6 +148,35 @@ def test_a_damaged_backbone_is_told_before_it_is_used(tmp_path: Path, count: int
             )
         for path, content in before.items():
             path.write_bytes(content)
+
+
+def test_a_backbone_of_an_earlier_version_is_used_as_it_is(tmp_path: Path) -> None:
+    pulled = locate("tiny-random", tmp_path)
+    note = pulled.folder / "patchrec.json"
+    earlier = ("name", "source", "revision", "licence", "num_parameters")
+    note.write_text(json.dumps({key: json.loads(note.read_text())[key] for key in earlier}, indent=2))
+    assert locate("tiny-random", tmp_path) == pulled
+    Backbone.load(pulled.folder, name="tiny-random", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_size": 64}, r"weights are not of the shape that its config\.json says, such as .*, 64\]"),
+        ({"intermediate_size": 128}, "weights are not of the shape"),
+        ({"num_hidden_layers": 3}, r"weights that its config\.json asks for are not there, such as model\.layers\.2"),
+        ({"tie_word_embeddings": False}, r"are not there, such as lm_head\.weight"),
+        ({"num_attention_heads": "x"}, "cannot be read as a causal language model"),
+        ({"hidden_act": "nope"}, "cannot be read as a causal language model"),
+        ({"hidden_size": -3}, "cannot be read as a causal language model"),
+    ],
+)
+def test_weights_that_do_not_fit_their_configuration_are_refused(tmp_path: Path, change: dict, words: str) -> None:
+    make_tiny(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=words):
+        Backbone.load(tmp_path / "model", name="own", device="cpu")
 
 
 @trials
