@@ -19,19 +19,21 @@ class PluginFault:
     """What is wrong with a plugin of a run.
 
     Attributes:
+        run: Its name.
         plugin: As the run was made with it.
         what: `gone`: nothing brings it now; `layouts`: it lays out histories in another way; `version`: it is of
             another version, and lays them out alike where that can be told.
-        found: In words. mend: What to do.
+        found: In words that follow the run's name. mend: What to do.
     """
 
+    run: str
     plugin: RunPlugin
     what: Literal["gone", "layouts", "version"]
     found: str
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.found}; {self.mend}"
+        return f"run {self.run} {self.found}; {self.mend}"
 
 
 def plugins_of(config: RunConfig) -> list[RunPlugin]:
@@ -135,12 +137,13 @@ def _layouts(own: StrategyConfig) -> str | None:
 def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run) -> PluginFault | None:
     """What is wrong with one plugin, if anything is."""
     source = _words(then)
-    has = f"run {run.name} " + ("has strategy" if own else "is of kind") + f" {then.name!r}"
+    has = ("has strategy" if own else "is of kind") + f" {then.name!r}"
     back = f"pip install {then.package}=={then.version}" if then.package and then.version else None
     if then.name not in (plugins.strategies() if own else plugins.recommenders()):
         came, why = f" of {source}" if source else "", plugins.why_absent()
         found = f"{has}{came}, which no plugin brings now" + (f" ({why})" if why else "")
-        return PluginFault(then, "gone", found, f"install it again: `{back}`" if back else "install its plugin again")
+        mend = f"install it again: `{back}`" if back else "install its plugin again"
+        return PluginFault(run.name, then, "gone", found, mend)
     now = _brought(then)
     changed = source is not None and (now.package, now.version) != (then.package, then.version)
     came = f" of {_words(now) or 'no package'}"
@@ -150,11 +153,12 @@ def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run) -> PluginFault
         found = f"{has}{came}, which {different} than when the run was made{made}"
         old = f"`{back}` puts the old one back; or " if back and changed else ""
         mend = f"{old}train again, or take its weights as it is now: `patchrec eval {run.name} --strategy {then.name}`"
-        return PluginFault(then, "layouts", found, mend)
+        return PluginFault(run.name, then, "layouts", found, mend)
     if not changed or then.package == now.package == "patchrec":
         return None
     alike = "lays out histories as before" if own is not None and then.layouts else "may give other numbers"
-    return PluginFault(then, "version", f"{has}{came}, which {alike}{made}", f"`{back}` puts the old one back")
+    found, mend = f"{has}{came}, which {alike}{made}", f"`{back}` puts the old one back"
+    return PluginFault(run.name, then, "version", found, mend)
 
 
 def _different_layouts(own: StrategyConfig, then: str | None) -> str | None:

@@ -7,10 +7,8 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from patchrec.config import RunConfig, ScoreName, Stage
-from patchrec.errors import CorruptError, UsageError, not_found
+from patchrec.errors import UsageError, not_found
 from patchrec.store.naming import check_name, now
 from patchrec.store.process import is_alive, this_process
 from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
@@ -357,47 +355,17 @@ def _run(row: dict[str, Any]) -> Run:
         parent=row["parent"],
         label=row["strategy"],
         status="lost" if lost else row["status"],
-        config=_config(row),
+        config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
-        versions=_record(row, "versions"),
-        fingerprints=_record(row, "fingerprints"),
+        versions=json.loads(row["versions"]),
+        fingerprints=json.loads(row["fingerprints"]),
         error=row["error"],
         pid=row["pid"],
         host=row["host"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
-        summary=None if row["summary"] is None else _record(row, "summary"),
+        summary=None if row["summary"] is None else json.loads(row["summary"]),
         num_steps=row["num_steps"],
-    )
-
-
-def _config(row: dict[str, Any]) -> RunConfig:
-    """The configuration of a run.
-
-    Raises:
-        CorruptError: It is not one of this version.
-    """
-    try:
-        return RunConfig.model_validate_json(row["config"])
-    except ValidationError as error:
-        raise _damaged(row, "config") from error
-
-
-def _record(row: dict[str, Any], column: str) -> dict[str, Any]:
-    """What a column of a run holds by name."""
-    try:
-        found = json.loads(row[column])
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise _damaged(row, column)
-    return found
-
-
-def _damaged(row: dict[str, Any], column: str) -> CorruptError:
-    return CorruptError(
-        f"run {row['name']!r}: its {column} in the store is not what this version of patchrec writes; restore a copy "
-        "of store.db, or use the version that wrote it"
     )
 
 
