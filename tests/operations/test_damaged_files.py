@@ -25,7 +25,7 @@ from patchrec.ranking.kept import keep, recall
 from patchrec.ranking.trie import TitleTrie
 from patchrec.training.checkpoint import read_manifest
 
-QUICK = 40
+QUICK = 24
 trials = pytest.mark.parametrize("count", [QUICK, pytest.param(1000, marks=pytest.mark.slow)])
 
 
