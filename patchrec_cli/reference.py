@@ -129,7 +129,7 @@ def exit_codes() -> list[str]:
     """A table row for each exit code, from the error classes."""
     kinds = sorted(errors.PatchrecError.__subclasses__(), key=lambda kind: kind.exit_code)
     rows = [f"| {kind.exit_code} | {(kind.__doc__ or '').splitlines()[0].rstrip('.').lower()} |" for kind in kinds]
-    return [*rows, "| 143 | the same, on SIGTERM |"]
+    return [*rows, "| 129 | the same, on SIGHUP |", "| 143 | the same, on SIGTERM |"]
 
 
 def reference() -> str:

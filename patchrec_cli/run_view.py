@@ -70,9 +70,21 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "ranks by": shown["score"],
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
+        "plugins": plugin_lines(shown["plugins"]),
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
         "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
     }
+
+
+def plugin_lines(found: list[dict[str, Any]]) -> tuple[str, ...] | None:
+    """A line for each plugin of a run that is no built-in one, and for whatever is wrong with one."""
+    return (
+        tuple(
+            row["fault"] or " ".join(filter(None, (row["name"], "of", row["package"] or "no package", row["version"])))
+            for row in found
+        )
+        or None
+    )
 
 
 def steps_taken(progress: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 Shapes: N nodes of a forest, D hidden size, V vocabulary, n nodes of some, I items of a catalog.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from patchrec.model.forest import Forest, grow
 from patchrec.model.item_head import ItemSide
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
+from patchrec.model.pulled_files import refuse_damaged
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code
 from patchrec.model.transfer import on_device
@@ -100,19 +101,24 @@ class Backbone(nn.Module):
             NotFoundError: No such folder. InputError: Not a causal language model we can read.
             UsageError: The architecture cannot run a forest.
         """
-        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
+
+        from patchrec.model.memory import is_out_of_memory  # which knows backbones itself
 
         quiet()
         refuse_unsafe(folder)
+        refuse_damaged(folder)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False,
-                use_safetensors=True,
+                use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except Exception as error:  # whatever a configuration leads to
+            if is_out_of_memory(error):
+                raise
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder} cannot be read as a causal language model: {first}") from error
+        _refuse_misfits(folder, found)
         backbone = cls(model, name, folder)
         backbone.make_room(len(load_tokenizer(folder)))
         backbone.to(device or best_device()).eval()
@@ -476,6 +482,31 @@ def refuse_unsafe(folder: Path) -> None:
     refuse_code(folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")
+
+
+def _refuse_misfits(folder: Path, found: Mapping[str, Any]) -> None:
+    """Refuse weights of another shape than the configuration says, or none: those would be random numbers.
+
+    Args:
+        folder: Of the model.
+        found: What reading it reported.
+
+    Raises:
+        InputError: In one line, with the first of them.
+    """
+    misfits = sorted(found["mismatched_keys"])
+    if misfits:
+        name, stored, wanted = misfits[0]
+        raise InputError(
+            f"{folder}: {len(misfits)} weights are not of the shape that its config.json says, such as {name} "
+            f"({list(stored)}, not {list(wanted)}); put the configuration of these weights beside them"
+        )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} weights that its config.json asks for are not there, such as {missing[0]}; put "
+            "the configuration of these weights beside them, or all of its weights"
+        )
 
 
 def best_device() -> str:

@@ -13,6 +13,7 @@ from patchrec.evaluation.significance import Interval, PairedDifference, bootstr
 from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
 from patchrec.operations.load import fingerprints, load, stamp, versions
+from patchrec.operations.run_plugins import plugins_of
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
 from patchrec.recommender import Part, Saved
@@ -163,8 +164,11 @@ def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: Histor
     )
     label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
-    made = store.runs.create(config, label=label, versions=versions(), fingerprints=prints)
-    store.runs.finish(made.name, {})
+    with store.write():
+        made = store.runs.create(
+            config, label=label, versions=versions(), fingerprints=prints, plugins=plugins_of(config)
+        )
+        store.runs.finish(made.name, {})
     return store.runs.get(made.name)
 
 

@@ -25,6 +25,7 @@ from patchrec.operations.load import (
     start_folder,
     versions,
 )
+from patchrec.operations.run_plugins import plugins_of
 from patchrec.operations.training.defaults import shape_defaults
 from patchrec.operations.training.train import baseline as fit_baseline
 from patchrec.plugins import find_kind, find_strategy, plan_for
@@ -33,6 +34,7 @@ from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
+from patchrec.training.interrupts import stoppable
 
 UNTRAINED = "untrained"
 
@@ -129,7 +131,8 @@ def _evaluate(
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
     examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
-    found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
+    with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
+        found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
     store.evaluations.add(
         run.name,
         split,
@@ -226,7 +229,12 @@ def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None
     label = f"{planner.label}, weights of {run.name}"
     with store.write():
         made = store.runs.create(
-            config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
+            config,
+            label=label,
+            versions=versions(),
+            fingerprints=prints,
+            plugins=plugins_of(config),
+            prefix=f"{run.name}-{strategy}",
         )
         store.runs.finish(made.name, {})
     return store.runs.get(made.name)
@@ -278,6 +286,13 @@ def _untrained_run(
     if same is not None:
         return same
     with store.write():
-        run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
+        run = store.runs.create(
+            config,
+            label=planner.label,
+            versions=versions(),
+            fingerprints=prints,
+            plugins=plugins_of(config),
+            prefix=UNTRAINED,
+        )
         store.runs.finish(run.name, {})
     return store.runs.get(run.name)

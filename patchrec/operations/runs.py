@@ -13,6 +13,7 @@ from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.run_faults import faults_of
+from patchrec.operations.run_plugins import shown_plugins
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -62,6 +63,7 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         ]
         losses = store.runs.losses(run.name)
         return as_json(run) | {
+            "plugins": shown_plugins(store, run),
             "progress": asdict(run_progress(run, losses)) if losses else None,
             "losses": [asdict(row) for row in losses],
             "validations": [asdict(row) for row in store.runs.validations(run.name)],

@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from patchrec.config import RunConfig, ScoreName, Stage
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found, unknown
 from patchrec.store.naming import PLAIN, check_name, json_object, now
 from patchrec.store.process import is_alive, this_process
+from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -126,6 +127,7 @@ class Runs:
         label: str,
         versions: Mapping[str, str],
         fingerprints: Mapping[str, str],
+        plugins: Sequence[RunPlugin] = (),
         prefix: str | None = None,
     ) -> Run:
         """Begin a run of this process: status `running`, named after what it is and a number.
@@ -134,6 +136,7 @@ class Runs:
             config: Everything that determines it.
             label: In words.
             versions, fingerprints: See `Run`.
+            plugins: What it takes from plugins: its strategies in their order, then its kind.
             prefix: Of its name; None: its strategy, its stage or its kind.
 
         Raises:
@@ -165,7 +168,12 @@ class Runs:
                     "created_at": now(),
                 }
             )
+            insert_plugins(db, name, plugins)
         return self.get(name)
+
+    def plugins(self, name: str) -> list[RunPlugin]:
+        """What a run took from plugins when it was made; nothing where that was not noted yet."""
+        return read_plugins(self._store, name)
 
     def get(self, name: str) -> Run:
         """The run of this name, or the only one whose name begins so.
@@ -206,8 +214,10 @@ class Runs:
         return found[-1] if found else None
 
     def finish(self, name: str, summary: Mapping[str, Any]) -> None:
-        """Mark a run as done."""
-        self._end(name, {"status": "done", "summary": json.dumps(dict(summary)), "error": None})
+        """Mark a run as done. One that is made anew, with the same weights, keeps what was chosen for it."""
+        with self._store.write():
+            kept = self.get(name).summary or {}
+            self._end(name, {"status": "done", "summary": json.dumps({**kept, **summary}), "error": None})
 
     def fail(self, name: str, error: str) -> None:
         """Mark a run as failed, with the reason in one line."""

@@ -53,6 +53,12 @@ def m005_named_sessions(db: Database) -> None:
     db.execute(NAMED_SESSIONS)
 
 
+@migrations()
+def m006_plugins_of_runs(db: Database) -> None:
+    """A run notes the plugins that it was made with."""
+    db.execute(PLUGINS_OF_RUNS)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -304,3 +310,16 @@ ALTER TABLE validations ADD COLUMN metric REAL
 """
 
 NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"
+
+PLUGINS_OF_RUNS = """
+CREATE TABLE plugins (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('strategy', 'recommender')),
+    name TEXT NOT NULL,
+    package TEXT,
+    version TEXT,
+    layouts TEXT,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID
+"""

@@ -1,6 +1,6 @@
 """Verbs that fit: pre-training, fine-tuning and baselines are one loop with other learners."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +11,7 @@ from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
 from patchrec.model.disk import disk_errors
 from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
+from patchrec.operations.run_plugins import plugins_of, refuse_changed_plugins
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
     NewRun,
@@ -27,6 +28,7 @@ from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
+from patchrec.training.interrupts import Terminated, terminable
 from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
@@ -273,7 +275,13 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
             "patchrec_cli ...`, or drop it"
         )
     learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
-    run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
+    run = store.runs.create(
+        new.config,
+        label=new.label,
+        versions=versions(),
+        fingerprints=new.fingerprints,
+        plugins=plugins_of(new.config),
+    )
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
 
 
@@ -296,7 +304,13 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
             f"`patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
-        raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        saved = store.runs.checkpoints(run.name)
+        if not saved or saved[-1].path.exists():
+            checkpoint_folder(store, run)  # a damaged one is told
+            raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        report.note(f"the checkpoint of {run.name} is gone; the run is made anew")
+    if not force:
+        refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
     job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=True, force=force)
@@ -326,14 +340,25 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             made.append(_Ready(None, job, _learner_of(job)))
 
         try:
-            finished, _ = process.start(prepare, follow)
-            return finished or _train(made[0], process, report)
+            with terminable():
+                finished, _ = process.start(prepare, follow)
+                return finished or _train(made[0], process, report)
         except BaseException as error:
             for ready in made:
                 ready.fail(error)
+            if isinstance(error, Terminated):
+                raise InterruptedRunError(_stopped(error, made, process), error.exit_code) from error
             if isinstance(error, InterruptedRunError) and not process.is_main:  # process 0 says it for all
                 raise SystemExit(error.exit_code) from error
             raise
+
+
+def _stopped(error: Terminated, made: Sequence[_Ready], process: Process) -> str:
+    """Word the end of a run by a signal before its steps began, or after them."""
+    if not made:
+        return f"{error}; no run was begun"
+    job = made[0].job
+    return f"{error}; go on with `{process.command(f'{job.config.command} --resume {job.folder.name}')}`"
 
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
