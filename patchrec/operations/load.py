@@ -19,7 +19,18 @@ from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.plugins import find_kind, is_builtin_kind, problems, recommenders
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
-from patchrec.recommender import Kind, Part, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.recommender import (
+    Kind,
+    Part,
+    Query,
+    Recommender,
+    Saved,
+    Search,
+    nothing,
+    refuse_retrieval,
+    refuse_score,
+    refuse_unasked,
+)
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -91,6 +102,7 @@ def load(
     if run.status not in ("done", "running"):
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
     kind = kind_of(run)
+    refuse_unasked(kind, run.name)
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)

@@ -14,7 +14,7 @@ from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
 from patchrec.operations.load import checkpoint_folder, kind_of, start_folder
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Saved
+from patchrec.recommender import Saved, refuse_unasked
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -72,6 +72,7 @@ def export_run(
     with Store.open(home) as store:
         found = store.runs.get(run)
         kind = kind_of(found)
+        refuse_unasked(kind, found.name)
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),
