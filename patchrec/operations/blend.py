@@ -12,7 +12,8 @@ from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
 from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
-from patchrec.operations.load import fingerprints, kind_of, load, stamp, versions
+from patchrec.operations.load import fingerprints, load, stamp, versions
+from patchrec.plugins import find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
 from patchrec.recommender import Part, Saved, refuse_unasked
@@ -130,7 +131,7 @@ def _runs(store: Store, names: Sequence[str]) -> list[Run]:
             "of one data set"
         )
     for run in runs:
-        refuse_unasked(kind_of(run), run.name)
+        refuse_unasked(find_kind(run.kind), run.name)
     return runs
 
 
