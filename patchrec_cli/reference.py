@@ -97,6 +97,7 @@ JSON_KEYS = {
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
+    "runs export": ("tracked",),
     "runs rm": ("removed",),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),
