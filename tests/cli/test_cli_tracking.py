@@ -72,7 +72,9 @@ class Run:
         note("end")
 
 
-def init(project, name):
+def init(project, name, auto_log_cpu, auto_log_gpu):
+    assert not auto_log_cpu
+    assert not auto_log_gpu
     note("start", project, name)
     return Run()
 """

@@ -6,7 +6,8 @@ Where a tracker writes, it decides itself, by its own settings and environment (
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
+from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from math import isfinite
@@ -20,8 +21,11 @@ from patchrec.plugins import why
 from patchrec.store import Store
 from patchrec.store.runs import Run
 
-TRACKERS = {"mlflow": "run_name", "trackio": "name"}
-"""By accelerate's name: the setting that names a run there."""
+TRACKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mlflow": ("run_name", {}),
+    "trackio": ("name", {"auto_log_cpu": False, "auto_log_gpu": False}),  # today's load is not the run's
+}
+"""By accelerate's name: the setting that names a run there, and other settings."""
 
 PROJECT = "patchrec"
 Points = dict[int, dict[str, float]]
@@ -65,10 +69,8 @@ def track_runs(names: Sequence[str], to: str, *, project: str = PROJECT, home: P
         found = [(run, settings(run), points(store, run)) for run in runs]
     tracked = []
     for run, own, values in found:
-        with _tracker(to, project, run.name) as tracker:
-            tracker.store_init_configuration(own)
-            for step, measured in sorted(values.items()):
-                tracker.log(measured, step=step)
+        # Trackio ends its current run, a context variable, at exit again, and prints so
+        copy_context().run(_write, to, project, run.name, own, values)
         tracked.append(Tracked(run.name, to, project, len(own), sum(map(len, values.values()))))
     return tracked
 
@@ -128,9 +130,8 @@ def _flat(value: object, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def _tracker(to: str, project: str, run: str) -> Iterator[Any]:
-    """A tracker with a new run in it, which ends with the block. What it prints goes to stderr.
+def _write(to: str, project: str, run: str, own: dict[str, Any], values: Points) -> None:
+    """Make a run in a tracker. What that prints goes to stderr.
 
     Raises:
         PatchrecError: It failed, in one line.
@@ -138,13 +139,16 @@ def _tracker(to: str, project: str, run: str) -> Iterator[Any]:
     from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+    name, others = TRACKERS[to]
     try:
         with redirect_stdout(sys.stderr):
             PartialState(cpu=True)  # the trackers' own messages need it
-            tracker = LOGGER_TYPE_TO_CLASS[to](project, **{TRACKERS[to]: run})
+            tracker = LOGGER_TYPE_TO_CLASS[to](project, **{name: run}, **others)
             tracker.start()
             try:
-                yield tracker
+                tracker.store_init_configuration(own)
+                for step, measured in sorted(values.items()):
+                    tracker.log(measured, step=step)
             finally:
                 tracker.finish()
     except Exception as error:  # whatever a tracker and its server raise
