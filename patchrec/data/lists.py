@@ -8,20 +8,28 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
 
-from patchrec.data.batches import Table, of_rows
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Sequences
 from patchrec.data.inputs import Part, find_parts
-from patchrec.data.lines import BLOCK, Lines, Rejects, reading
-from patchrec.data.readers import BATCH, FORMATS, open_table, shown
-from patchrec.data.recipe import Written
-from patchrec.data.roles import USUAL, Role, find_column
-from patchrec.data.timestamps import NUMBER, WHOLE, WHOLE_FLOAT, Moment
+from patchrec.data.lines import BLOCK, Rejects, reading
+from patchrec.data.list_rows import (
+    MEND,
+    NEEDED,
+    QUERY,
+    TREC,
+    columns_of,
+    number,
+    open_rows,
+    seconds,
+    whole,
+    without_options,
+)
+from patchrec.data.readers import FORMATS, shown
+from patchrec.data.timestamps import WHOLE
 from patchrec.data.values import text_of
 from patchrec.data.writers import FORMULA
 from patchrec.errors import InputError
@@ -29,21 +37,7 @@ from patchrec.history import FloatArray, IntArray
 
 By = Literal["position", "timestamp", "user"]
 
-TREC = (".run", ".trec", ".res")
-"""Endings of TREC runs, which are lines of six fields: query, Q0, item, rank, score, name."""
-
-NAMES = {
-    "user": USUAL["user"],
-    "item": USUAL["item"],
-    "rank": ("rank",),
-    "score": ("score", "prediction"),
-    "position": ("position",),
-    "timestamp": ("timestamp",),
-}
-_QUERY = "query"
 _WHOLE_LIST = -1  # the moment of a list that is the user's
-_MEND = "put that right and try again"
-_NEEDED = "a file of lists has the columns user_id, item_id and rank or score"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +133,7 @@ def read_lists(named: str, sequences: Sequences, catalog: Catalog, place: IntArr
                 reader.read(part)
             digest = _digest(parts)
     except InputError as error:
-        raise _without_options(error) from error
+        raise without_options(error) from error
     return reader.lists(parts[0].name if len(parts) == 1 else named, digest, place)
 
 
@@ -157,8 +151,8 @@ class _Reader:
     def read(self, part: Part) -> None:
         """Add the rows of a file."""
         rejects = Rejects()
-        with _open(part, rejects) as table:
-            columns = _columns(table)
+        with open_rows(part, rejects) as table:
+            columns = columns_of(table, part)
             self._rows.files.append(table.file)
             for batch in table.batches:
                 values = {what: batch.columns[name] for what, name in columns.items()}
@@ -166,7 +160,7 @@ class _Reader:
                     try:
                         self._add({what: column[row] for what, column in values.items()}, int(line))
                     except ValueError as error:
-                        rejects.add(table.file, int(line), str(error), _MEND)
+                        rejects.add(table.file, int(line), str(error), MEND)
 
     def _add(self, row: dict[str, Any], line: int) -> None:
         user, moment, by = self._target(row)
@@ -177,8 +171,8 @@ class _Reader:
             raise ValueError("this file has ranks and another has none")
         self._by, self._ranked = by, ranked
         item = self._item(text_of(row["item"], "the item"))
-        rank = float(_whole(row["rank"], "rank")) if ranked else 0.0
-        score = _number(row["score"], "score") if "score" in row else -rank
+        rank = float(whole(row["rank"], "rank")) if ranked else 0.0
+        score = number(row["score"], "score") if "score" in row else -rank
         if user < 0:
             return
         rows = self._rows
@@ -192,17 +186,17 @@ class _Reader:
     def _target(self, row: dict[str, Any]) -> tuple[int, int, By]:
         """User and moment of a row's list; the user is -1 where it is none of the data set."""
         index = self._sequences.index
-        if _QUERY in row:
-            query = text_of(row[_QUERY], "the query")
+        if QUERY in row:
+            query = text_of(row[QUERY], "the query")
             name, _, position = query.rpartition(":")
             if query not in index and name and WHOLE.fullmatch(position):
                 return self._user(name), int(position), "position"
             return self._user(query), _WHOLE_LIST, "user"
         user = self._user(text_of(row["user"], "the user"))
         if "position" in row:
-            return user, _whole(row["position"], "position"), "position"
+            return user, whole(row["position"], "position"), "position"
         if "timestamp" in row:
-            return user, _seconds(row["timestamp"]), "timestamp"
+            return user, seconds(row["timestamp"]), "timestamp"
         return user, _WHOLE_LIST, "user"
 
     def _user(self, name: str) -> int:
@@ -248,7 +242,7 @@ class _Reader:
     def _refuse_strangers(self, file: str, items: IntArray) -> None:
         """Refuse a file that is of another data set, or of ids that another program numbered anew."""
         if not self._rows.users and not self._unknown_users:
-            raise InputError(f"{file!r} has no rows; {_NEEDED}")
+            raise InputError(f"{file!r} has no rows; {NEEDED}")
         for what, own, theirs, known in (
             ("user", self._sequences.user_ids, self._unknown_users, bool(self._rows.users)),
             ("item", self._catalog.item_ids, self._unknown_items, bool((items >= 0).any())),
@@ -293,77 +287,11 @@ class _Reader:
         return self._catalog.item_ids[item] if item >= 0 else list(self._unknown_items)[-1 - item]
 
 
-def _open(part: Part, rejects: Rejects) -> Table:
-    """A table, or a TREC run as one."""
-    if part.ending not in TREC and part.ending not in FORMATS:
-        raise InputError(
-            f"cannot tell the format of {part.name!r} by its ending; end it in one of {', '.join(FORMATS)}, or in .run "
-            "for a TREC run"
-        )
-    if part.ending not in TREC:
-        return open_table(part, Written(), rejects)
-    stack = ExitStack()
-    with reading(part.name):
-        lines = Lines(stack.enter_context(part.open()), part.name, rejects)
-    columns = (_QUERY, "item_id", "score")
-    return Table(part.name, columns, of_rows(_trec_rows(lines, part.name, rejects), columns, BATCH), stack)
-
-
-def _trec_rows(lines: Lines, file: str, rejects: Rejects) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a TREC run; as trec_eval does, scores order it and ranks are not looked at."""
-    for text in lines:
-        fields = text.split()
-        if fields and len(fields) != 6:
-            rejects.add(file, lines.number, f"{len(fields)} fields", "a TREC run has query Q0 item rank score name")
-        if fields:
-            yield lines.number, {_QUERY: fields[0], "item_id": fields[2], "score": fields[4]}
-    rejects.settle()
-
-
-def _columns(table: Table) -> dict[str, str]:
-    """What is wanted of a table -> its column.
-
-    Raises:
-        InputError: Something needed is not there.
-    """
-    if _QUERY in table.columns and "item_id" in table.columns:
-        return {_QUERY: _QUERY, "item": "item_id", "score": "score"}
-    found = {}
-    for what, names in NAMES.items():
-        column = find_column(table, Role(what, f"the header {names[0]!r}", guess=True), usual=names)
-        if column is not None:
-            found[what] = column
-    missing = [what for what in ("user", "item") if what not in found]
-    if not {"rank", "score"} & set(found):
-        missing.append("rank or score")
-    if missing:
-        raise InputError(f"{table.file}:1: no {missing[0]} among the columns {shown(table.columns)}; {_NEEDED}")
-    return found
-
-
 def _find(index: dict[str, int], name: str) -> int | None:
     """The index of an id, also as our own CSV writes one that a spreadsheet would take for a formula."""
     if name in index or not name.startswith("'") or not name[1:].startswith(FORMULA):
         return index.get(name)
     return index.get(name[1:])
-
-
-def _whole(value: object, what: str) -> int:
-    found = WHOLE_FLOAT.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
-    if found is None or isinstance(value, bool):
-        raise ValueError(f"{what} {value!r} is no whole number")
-    return int(found[1])
-
-
-def _seconds(value: object) -> int:
-    return value.milliseconds // 1000 if isinstance(value, Moment) else _whole(value, "timestamp")
-
-
-def _number(value: object, what: str) -> float:
-    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-    if not NUMBER.fullmatch(text) or not isfinite(float(text)):
-        raise ValueError(f"{what} {value!r} is no number")
-    return float(text)
 
 
 def _digest(parts: Sequence[Part]) -> str:
@@ -375,11 +303,3 @@ def _digest(parts: Sequence[Part]) -> str:
             while chunk := read(BLOCK):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
-
-
-def _without_options(error: InputError) -> InputError:
-    """An error of a reader, without the options of `patchrec data add`."""
-    said = str(error).split("; ")
-    kept = [part.partition(", or leave it out with --skip-bad")[0] for part in said]
-    kept = [part for part in kept if "--" not in part]
-    return InputError("; ".join(kept if len(kept) == len(said) else [*kept, f"{_NEEDED}, in UTF-8"]))

@@ -17,7 +17,7 @@ WORDS = [
     "ann", "007", "zoe", "14", "13", "x", "1", "2", "0.5", "-1", "nan", "1e999", "1e5", "9" * 30, ",", "\t", " ", "\n",
     "\r\n", '"', "'", "{", "}", "[", "]", ":", "Q0", "ann:4", "user_id", "item_id", "rank", "score", "position", "\0",
     "timestamp", "user_id,item_id,score\n", '{"user": "ann", "item": "14", "rank": 1}\n', "ann:4 Q0 14 1 0.5 x\n",
-    "\x1b", "é", "",
+    "\x1b", "é", "query", "query,item_id\n", "",
 ]  # fmt: skip
 PIECES = st.sampled_from(WORDS).map(str.encode) | st.just(b"\xff") | st.just(b"\xff\xfe")
 CASES = st.fixed_dictionaries(

@@ -66,6 +66,10 @@ def test_scores_order_a_list_and_equal_ones_stand_as_in_every_ranking(read):
     assert (lists.by, lists.get(0).scores.tolist()) == ("user", [2, 1, 1, 1])
 
 
+def test_a_column_called_query_is_a_column_like_any_other(read):
+    assert plain(read("query,user_id,item_id,rank\n7,bob,13,1\n")) == {(1, -1): [3]}
+
+
 def test_a_list_of_one_moment_is_known_by_its_seconds(read):
     assert plain(read("user_id,item_id,timestamp,rank\nbob,13,70.0,1\n")) == {(1, 70): [3]}
 
