@@ -90,6 +90,7 @@ JSON_KEYS = {
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),
+    "runs export": ("tracked",),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
     ),
@@ -97,7 +98,6 @@ JSON_KEYS = {
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
-    "runs export": ("tracked",),
     "runs rm": ("removed",),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),

@@ -108,29 +108,6 @@ def compare(
         draw_comparison(table)
 
 
-@app.command("choose-score", cls=Command)
-def choose_score(
-    ctx: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")] = 200,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Choose on validation targets which score a run ranks by, and store it.
-
-    A run of titles ranks by joint where that is better by more than chance, else by catalog, which costs less. A run of
-    two heads ranks by their mixture, with the weight that is best here, unless one head alone is better by more than
-    chance.
-    """
-    from patchrec.operations import score_choice
-
-    output = Output(json, quiet)
-    choice = plain(score_choice.choose_score(run, limit=limit, home=home_of(ctx), report=output.reporter))
-    if not output.emit(choice, [choice["chosen"]]):
-        draw_choice(choice)
-    output.next_step(f"patchrec eval {choice['run']}")
-
-
 @app.command("export", cls=Command)
 def export(
     ctx: typer.Context,
@@ -158,6 +135,29 @@ def export(
     if not output.emit({"tracked": found}, [row["run"] for row in found]):
         columns = [Column(name, name, right=name in ("settings", "values")) for name in found[0]]
         print_table(columns, found)
+
+
+@app.command("choose-score", cls=Command)
+def choose_score(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")] = 200,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose on validation targets which score a run ranks by, and store it.
+
+    A run of titles ranks by joint where that is better by more than chance, else by catalog, which costs less. A run of
+    two heads ranks by their mixture, with the weight that is best here, unless one head alone is better by more than
+    chance.
+    """
+    from patchrec.operations import score_choice
+
+    output = Output(json, quiet)
+    choice = plain(score_choice.choose_score(run, limit=limit, home=home_of(ctx), report=output.reporter))
+    if not output.emit(choice, [choice["chosen"]]):
+        draw_choice(choice)
+    output.next_step(f"patchrec eval {choice['run']}")
 
 
 @app.command("rm", cls=Command)

@@ -59,17 +59,17 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
             "progress": asdict(run_progress(run, losses)) if losses else None,
             "losses": [asdict(row) for row in losses],
             "validations": [asdict(row) for row in store.runs.validations(run.name)],
+            "protocols": [
+                asdict(found) | {"metrics": [asdict(row) for row in store.evaluations.metrics(found.id)]}
+                for protocol in PROTOCOLS
+                for found in store.evaluations.all(run.name, protocol=protocol)
+            ],
             "checkpoints": [
                 {"step": saved.step, "path": str(saved.path)}
                 for saved in store.runs.checkpoints(run.name)
                 if saved.path.exists()  # a running process prunes folders first, its notes at the end
             ],
             "evaluations": evaluations,
-            "protocols": [
-                asdict(found) | {"metrics": [asdict(row) for row in store.evaluations.metrics(found.id)]}
-                for protocol in PROTOCOLS
-                for found in store.evaluations.all(run.name, protocol=protocol)
-            ],
         }
 
 
