@@ -4,17 +4,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Stage = Literal["pretrain", "finetune", "baseline", "blend"]
+Stage = Literal["pretrain", "finetune", "baseline", "blend", "predictions"]
 STAGES: tuple[Stage, ...] = (
     "pretrain",
     "finetune",
     "baseline",
     "blend",
+    "predictions",
 )  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Separators = Literal["all", "titles"]
 Windows = Literal["sliding", "anchored", "blocks"]
-ScoreName = Literal["catalog", "joint", "item", "mixture"]
+ScoreName = Literal["catalog", "joint", "item", "mixture", "list"]
 NORMALISED: frozenset[ScoreName] = frozenset(
     {"catalog", "item", "mixture"}
 )  # over titles: their log-probabilities compare
@@ -143,7 +144,7 @@ class RunConfig(Closed):
 
     Attributes:
         stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all;
-            `blend` mixes other runs.
+            `blend` mixes other runs; `predictions` holds another system's lists.
         kind: What ranks.
         backbone: The language model; None for kinds without one.
         layers: The first so many layers of the backbone are kept; None keeps all.

@@ -1,5 +1,6 @@
 """`patchrec eval`: metrics of a run or a baseline on held-out targets."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,6 +10,11 @@ from patchrec_cli.display import Column, Output, plain, print_fields, print_tabl
 from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
+
+COUNTED = {
+    "paper": "counted as the published scripts count, over 20 titles",
+    "sampled": "the target among 99 drawn items",
+}
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -58,6 +64,24 @@ def evaluate(
         ),
     ] = None,
     score: Score = None,
+    protocol: Annotated[
+        Literal["paper", "sampled"] | None,
+        typer.Option(
+            "--protocol",
+            help="Count in another way too: as the published scripts, or among 99 drawn items. Neither compares.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Score another system's lists (user_id, item_id, rank or score; a .run of TREC) on the same targets.",
+        ),
+    ] = None,
+    one_list: Annotated[
+        bool, typer.Option("--one-list", help="A user's list in FILE stands for each of the user's targets.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -69,31 +93,44 @@ def evaluate(
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
         patchrec eval pretrain-1 --strategy vanilla
+        patchrec eval --predictions bpr.csv --data ml-100k
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
 
     output = Output(json, quiet)
-    result = plain(
-        operations.evaluate(
-            run,
-            split=split,
-            limit=limit,
-            users_with=users_with,
-            ks=ks,
-            baseline=baseline,
-            data=data,
-            backbone=backbone,
-            strategy=strategy,
-            options=options,
-            score=score,
-            home=home_of(ctx),
-            report=output.reporter,
-        )
-    )
+    common: dict[str, Any] = {
+        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "data": data, "home": home_of(ctx),
+        "report": output.reporter,
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
+        "protocol": protocol,
+    }  # fmt: skip
+    if predictions is not None:
+        refuse_asking(run, own)
+        from patchrec.operations.predictions import evaluate_predictions
+
+        show_evaluation(plain(evaluate_predictions(predictions, one_list=one_list, **common)), output)
+        output.next_step("patchrec runs compare")
+        return
+    if one_list:
+        raise UsageError("--one-list goes with --predictions FILE; drop it")
+    result = plain(operations.evaluate(run, **common, **own))
     show_evaluation(result, output)
     among = f"--data {result['dataset']}" + (f" --split {split}" if split != "test" else "")
     output.next_step(f"patchrec runs compare {among}", f"patchrec recommend --user ID --run {result['run']}")
+
+
+def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
+    """Refuse what is asked of a run, where another system's lists are scored.
+
+    Raises:
+        UsageError: Something is.
+    """
+    asked = [f"--{name}" for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
+    if asked:
+        raise UsageError(f"--predictions FILE is scored as it is; drop {', '.join(asked)} (--data names the data set)")
 
 
 def show_evaluation(result: dict[str, Any], output: Output) -> None:
@@ -108,14 +145,15 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
         return
     cost = result["cost"]
     ratios = {name: cost.get(f"compression_{name}") for name in ("paper", "history", "prompt")}
+    tokens, seconds = cost["tokens_per_target"], cost["seconds_per_target"]
     print_fields(
         {
             "run": f"{result['run']} ({result['label']})",
             "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
             "score": result["score"],
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
-            "tokens/target": f"{cost['tokens_per_target']:,.1f}",
-            "time/target": duration(cost["seconds_per_target"]),
+            "tokens/target": None if tokens is None else f"{tokens:,.1f}",
+            "time/target": None if seconds is None else duration(seconds),
         }
     )
     columns = [
@@ -129,6 +167,9 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
     if cold:
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
+    if result["counted"]:
+        title = f"\nnot to be compared: {COUNTED[result['protocol']]}"
+        print_table(columns, metric_rows(result["counted"]), title=title)
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:

@@ -35,7 +35,8 @@ With `--dry-run`, `data add` prints `plan` instead (`name`, `command`, `recipe`,
 
 `data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
-`history` (item ids, oldest first, newest K).
+`history` (item ids, oldest first, newest K). With `--output` it writes files and prints `dataset`, `format`, `folder`,
+`files` and `rows` (of each file).
 
 `recommend` with `--all` or `--users` writes a file of its own (see [recommending.md](recommending.md)) and prints of it
 `run`, `label`, `dataset`, `score`, `k`, `output`, `format`, `users`, `rows`, `short` (users with fewer than `k` items),
@@ -80,12 +81,16 @@ JSON_KEYS = {
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),
-    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
+    "eval": (
+        "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "protocol",
+        "counted",
+    ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),
+    "runs export": ("tracked",),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
         "comparisons", "rows", "notes",

@@ -112,6 +112,35 @@ def compare(
         draw_comparison(table)
 
 
+@app.command("export", cls=Command)
+def export(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs; see `patchrec runs ls`.")],
+    *,
+    to: Annotated[Literal["mlflow", "trackio"], typer.Option("--to", help="Which tracker; an extra of its own.")],
+    project: Annotated[
+        str, typer.Option("--project", metavar="NAME", help="Project there (MLflow: experiment).")
+    ] = "patchrec",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Copy settings, loss curves and metrics of runs into a tracker of experiments.
+
+    Where it writes, the tracker decides by its own settings, such as MLFLOW_TRACKING_URI.
+
+    Examples:
+        patchrec runs export pft-s-1 vanilla-1 --to mlflow
+        patchrec runs export pft-s-1 --to trackio --project movies
+    """
+    from patchrec.operations.exporting import tracking
+
+    output = Output(json, quiet)
+    found = plain(tracking.track_runs(names, to, project=project, home=home_of(ctx)))
+    if not output.emit({"tracked": found}, [row["run"] for row in found]):
+        columns = [Column(name, name, right=name in ("settings", "values")) for name in found[0]]
+        print_table(columns, found)
+
+
 @app.command("choose-score", cls=Command)
 def choose_score(
     ctx: typer.Context,

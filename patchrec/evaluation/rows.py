@@ -112,6 +112,8 @@ def _slice_rows(targets: Slice, rows: Sequence[RankingRow], ks: Sequence[int], s
     found = []
     for level, seen in VIEWS:
         values = target_values(rows, level, seen, ks)
+        if all(row.log_prob is None for row in rows):
+            values.pop(LOG_PROB, None)  # lists of another system have none
         intervals = bootstrap(np.stack(list(values.values()), axis=1), users, seed=seed)
         for name, interval in zip(values, intervals, strict=True):
             low, high = _known(interval.low), _known(interval.high)

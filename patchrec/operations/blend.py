@@ -14,9 +14,10 @@ from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
 from patchrec.operations.load import fingerprints, load, stamp, versions
 from patchrec.operations.run_plugins import plugins_of
+from patchrec.plugins import find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Part, Saved
+from patchrec.recommender import Part, Saved, refuse_unasked
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -130,6 +131,8 @@ def _runs(store: Store, names: Sequence[str]) -> list[Run]:
             f"run {runs[0].name} is on data set {runs[0].dataset!r} and {other.name} on {other.dataset!r}; name runs "
             "of one data set"
         )
+    for run in runs:
+        refuse_unasked(find_kind(run.kind), run.name)
     return runs
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, Strat
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation import evaluate as engine
+from patchrec.evaluation.protocols import Counting, Protocol
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
@@ -32,7 +33,7 @@ from patchrec.plugins import find_kind, find_strategy, plan_for
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
-from patchrec.store.evaluations import Evaluation, MetricRow
+from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
 from patchrec.store.runs import Run
 from patchrec.training.interrupts import stoppable
 
@@ -47,6 +48,7 @@ class EvaluationResult:
         score: Which score ranked.
         metrics: Each metric over items and titles, seen items dropped and kept, with its interval.
         cost: Compression ratios, tokens and seconds per target.
+        protocol: Another way to count that was asked for. counted: Its metrics, over the same targets.
     """
 
     run: str
@@ -58,6 +60,8 @@ class EvaluationResult:
     num_users: int
     metrics: list[MetricRow]
     cost: dict[str, Any]
+    protocol: Protocol | None = None
+    counted: list[MetricRow] = field(default_factory=list)
 
 
 def evaluate(
@@ -73,6 +77,7 @@ def evaluate(
     strategy: str | None = None,
     options: dict[str, Any] | None = None,
     score: ScoreName | None = None,
+    protocol: Protocol | None = None,
     reuse: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -89,6 +94,8 @@ def evaluate(
         users_with: Targets of users with so many items alone, such as "500+" or "20-99".
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
+        protocol: Another way to count, beside the right one: `paper` or `sampled` (`patchrec.evaluation.protocols`). It
+            is stored as an evaluation of its own.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
 
     Raises:
@@ -112,10 +119,10 @@ def evaluate(
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, report)
-        config = _config(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
-        if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
+        config = asked_for(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
-        return _evaluate(store, chosen, split, limit, users_with, ks, score, report)
+        return _evaluate(store, chosen, split, limit, users_with, ks, score, protocol, report)
 
 
 def _evaluate(
@@ -126,32 +133,43 @@ def _evaluate(
     users_with: str | None,
     ks: Sequence[int],
     score: ScoreName | None,
+    protocol: Protocol | None,
     report: Reporter,
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
-    examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
+    examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
+    counting = None if protocol is None else Counting(dataset, protocol, ks)
+    also = None if counting is None else counting.add
     with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
-        found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
-    store.evaluations.add(
-        run.name,
-        split,
-        loaded.recommender.score,
-        config=_config(limit, users_with, ks, dataset.catalog.fingerprint),
-        metrics=found.metrics,
-        rankings=found.rankings,
-        cost=found.cost,
-    )
-    return _result(store, run, store.evaluations.all(run.name, split)[-1])
+        found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, also=also, report=report)
+    config = asked_for(limit, users_with, ks, dataset.catalog.fingerprint)
+    each: list[tuple[dict[str, Any], list[MetricRow], list[RankingRow]]] = [(config, found.metrics, found.rankings)]
+    if counting is not None:
+        each.append((config | counting.config, counting.metrics(), counting.rankings()))
+        report.note(counting.note)
+    with store.write():
+        for own, metrics, rankings in each:
+            store.evaluations.add(
+                run.name,
+                split,
+                loaded.recommender.score,
+                config=own,
+                metrics=metrics,
+                rankings=rankings,
+                cost=found.cost,
+            )
+    result = stored_result(store, run, store.evaluations.all(run.name, split)[-1])
+    return result if counting is None else replace(result, protocol=protocol, counted=each[1][1])
 
 
-def _config(limit: int | None, users_with: str | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
+def asked_for(limit: int | None, users_with: str | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
     """What an evaluation was asked for, and the fingerprint of the catalog that it ranks."""
     of_users = {} if users_with is None else {"users_with": users_with}
     return {"limit": limit, "ks": list(ks), "catalog": catalog, **of_users}
 
 
-def _of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
+def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
     """The targets of users with a number of items in a range: "500+", "20-99" or "40".
 
     Raises:
@@ -183,10 +201,10 @@ def _same_evaluation(
         for found in store.evaluations.all(run.name, split)
         if (found.config | {"catalog": found.catalog}, found.score) == wanted
     ]
-    return _result(store, run, same[-1]) if same else None
+    return stored_result(store, run, same[-1]) if same else None
 
 
-def _result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
+def stored_result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
     """An evaluation read back from the store: what is shown is what was stored."""
     return EvaluationResult(
         run=run.name,

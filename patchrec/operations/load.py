@@ -20,7 +20,17 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
 from patchrec.plugins import find_kind, is_builtin_kind
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
-from patchrec.recommender import Part, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.recommender import (
+    Part,
+    Query,
+    Recommender,
+    Saved,
+    Search,
+    nothing,
+    refuse_retrieval,
+    refuse_score,
+    refuse_unasked,
+)
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
@@ -96,6 +106,7 @@ def load(
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
     refuse_changed_plugins(store, run, report)
     kind = find_kind(run.kind)
+    refuse_unasked(kind, run.name)
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)

@@ -9,6 +9,7 @@ from typing import Any
 from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
+from patchrec.evaluation.protocols import PROTOCOLS
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
@@ -67,6 +68,11 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
             "progress": asdict(run_progress(run, losses)) if losses else None,
             "losses": [asdict(row) for row in losses],
             "validations": [asdict(row) for row in store.runs.validations(run.name)],
+            "protocols": [
+                asdict(found) | {"metrics": [asdict(row) for row in store.evaluations.metrics(found.id)]}
+                for protocol in PROTOCOLS
+                for found in store.evaluations.all(run.name, protocol=protocol)
+            ],
             "checkpoints": [
                 {"step": saved.step, "path": str(saved.path)}
                 for saved in store.runs.checkpoints(run.name)
@@ -136,11 +142,13 @@ def compare_runs(
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
     if not names:
         chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
+    if metric == LOG_PROB:
+        chosen = _with_log_prob(chosen, notes, named=bool(names))
     rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
     if metric not in known:
         raise UsageError(unknown("metric", metric, known))
-    scores = {found.score for _, found in chosen}
+    scores = {found.score for _, found in chosen} - {"list"}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
     comparisons = num_comparisons(len(chosen), picked=not names)
@@ -194,6 +202,22 @@ def _named(store: Store, names: Sequence[str], split: SplitName, data: str | Non
         raise UsageError(_different_targets(store, runs, split))
     best = max(shared, key=lambda targets: max(evaluations[targets].id for evaluations in found))
     return [(run, evaluations[best]) for run, evaluations in zip(runs, found, strict=True)]
+
+
+def _with_log_prob(chosen: list[Evaluated], notes: list[str], *, named: bool) -> list[Evaluated]:
+    """The evaluations that have log-probabilities: lists of another system have none.
+
+    Raises:
+        UsageError: One that was named has none, or no one has.
+    """
+    kept = [(run, found) for run, found in chosen if found.score != "list"]
+    without = [run.name for run, found in chosen if found.score == "list"]
+    if without and (named or not kept):
+        raise UsageError(
+            f"run {without[0]} holds lists of another system, which have no log_prob; choose another --metric"
+        )
+    notes += [f"{name} is left out: lists of another system have no log_prob" for name in without]
+    return kept
 
 
 def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:

@@ -15,7 +15,7 @@ from patchrec.operations.exporting.model_card import CardFacts, model_card, show
 from patchrec.operations.load import start_folder, with_checkpoint
 from patchrec.operations.run_plugins import kind_of
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Saved
+from patchrec.recommender import Saved, refuse_unasked
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -73,6 +73,7 @@ def export_run(
     with Store.open(home) as store:
         found = store.runs.get(run)
         kind = kind_of(store, found)
+        refuse_unasked(kind, found.name)
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),

@@ -172,7 +172,7 @@ def new_baseline(
         raise UsageError(f"{name!r} is a head of a language model; train it with `patchrec finetune --head {name}`")
     if name in known and known[name].mixes:
         raise UsageError(f"{name!r} mixes other runs; make one with `patchrec {name} RUN RUN`")
-    if name not in known:
+    if name not in known or not known[name].is_baseline:
         raise not_found("baseline", name, [other for other, kind in known.items() if kind.is_baseline])
     bound = find_kind(name).bind(plain_options(options))
     given = {key: value for key, value in settings.items() if value is not None}
