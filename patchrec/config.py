@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from patchrec.bounds import held
 
 Stage = Literal["pretrain", "finetune", "baseline"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order decides batches: new ones go at the end
@@ -15,13 +17,15 @@ NORMALISED: frozenset[ScoreName] = frozenset(
 )  # over titles: their log-probabilities compare
 ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
+MOST_ITEMS = 2**31 - 1  # of a history, and of a catalog: indices of tables
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Closed(BaseModel):
-    """A frozen model without room for unknown keys, or for numbers that are none."""
+    """A frozen model without room for unknown keys, or for numbers that are none or that nothing holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    _held = field_validator("*")(held)
 
 
 class StrategyConfig(Closed):
@@ -48,7 +52,7 @@ class HistoryConfig(Closed):
             K items, each item in one window alone (0 to K - 1 items of history), and asks after anchored windows.
     """
 
-    K: int = Field(100, ge=1)
+    K: int = Field(100, ge=1, le=MOST_ITEMS)
     windows: Windows = "sliding"
 
 
@@ -77,7 +81,7 @@ class TrainingConfig(Closed):
         batch_size: Targets per optimizer step.
         tree_targets: Largest number of targets of a tree: those of one user that share a prefix, and what is drawn at
             random. 1 makes every target independent, as in the paper; None makes trees as large as a step.
-        learning_rate: Peak of the cosine schedule.
+        learning_rate: Peak of the cosine schedule; a step moves a weight by about as much, so nothing learns above 1.
         max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
             twice the longest prompt, where that is more).
         gradient_checkpointing: Keep only each layer's input for the backward pass and compute the rest again: less
@@ -98,7 +102,7 @@ class TrainingConfig(Closed):
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     tree_targets: int | None = Field(None, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float = Field(5e-5, gt=0, le=1)
     warmup: float = Field(0.05, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
@@ -109,12 +113,22 @@ class TrainingConfig(Closed):
     validate_every: int | None = Field(None, ge=1)
     validate_metric: ValidateMetric = "loss"
     patience: int | None = Field(None, ge=1)
-    head_learning_rate: float | None = Field(None, gt=0)
+    head_learning_rate: float | None = Field(None, gt=0, le=1)
     validation_targets: int = Field(200, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     layer_decay: float = Field(1.0, gt=0, le=1)
     lora_rank: int | None = Field(None, ge=1)
     shard: bool = False
+
+    @model_validator(mode="after")
+    def _decay_leaves_something(self) -> "TrainingConfig":
+        fastest = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if fastest * self.weight_decay > 1:
+            raise ValueError(
+                f"--weight-decay {self.weight_decay:g} at the rate {fastest:g} takes more than all of a weight away in "
+                f"a step; take {1 / fastest:g} at most"
+            )
+        return self
 
 
 class RunConfig(Closed):

@@ -59,8 +59,12 @@ class ItemHeadOptions(Options):
 class TwoHeadsOptions(ItemHeadOptions, TitleOptions):
     """Options of titles and an item head together."""
 
-    item_loss: float = Field(1.0, gt=0, description="Weight of the item loss beside the title loss in training.")
-    item_weight: float = Field(1.0, gt=0, description="Weight of the item head in the score, until one is chosen.")
+    item_loss: float = Field(
+        1.0, gt=0, le=1e6, description="Weight of the item loss beside the title loss in training."
+    )
+    item_weight: float = Field(
+        1.0, gt=0, le=1e6, description="Weight of the item head in the score, until one is chosen."
+    )
 
 
 def _learner(fitting: Fitting) -> Learner:

@@ -19,7 +19,7 @@ from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone, ForestBatch
-from patchrec.model.lora import add_adapters, peft_version
+from patchrec.model.lora import add_adapters, peft_version, refuse_rank
 from patchrec.model.memory import memory_errors
 from patchrec.model.patching import PathEncoder
 from patchrec.recommender import Recommender
@@ -105,6 +105,9 @@ class LanguageLearner:
             weights: Of the heads; None: titles alone.
             branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
             validation: Targets to measure; the same whenever it is resumed.
+
+        Raises:
+            UsageError: A setting that the model does not allow.
         """
         self.training = config.training or TrainingConfig()
         self.config, self.seed = config, config.seed
@@ -114,6 +117,8 @@ class LanguageLearner:
         self.heads = replace(self.weights.heads, branches=branches)
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
+        if self.training.lora_rank is not None:
+            refuse_rank(backbone, self.training.lora_rank)
 
     def begin(self) -> None:
         """See `Learner.begin`.
