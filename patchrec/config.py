@@ -10,6 +10,7 @@ Stage = Literal["pretrain", "finetune", "baseline"]
 STAGES: tuple[Stage, ...] = ("pretrain", "finetune", "baseline")  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Separators = Literal["all", "titles"]
+LongTitles = Literal["cut", "refuse"]
 Windows = Literal["sliding", "anchored", "blocks"]
 ScoreName = Literal["catalog", "joint", "item", "mixture"]
 NORMALISED: frozenset[ScoreName] = frozenset(
@@ -66,12 +67,16 @@ class PromptConfig(Closed):
             position.
         noun: What an item is called, such as "movie".
         verb: What a user did with it, such as "watched".
+        max_title_tokens: Tokens of a title that the model sees, in histories and as an answer; None: all.
+        long_titles: What becomes of longer ones: `cut` after so many, or `refuse` the catalog.
     """
 
     form: PromptForm = "paper"
     separators: Separators = "all"
     noun: str = "item"
     verb: str = "chosen"
+    max_title_tokens: int | None = Field(None, ge=1)
+    long_titles: LongTitles = "cut"
 
 
 class TrainingConfig(Closed):

@@ -19,6 +19,7 @@ from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import read_items
 from patchrec.data.lines import Rejects, account, rejects_file
 from patchrec.data.log_table import check_options, read_interactions
+from patchrec.data.long_titles import long_titles_note
 from patchrec.data.movielens import Loaded
 from patchrec.data.readers import FORMATS
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_recipe
@@ -300,6 +301,8 @@ def _dataset(
     """The data set in memory; says where a split came out empty."""
     noun, verb = words["noun"] or "item", words["verb"] or "chosen"
     dataset = Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
+    if long := long_titles_note(catalog.titles):
+        report.note(long)
     _tell_seen_targets(dataset, report)
     for split in SPLITS:
         if not dataset.num_targets(split):

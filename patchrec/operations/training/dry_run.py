@@ -1,6 +1,6 @@
 """Verb: what a training run would cost. Nothing of it is stored; a backbone that is not there yet is fetched."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -100,7 +100,7 @@ def dry_run(
 
 def _estimate(new: NewRun, report: Reporter) -> DryRun:
     config, training = new.config, new.config.training or TrainingConfig()
-    learner = make_learner(new.fitting)
+    learner = make_learner(replace(new.fitting, report=report))
     assert isinstance(learner, LanguageLearner)  # both stages train one
     learner.begin()
     backbone, batches = learner.backbone, learner.batches

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
@@ -270,7 +270,9 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
-    learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
+    learner = make_learner(
+        replace(new.fitting, report=report)
+    )  # weights that cannot be read are told before a run is made
     run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, _folder(store, run)), learner)
 
