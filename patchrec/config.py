@@ -103,7 +103,7 @@ class TrainingConfig(Closed):
         shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
 
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, le=10_000)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     tree_targets: int | None = Field(None, ge=1)

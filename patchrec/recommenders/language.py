@@ -75,6 +75,7 @@ def _learner(fitting: Fitting) -> Learner:
     from patchrec.ranking.trie import TitleTrie
     from patchrec.training.batches import all_batches
     from patchrec.training.language_learner import HeadWeights, LanguageLearner
+    from patchrec.training.longest import refuse_longer
 
     config, dataset = fitting.config, fitting.dataset
     assert fitting.start is not None
@@ -91,13 +92,18 @@ def _learner(fitting: Fitting) -> Learner:
     branches = None
     if config.kind.options.get("loss") == "catalog":
         branches = TitleTrie.build(encoder.titles, encoder.prompt.end)
+    planners, batches = [plan_for(strategy) for strategy in config.strategies], all_batches(config, dataset)
+    refuse_longer(
+        backbone.positions, backbone.name, config.history.K, batches.longest_of_trees, dataset, encoder,
+        planners, fitting.report, answers=weights.title > 0,
+    )  # fmt: skip
     return LanguageLearner(
         config,
         dataset,
         backbone,
         encoder=encoder,
-        planners=[plan_for(strategy) for strategy in config.strategies],
-        batches=all_batches(config, dataset),
+        planners=planners,
+        batches=batches,
         weights=weights,
         branches=branches,
         validation=fitting.validation,
