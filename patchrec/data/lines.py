@@ -273,7 +273,7 @@ class _Zstd(io.RawIOBase):
         self._new_frame = frame
         self._frame: Any = None
         self._packed = b""
-        self._ready = b""
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -288,7 +288,7 @@ class _Zstd(io.RawIOBase):
                 return 0
             self._frame = self._frame or self._new_frame()
             try:
-                self._ready = self._frame.decompress(raw)
+                self._ready = memoryview(self._frame.decompress(raw))  # 128 MiB maybe, of which no copy is made
             except Exception as error:  # of a package that is not always there
                 raise zlib.error(f"zstd: {error}") from error
             if self._frame.eof:
