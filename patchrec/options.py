@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from patchrec.bounds import held
 from patchrec.errors import PluginError, UsageError, flag_of, unknown, wrong_values
 
 
@@ -18,6 +19,7 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    _held = field_validator("*")(held)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -246,12 +246,14 @@ class Fitting:
         dataset: Its train split is learned from.
         start: Folder of the weights that it begins with; None where it begins with none.
         validation: Targets to measure on the way; none where the run does not validate.
+        report: Where notes go.
     """
 
     config: RunConfig
     dataset: Dataset
     start: Path | None = None
     validation: Sequence[Example] = ()
+    report: Reporter = SILENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
@@ -274,7 +274,8 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
-    learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
+    # weights that cannot be read are told before a run is made
+    learner = make_learner(replace(new.fitting, report=report))
     run = store.runs.create(
         new.config,
         label=new.label,
