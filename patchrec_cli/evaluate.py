@@ -6,6 +6,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
@@ -58,6 +59,9 @@ def evaluate(
         ),
     ] = None,
     score: Score = None,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +72,7 @@ def evaluate(
         patchrec eval pft-s-1 --split validation --limit 200
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
-        patchrec eval pretrain-1 --strategy vanilla
+        patchrec eval pretrain-1 --strategy vanilla --name plain-text
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
@@ -87,6 +91,7 @@ def evaluate(
             strategy=strategy,
             options=options,
             score=score,
+            marks=marks_of(run_name, note, tags),
             home=home_of(ctx),
             report=output.reporter,
         )

@@ -95,7 +95,10 @@ JSON_KEYS = {
         "reference", "alternative", "difference",
     ),
     "runs query": ("columns", "rows", "more"),
-    "runs rm": ("removed",),
+    "runs edit": ("run",),
+    "runs rm": ("removed", "runs"),
+    "runs restore": ("restored",),
+    "runs gc": ("deleted", "trash", "size"),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),
     "strategies preview": (

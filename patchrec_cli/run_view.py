@@ -43,6 +43,8 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     unit = "nats a target" if shown["score"] == "item" else "nats a token"
     return {
         "run": shown["name"],
+        "note": shown["note"],
+        "tags": " ".join(shown["tags"]) or None,
         "stage": shown["stage"],
         "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],

@@ -1,4 +1,4 @@
-"""`patchrec runs`: list, show, compare, query and remove runs, and choose the score they rank by."""
+"""`patchrec runs`: list, show, compare, query, mark and remove runs, and choose the score they rank by."""
 
 import sys
 from typing import Annotated, Any, Literal
@@ -7,12 +7,14 @@ import typer
 
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
+from patchrec_cli.marks import edit
 from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 from patchrec_cli.queries import query
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
+from patchrec_cli.trash import gc, restore, rm
 
-app = command_group("runs", "List, show, compare, query and remove runs; choose their score.")
+app = command_group("runs", "List, show, compare, query, mark and remove runs; choose their score.")
 MOST_FAULTS = 5  # that a listing tells
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
@@ -136,22 +138,10 @@ def choose_score(
 
 
 app.command("query", cls=Command)(query)
-
-
-@app.command("rm", cls=Command)
-def rm(
-    ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run by its whole name.")],
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Remove a run with its evaluations and checkpoints."""
-    from patchrec.operations import runs
-
-    output = Output(json, quiet)
-    name = runs.remove_run(run, home=home_of(ctx))
-    if not output.emit({"removed": name}, [name]):
-        print_fields({"removed": name})
+app.command("edit", cls=Command)(edit)
+app.command("rm", cls=Command)(rm)
+app.command("restore", cls=Command)(restore)
+app.command("gc", cls=Command)(gc)
 
 
 def print_faults(rows: list[dict[str, Any]]) -> None:

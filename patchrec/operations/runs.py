@@ -17,6 +17,7 @@ from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.marks import Marks
 from patchrec.store.runs import Run, as_json
 
 QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
@@ -75,20 +76,52 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         }
 
 
-def remove_run(name: str, *, home: Path | None = None) -> str:
-    """Remove a run with its evaluations and checkpoints, and return its name.
+def edit_run(
+    name: str,
+    *,
+    note: str | None = None,
+    tags: Sequence[str] = (),
+    without: Sequence[str] = (),
+    home: Path | None = None,
+) -> dict[str, Any]:
+    """Note and tag a run that is there.
 
     Args:
-        name: Whole: the beginning of a name finds a run, and removes none.
+        name: Of the run, or the unique beginning of one.
+        note: In place of the old one; an empty one takes it away, None leaves it.
+        tags: To add.
+        without: Tags to take away.
+        home: Folder of the store.
+
+    Returns:
+        Its `name`, `note` and `tags` now.
+
+    Raises:
+        NotFoundError: No such run, or it has no such tag. UsageError: Nothing to change, or a tag or note that is none.
+    """
+    marks = Marks(note=note, tags=tuple(tags))
+    if not marks.given and not without:
+        raise UsageError("nothing to change; give --note TEXT, --tag WORD or --untag WORD")
+    if both := sorted(set(tags) & set(without)):
+        raise UsageError(f"tag {both[0]!r} is to be added and taken away; choose one")
+    with Store.open(home) as store:
+        run = store.runs.mark(name, marks, without=without)
+    return {"name": run.name, "note": run.note, "tags": list(run.tags)}
+
+
+def remove_run(*names: str, home: Path | None = None) -> None:
+    """Put runs into the trash, all or none: `patchrec.operations.trash` takes back what is there, or empties it.
+
+    Args:
+        names: Whole: the beginning of a name finds a run, and removes none.
         home: Folder of the store.
 
     Raises:
         NotFoundError: No such run.
-        UsageError: It is running, or another run started from it.
+        UsageError: One is running, or another run started from it and would stay.
     """
     with Store.open(home) as store:
-        store.runs.remove(name)
-        return name
+        store.trash.put(names)
 
 
 def compare_runs(

@@ -53,6 +53,13 @@ def m005_named_sessions(db: Database) -> None:
     db.execute(NAMED_SESSIONS)
 
 
+@migrations()
+def m008_marks_and_trash(db: Database) -> None:
+    """Users note and tag runs; a removed run is in the trash until that is emptied."""
+    for statement in MARKS_AND_TRASH.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -304,3 +311,20 @@ ALTER TABLE validations ADD COLUMN metric REAL
 """
 
 NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"
+
+MARKS_AND_TRASH = """
+CREATE TABLE notes (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    note TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tags (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (run, tag)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trash (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    removed_at TEXT NOT NULL,
+    emptying INTEGER NOT NULL DEFAULT 0 CHECK (emptying IN (0, 1))
+) STRICT, WITHOUT ROWID
+"""
