@@ -88,7 +88,7 @@ JSON_KEYS = {
     "runs show": ("run",),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
-        "comparisons", "rows", "notes",
+        "comparisons", "num_runs", "rows", "failed", "notes",
     ),
     "runs choose-score": (
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",

@@ -1,5 +1,6 @@
 """Names, notes and tags that users give runs."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from patchrec.config import KindConfig, RunConfig
 from patchrec.errors import NotFoundError, UsageError
-from patchrec.store import Store
+from patchrec.store import Store, schema
 from patchrec.store.marks import Marks
 from patchrec.store.schema import migrations
 
@@ -95,6 +96,11 @@ def test_a_store_without_marks_gets_them_and_loses_nothing(tmp_path: Path, toy):
     with Store.open(tmp_path / "home") as store:
         assert [(run.name, run.note, run.tags) for run in store.runs.all()] == [("popularity-1", None, ())]
         assert migrations.pending(store.db) == []
+
+
+def test_the_migration_that_stores_have_does_not_change():
+    digest = "6065b5bf8819ac9d90e4f4e538f4e20a218a073e3bb0dab205515eb7ecd540fe"
+    assert hashlib.sha256(schema.MARKS_AND_TRASH.encode()).hexdigest() == digest
 
 
 def test_the_documented_query_of_tags_leaves_the_trash_out(toy_store):

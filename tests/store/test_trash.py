@@ -64,6 +64,17 @@ def test_what_goes_with_a_run_is_told(toy_store):
     assert toy_store.trash.about([first])[0].mixed_by == ()
 
 
+def test_a_damaged_configuration_does_not_keep_a_run_from_going(toy_store):
+    first, second = done(toy_store), done(toy_store)
+    for parts in ('[1, "x", {"run": 7}, null]', '"x"', '{"a": {"run": "popularity-2"}}'):
+        with toy_store.write() as db:
+            db.execute("UPDATE runs SET config = json_set(config, '$.parts', json(?)) WHERE name = ?", [parts, first])
+        toy_store.trash.about([second])
+    toy_store.trash.put([first])
+    toy_store.trash.empty()
+    assert [run.name for run in toy_store.runs.all()] == [second]
+
+
 def test_several_go_together_or_not_at_all(toy_store):
     parent, other = done(toy_store), done(toy_store)
     child = done(toy_store, parent=parent)
