@@ -9,6 +9,7 @@ from patchrec_cli.display import Column, Output, print_fields, print_note, print
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 
+COMPRESSION = ("paper", "history", "prompt")
 CHOSEN = "Which runs"  # sections of options
 SHOWN = "What is shown"
 
@@ -195,16 +196,11 @@ def draw_comparison(table: dict[str, Any]) -> None:
             Column("", "finding"),
         ]
         print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
-    columns = [
-        Column("run", "run"),
-        Column("strategy", "label"),
-        *(Column(name, name, right=True) for name in ("paper", "history", "prompt")),
-        Column("prompt tokens", "prompt_tokens", right=True),
-        Column("catalog tokens", "catalog_tokens", right=True),
-        Column("time/target", "time", right=True),
-    ]
+    costs = [cost_row(row) for row in table["rows"]]
+    names = [*COMPRESSION, "prompt tokens", "catalog tokens", "tokens/target", "time/target"]
+    columns = [Column(name, name, right=True) for name in names if any(row[name] is not None for row in costs)]
     title = "\ncompression ratios, and cost of a target"
-    print_table(columns, [cost_row(row) for row in table["rows"]], title=title)
+    print_table([Column("run", "run"), Column("strategy", "label"), *columns], costs, title=title)
     tell_notes(table)
 
 
@@ -244,13 +240,18 @@ def difference_row(row: dict[str, Any]) -> dict[str, object]:
 
 
 def cost_row(row: dict[str, Any]) -> dict[str, object]:
-    """What a target cost one run."""
+    """What a target cost one run; all tokens together only where nobody knows which are a prompt's."""
     ratios = {name: None if ratio is None else f"{ratio:.2f}" for name, ratio in row["compression"].items()}
-    tokens = {name: row[f"{name}_per_target"] for name in ("prompt_tokens", "catalog_tokens")}
+    prompt, together = row["prompt_tokens_per_target"], row["tokens_per_target"]
+    tokens = {
+        "prompt tokens": prompt,
+        "catalog tokens": row["catalog_tokens_per_target"],
+        "tokens/target": None if prompt is not None else together or None,
+    }
     return {
         "run": row["run"],
         "label": row["label"],
         **ratios,
         **{name: None if number is None else f"{number:,.1f}" for name, number in tokens.items()},
-        "time": duration(row["seconds_per_target"]),
+        "time/target": duration(row["seconds_per_target"]),
     }
