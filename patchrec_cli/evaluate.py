@@ -7,6 +7,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
@@ -82,6 +83,9 @@ def evaluate(
     one_list: Annotated[
         bool, typer.Option("--one-list", help="A user's list in FILE stands for each of the user's targets.")
     ] = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,7 +96,7 @@ def evaluate(
         patchrec eval pft-s-1 --split validation --limit 200
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
-        patchrec eval pretrain-1 --strategy vanilla
+        patchrec eval pretrain-1 --strategy vanilla --name plain-text
         patchrec eval --predictions bpr.csv --data ml-100k
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
@@ -101,7 +105,7 @@ def evaluate(
     output = Output(json, quiet)
     common: dict[str, Any] = {
         "split": split, "limit": limit, "users_with": users_with, "ks": ks, "data": data, "home": home_of(ctx),
-        "report": output.reporter,
+        "marks": marks_of(run_name, note, tags), "report": output.reporter,
     }  # fmt: skip
     own: dict[str, Any] = {
         "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,

@@ -93,14 +93,17 @@ JSON_KEYS = {
     "runs export": ("tracked",),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
-        "comparisons", "rows", "notes",
+        "comparisons", "num_runs", "rows", "failed", "notes",
     ),
     "runs choose-score": (
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
     "runs query": ("columns", "rows", "more"),
-    "runs rm": ("removed",),
+    "runs edit": ("run",),
+    "runs rm": ("removed", "runs"),
+    "runs restore": ("restored",),
+    "runs gc": ("deleted", "trash", "size"),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),
     "strategies preview": (

@@ -12,7 +12,7 @@ from typing import Literal
 from patchrec.config import SPLITS, SplitName
 from patchrec.data.export import export_rows
 from patchrec.data.histories import Dataset
-from patchrec.data.writers import cell
+from patchrec.data.writers import csv_cell
 from patchrec.errors import UsageError
 
 SplitFormat = Literal["csv", "recbole", "recbole-sequential"]
@@ -102,7 +102,7 @@ def _targets(dataset: Dataset, split: SplitName, K: int) -> Iterator[list[Value]
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> int:
-    return _write(path, ",", columns, (map(cell, row) for row in rows))
+    return _write(path, ",", columns, (map(csv_cell, row) for row in rows))
 
 
 def _write_atomic(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> int:

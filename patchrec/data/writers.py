@@ -68,15 +68,18 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
         if header:
             stream.write(",".join(COLUMNS) + "\n")
         for row in rows:
-            stream.write(",".join(map(cell, row)) + "\n")
+            stream.write(",".join(map(csv_cell, row)) + "\n")
     else:
         for row in rows:
             values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in row]
             stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
 
 
-def cell(value: str | float | None) -> str:
-    """A cell of CSV. Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers."""
+def csv_cell(value: str | float | None) -> str:
+    """A cell of CSV; text that a spreadsheet would take for a formula gets a `'` in front.
+
+    Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers.
+    """
     if not isinstance(value, str):
         return "" if value is None else repr(value)
     text = f"'{value}" if value.startswith(FORMULA) else value

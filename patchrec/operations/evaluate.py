@@ -11,7 +11,7 @@ import numpy as np
 
 from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import UsageError
+from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
 from patchrec.evaluation.protocols import Counting, Protocol
 from patchrec.model.pull import DEFAULT_BACKBONE
@@ -34,6 +34,7 @@ from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Run
 from patchrec.training.interrupts import stoppable
 
@@ -79,6 +80,7 @@ def evaluate(
     score: ScoreName | None = None,
     protocol: Protocol | None = None,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> EvaluationResult:
@@ -97,16 +99,20 @@ def evaluate(
         protocol: Another way to count, beside the right one: `paper` or `sampled` (`patchrec.evaluation.protocols`). It
             is stored as an evaluation of its own.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
+        marks: Name, note and tags of the run that `baseline` or `strategy` makes; one that is there keeps its name.
 
     Raises:
         NotFoundError: No such run, kind, data set, strategy or backbone. UsageError: Arguments that do not fit.
     """
+    if baseline is None and strategy is None and marks.given:
+        flags = ", ".join(map(flag_of, marks.given))
+        raise UsageError(f"{flags}: evaluating a run makes none; mark one with `patchrec runs edit RUN`")
     if baseline is not None and baseline != UNTRAINED:
         _refuse(baseline, run=run, backbone=backbone, strategy=strategy, options=options or None)
-        run = fit_baseline(baseline, data=data, reuse=True, home=home, report=report).run
+        run = fit_baseline(baseline, data=data, reuse=True, marks=marks, home=home, report=report).run
     with Store.open(home) as store:
         if baseline == UNTRAINED:
-            chosen = _untrained_run(store, run, data, backbone, strategy, options, report)
+            chosen = _untrained_run(store, run, data, backbone, strategy, options, marks, report)
         else:
             if backbone is not None:
                 raise UsageError("--backbone is for --baseline untrained; a run has its own: drop it")
@@ -118,7 +124,7 @@ def evaluate(
                 )
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
-                chosen = _under(store, chosen, strategy, options, report)
+                chosen = _under(store, chosen, strategy, options, marks, report)
         config = asked_for(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
@@ -226,7 +232,9 @@ def _refuse(baseline: str, **given: object) -> None:
             raise UsageError(f"--baseline {baseline} takes no {name}; drop it")
 
 
-def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None, report: Reporter) -> Run:
+def _under(
+    store: Store, run: Run, strategy: str, options: dict[str, Any] | None, marks: Marks, report: Reporter
+) -> Run:
     """The run that has another's weights and a strategy of its own, and trains nothing.
 
     Raises:
@@ -243,16 +251,18 @@ def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None
     prints = fingerprints(Saved(config, dataset, start=folder))
     same = find_same(store, config, prints)
     if same is not None:
-        return same
+        return store.runs.mark(same.name, marks)
     label = f"{planner.label}, weights of {run.name}"
     with store.write():
+        prefix = f"{run.name[:40]}-{strategy}"[:64]  # a name has an end
         made = store.runs.create(
             config,
             label=label,
             versions=versions(),
             fingerprints=prints,
             plugins=plugins_of(config),
-            prefix=f"{run.name}-{strategy}",
+            prefix=prefix,
+            marks=marks,
         )
         store.runs.finish(made.name, {})
     return store.runs.get(made.name)
@@ -265,6 +275,7 @@ def _untrained_run(
     backbone: str | None,
     strategy: str | None,
     options: dict[str, Any] | None,
+    marks: Marks,
     report: Reporter,
 ) -> Run:
     """The run that trains nothing: a backbone with a strategy and a prompt, as another run has them or as given."""
@@ -302,7 +313,7 @@ def _untrained_run(
     prints = fingerprints(Saved(config, dataset, start=pulled.folder))
     same = find_same(store, config, prints)
     if same is not None:
-        return same
+        return store.runs.mark(same.name, marks)
     with store.write():
         run = store.runs.create(
             config,
@@ -311,6 +322,7 @@ def _untrained_run(
             fingerprints=prints,
             plugins=plugins_of(config),
             prefix=UNTRAINED,
+            marks=marks,
         )
         store.runs.finish(run.name, {})
     return store.runs.get(run.name)

@@ -146,6 +146,11 @@ def _parts(store: Store, run: Run, report: Reporter) -> tuple[Part, ...]:
     """
     parts = []
     for part in run.config.parts:
+        if part.run in store.trash.names():
+            raise NotFoundError(
+                f"run {run.name} mixes run {part.run!r}, which is gone to the trash; take it back with `patchrec runs "
+                f"restore {part.run}`, or blend again with `patchrec blend RUN RUN`"
+            )
         if part.run not in store.runs.names():
             raise NotFoundError(
                 f"run {run.name} mixes run {part.run!r}, which is gone; blend again with `patchrec blend RUN RUN`, or "

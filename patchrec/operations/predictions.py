@@ -17,6 +17,7 @@ from patchrec.ranking.items import precedence
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Run
 
 
@@ -29,6 +30,7 @@ def evaluate_predictions(
     ks: Sequence[int] = KS,
     one_list: bool = False,
     data: str | None = None,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> EvaluationResult:
@@ -45,6 +47,7 @@ def evaluate_predictions(
         ks: Cut-offs of the metrics.
         one_list: A user's list stands for each of the user's targets.
         data: Data set; None takes the one in use.
+        marks: Name, note and tags of the run; one that is there keeps its name.
         home: Folder of the store.
         report: Where it is told what the lists lack, and what is in them that is for nothing.
 
@@ -57,7 +60,7 @@ def evaluate_predictions(
         examples = of_users_with(dataset, dataset.examples(split, 1), users_with)
         lists = read_lists(str(file), dataset.sequences, dataset.catalog, precedence(dataset.popularity))
         found = evaluate_lists(dataset, examples, lists, ks=ks, limit=limit, one_list=one_list, report=report)
-        run = _run(store, dataset, lists)
+        run = _run(store, dataset, lists, marks)
         asked = asked_for(limit, users_with, ks, dataset.catalog.fingerprint)
         store.evaluations.add(
             run.name,
@@ -71,7 +74,7 @@ def evaluate_predictions(
         return stored_result(store, run, store.evaluations.all(run.name, split)[-1])
 
 
-def _run(store: Store, dataset: Dataset, lists: Lists) -> Run:
+def _run(store: Store, dataset: Dataset, lists: Lists, marks: Marks) -> Run:
     """The run that holds a file's lists, made where there is none."""
     kind = bind_kind(KindConfig(name="predictions", options={"file": lists.file, "sha256": lists.sha256}))
     config = RunConfig(
@@ -85,10 +88,15 @@ def _run(store: Store, dataset: Dataset, lists: Lists) -> Run:
     prints = fingerprints(Saved(config, dataset))
     same = find_same(store, config, prints)
     if same is not None:
-        return same
+        return store.runs.mark(same.name, marks)
     with store.write():
         made = store.runs.create(
-            config, label=lists.file, versions=versions(), fingerprints=prints, plugins=plugins_of(config)
+            config,
+            label=lists.file,
+            versions=versions(),
+            fingerprints=prints,
+            plugins=plugins_of(config),
+            marks=marks,
         )
         store.runs.finish(made.name, {})
     return store.runs.get(made.name)

@@ -70,7 +70,13 @@ class RunFaults:
             if part.run in names and stamp(self.store, self.store.runs.get(part.run)) != part.stamp
         ]
         fix = f"blend again with `patchrec blend RUN RUN`, or `patchrec runs rm {run.name}`"
-        found = [Fault(f"it mixes run {name!r}, which is gone", fix) for name in gone]
+        trashed = set(gone).intersection(self.store.trash.names())
+        found = [
+            Fault(f"it mixes run {name!r}, which is gone to the trash", f"`patchrec runs restore {name}`, or {fix}")
+            if name in trashed
+            else Fault(f"it mixes run {name!r}, which is gone", fix)
+            for name in gone
+        ]
         return found + [
             Fault(f"it mixes run {name!r}, which has other weights or another score now", fix) for name in other
         ]

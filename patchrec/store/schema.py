@@ -59,6 +59,13 @@ def m006_plugins_of_runs(db: Database) -> None:
     db.execute(PLUGINS_OF_RUNS)
 
 
+@migrations()
+def m008_marks_and_trash(db: Database) -> None:
+    """Users note and tag runs; a removed run is in the trash until that is emptied."""
+    for statement in MARKS_AND_TRASH.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -321,5 +328,22 @@ CREATE TABLE plugins (
     version TEXT,
     layouts TEXT,
     PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID
+"""
+
+MARKS_AND_TRASH = """
+CREATE TABLE notes (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    note TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tags (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (run, tag)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trash (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    removed_at TEXT NOT NULL,
+    emptying INTEGER NOT NULL DEFAULT 0 CHECK (emptying IN (0, 1))
 ) STRICT, WITHOUT ROWID
 """

@@ -10,6 +10,7 @@ from patchrec.operations.training.new_run import NewRun, RunSettings, new_finetu
 from patchrec.operations.training.train import make_learner, refuse_unknown
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.training.estimate import (
     count_steps,
     memory_of,
@@ -62,6 +63,7 @@ def dry_run(
     head: str | None = None,
     head_options: dict[str, Any] | None = None,
     start: str | None = None,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -74,6 +76,7 @@ def dry_run(
         options: Of the strategy; of a pre-training's own, `patch-pretraining`.
         head, head_options: What answers, and its options, as `finetune` has them.
         start: Run to start from, as `finetune` has it.
+        marks: Name, note and tags that it would get: the name has to be free.
         home: Folder of the store.
         report: Where picks are told.
         settings: See `RunSettings`.
@@ -84,6 +87,7 @@ def dry_run(
     """
     refuse_unknown(settings)
     with Store.open(home) as store:
+        store.runs.check_free(marks)
         if stage == "pretrain":
             new = new_pretraining(store, options, settings, report)
         else:

@@ -27,6 +27,7 @@ from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
 from patchrec.training.interrupts import Terminated, terminable
 from patchrec.training.learner import Learner
@@ -73,6 +74,7 @@ def pretrain(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -84,6 +86,7 @@ def pretrain(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -99,10 +102,10 @@ def pretrain(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**plain_options(options), **settings})
+            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, "pretrain", report, force=force)
         _refuse_force(force)
-        return _begun(store, new_pretraining(store, options, settings, report), reuse, report)
+        return _begun(store, new_pretraining(store, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -117,6 +120,7 @@ def finetune(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -132,6 +136,7 @@ def finetune(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -147,12 +152,12 @@ def finetune(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            beside = {"strategy": strategy, "head": head, "from": start, **settings}
+            beside = {"strategy": strategy, "head": head, "from": start, **marks.given, **settings}
             _refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
         new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
-        return _begun(store, new, reuse, report)
+        return _begun(store, new, reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -164,6 +169,7 @@ def baseline(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -176,6 +182,7 @@ def baseline(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data or versions changed since.
         reuse: Give a finished run of the same configuration back instead of fitting again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -191,12 +198,12 @@ def baseline(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**plain_options(options), **settings})
+            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, f"baseline {name}" if name else "baseline", report, force=force)
         _refuse_force(force)
         if name is None:
             raise UsageError("which baseline? name one, or resume a run")
-        return _begun(store, new_baseline(store, name, options, settings, report), reuse, report)
+        return _begun(store, new_baseline(store, name, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -259,7 +266,7 @@ def _learner_of(job: TrainingJob) -> Learner:
     return make_learner(Fitting(job.config, job.dataset, job.start, validation))
 
 
-def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready | RunResult:
+def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
     """A new run in the store, or the finished one that is like it."""
     several = Process.this_one().count > 1
     if reuse and several:
@@ -268,12 +275,14 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
     if same is not None and (folder := checkpoint_folder(store, same)) is not None:
         summary = same.summary or {}
         totals = {key: summary[key] for key in TOTALS} | {key: summary.get(key) for key in BEST}
+        store.runs.mark(same.name, marks)
         return _result(same, folder, totals)
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
+    store.runs.check_free(marks)
     # weights that cannot be read are told before a run is made
     learner = make_learner(replace(new.fitting, report=report))
     run = store.runs.create(
@@ -282,6 +291,7 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
         versions=versions(),
         fingerprints=new.fingerprints,
         plugins=plugins_of(new.config),
+        marks=marks,
     )
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
 
