@@ -86,6 +86,10 @@ JSON_KEYS = {
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),
+    "runs plot": ("picture", "file", "charts"),
+    "runs report": (
+        "file", "bytes", "dataset", "licence", "split", "metric", "reference", "runs", "users",
+    ),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
     ),

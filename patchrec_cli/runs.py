@@ -9,6 +9,7 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.pictures import plot, report
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
 
 app = command_group("runs", "List, show, compare and remove runs; choose their score.")
@@ -106,6 +107,10 @@ def compare(
     )
     if not output.emit(table, [row["run"] for row in table["rows"]]):
         draw_comparison(table)
+
+
+app.command("plot", cls=Command)(plot)
+app.command("report", cls=Command)(report)
 
 
 @app.command("choose-score", cls=Command)

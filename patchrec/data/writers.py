@@ -75,9 +75,14 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
             stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
 
 
+def harmless(text: str) -> str:
+    """Text for a cell of CSV, with a `'` in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def _cell(value: str | float | None) -> str:
     """A cell of CSV. Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers."""
     if not isinstance(value, str):
         return "" if value is None else repr(value)
-    text = f"'{value}" if value.startswith(_FORMULA) else value
+    text = harmless(value)
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
