@@ -27,7 +27,7 @@ def draw_charts(drawn: Sequence[Chart]) -> None:
         UsageError: plotext is not installed.
     """
     plotext = needed("plotext", "drawing in the terminal")
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = max(FEWEST, shutil.get_terminal_size((WIDTH, 24)).columns) if sys.stdout.isatty() else WIDTH
     for number, chart in enumerate(drawn):
         if number:

@@ -68,6 +68,7 @@ def test_no_error_repeats_a_control_sequence(home, sequence, capfd):
 
 def test_charts_in_colour_have_colours_and_no_other_sequence(home, capfd, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     for picture in ("loss", "frontier", "slices"):
         assert main(["--home", str(home), "runs", "plot", picture, "pft-s-1", "vanilla-1"]) == 0

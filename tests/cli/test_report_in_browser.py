@@ -12,6 +12,7 @@ from hostile import PAYLOADS, fill
 from patchrec_cli.app import main
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+POLICY = re.compile(r"<meta http-equiv=[^>]*>")
 WIDTHS = (80, 320, 480, 768, 1024, 1280, 1600)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian package: chromium)")
@@ -60,12 +61,18 @@ def test_none_of_100_payloads_runs_in_a_report(report):
 
 
 def test_the_payloads_do_run_where_nothing_stops_them(tmp_path):
-    assert len(marks(browse(raw(tmp_path)))) >= 50
+    assert len(marks(browse(raw(tmp_path)))) >= 60  # 73 when this was written; the others wait for a click
 
 
 def test_the_policy_alone_stops_them_all(report, tmp_path):
-    policy = re.search(r"<meta http-equiv=[^>]*>", report.read_text(encoding="utf-8"))[0]
+    policy = POLICY.search(report.read_text(encoding="utf-8"))[0]
     assert marks(browse(raw(tmp_path, policy))) == set()
+
+
+def test_escaping_alone_stops_them_all(report, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(POLICY.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
+    assert marks(browse(page)) == set()
 
 
 def test_nothing_sticks_out_from_80_to_1600_pixels(report):
