@@ -18,7 +18,9 @@ Runs = Annotated[
 Compared = Annotated[
     list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
 ]
-Metric = Annotated[str, typer.Option("--metric", metavar="NAME", help="What runs are judged by, such as mrr or ndcg@10.")]
+Metric = Annotated[
+    str, typer.Option("--metric", metavar="NAME", help="What runs are judged by, such as mrr or ndcg@10.")
+]
 Split = Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over the file where it exists.")]
 

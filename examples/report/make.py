@@ -2,8 +2,8 @@
 
     python examples/report/make.py FOLDER
 
-writes the shop's files, a store and the report into FOLDER, which must be new. Five minutes on two cores, no network.
-Everything in it is made up by this file; nothing has a licence that could be broken.
+writes the shop's files, a store and the report into FOLDER, which must be new. About five minutes on one free core, no
+network. Everything in it is made up by this file; nothing has a licence that could be broken.
 """
 
 import random

@@ -63,9 +63,9 @@ def example_users(compared: Compared, choice: Choice, report: Reporter) -> list[
     """What is shown of each target.
 
     Returns:
-        For each its `user_id`, `position`, `target` (`item_id`, `title`), `reads` (a run each that plans layouts: its
-        `run`, `number`, `label`, `older` items beyond its window, `pieces`, `counts` by grain) and `lists` (a run
-        each: `run`, `number`, `rank`, `left_out`, `items`).
+        For each its `user_id`, `position`, `history` (titles), `target` (`item_id`, `title`), `reads` (what some runs
+        read alike: `runs`, `older` items beyond the window, `pieces`, `counts` by grain) and `lists` (a run each:
+        `run`, `number`, `label`, `rank`, `left_out`, `items`).
     """
     planners = {run.name: _planner(run, report) for run in compared.runs}
     return [_example(compared, place, planners) for place in choice.places]
@@ -95,11 +95,15 @@ def _planner(run: Run, report: Reporter) -> Any:
 
 def _example(compared: Compared, place: int, planners: dict[str, Any]) -> dict[str, Any]:
     row, dataset = compared.rankings[0][place], compared.dataset
-    reads = [
-        _read(compared, run, number, planners[run.name], row)
-        for number, run in enumerate(compared.runs)
-        if planners[run.name] is not None
-    ]
+    reads: list[dict[str, Any]] = []
+    for number, run in enumerate(compared.runs):
+        if planners[run.name] is None:
+            continue
+        read = _read(compared, run, planners[run.name], row)
+        alike = next((other for other in reads if {**other, "runs": []} == read), None)
+        if alike is None:
+            reads.append(alike := read)
+        alike["runs"].append({"run": run.name, "number": number, "label": run.label})
     lists = [
         _list(compared, run, number, evaluation, rankings[place])
         for number, (run, evaluation, rankings) in enumerate(
@@ -118,8 +122,8 @@ def _example(compared: Compared, place: int, planners: dict[str, Any]) -> dict[s
     }
 
 
-def _read(compared: Compared, run: Run, number: int, planner: Any, row: RankingRow) -> dict[str, Any]:
-    """A history as a run reads it, in pieces from the oldest on: a session, an item or a title each."""
+def _read(compared: Compared, run: Run, planner: Any, row: RankingRow) -> dict[str, Any]:
+    """A history as a run reads it, in pieces from the oldest on: a session, an item or a title each; no run yet."""
     dataset, cut = compared.dataset, run.config.history
     history = dataset.history(Example.at(row.user, row.position, cut.K, cut.windows))
     layout = planner.plan(history)
@@ -131,15 +135,7 @@ def _read(compared: Compared, run: Run, number: int, planner: Any, row: RankingR
         parts = [own] if grain == "session" else [[title] for title in own]
         pieces += [{"grain": grain, "titles": part} for part in parts]
         counts[grain] = counts.get(grain, 0) + len(parts)
-    return {
-        "run": run.name,
-        "number": number,
-        "label": run.label,
-        "older": history.start,
-        "kept": len(history),
-        "pieces": pieces,
-        "counts": counts,
-    }
+    return {"runs": [], "older": history.start, "pieces": pieces, "counts": counts}
 
 
 def _list(compared: Compared, run: Run, number: int, evaluation: Evaluation, row: RankingRow) -> dict[str, Any]:

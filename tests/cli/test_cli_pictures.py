@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hostile import LENGTH, PAYLOADS, fill
+from hostile import LENGTH, PAYLOADS, add_evaluated_run, fill
 
+from patchrec.config import StrategyConfig
 from patchrec.evaluation.metrics import ndcg
 from patchrec.store import Store
 
@@ -205,6 +206,16 @@ def test_an_example_user_is_shown_as_each_run_reads_it_with_the_stored_list(shop
             titles = [catalog.titles[catalog.find(item)] for item, _ in row.top[:10]]
             at = page.text.index(f"{run} {shown}")
             assert re.findall(r"Title \d+", page.text[at:])[:10] == titles
+
+
+def test_what_two_runs_read_alike_is_drawn_once(shop, tmp_path):
+    with Store.open(tmp_path / "home") as store:
+        add_evaluated_run(store, store.datasets.load("hostile"), StrategyConfig(name="vanilla"), seed=3)
+    shop("runs", "report", "vanilla-1", "vanilla-2", "--user", "eve", "--out", tmp_path / "r.html")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    drawn = [attrs.get("class") for _, attrs in page.elements]
+    assert drawn.count("read") == 1
+    assert "vanilla-1 label ; vanilla-2 label : 24 titles" in page.text
 
 
 def test_examples_are_the_same_every_time_and_of_different_users(shop, tmp_path):
