@@ -91,6 +91,10 @@ JSON_KEYS = {
     "runs ls": ("runs",),
     "runs show": ("run",),
     "runs export": ("tracked",),
+    "runs plot": ("picture", "file", "charts"),
+    "runs report": (
+        "file", "bytes", "dataset", "licence", "split", "metric", "reference", "runs", "users",
+    ),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
         "comparisons", "num_runs", "rows", "failed", "notes",

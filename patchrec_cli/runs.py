@@ -11,6 +11,7 @@ from patchrec_cli.display import Column, Output, plain, print_fields, print_note
 from patchrec_cli.marks import edit
 from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
 from patchrec_cli.run_view import draw_evaluations, run_fields, watch_run
 from patchrec_cli.trash import gc, restore, rm
@@ -121,6 +122,10 @@ def export(
     if not output.emit({"tracked": found}, [row["run"] for row in found]):
         columns = [Column(name, name, right=name in ("settings", "values")) for name in found[0]]
         print_table(columns, found)
+
+
+app.command("plot", cls=Command)(plot)
+app.command("report", cls=Command)(report)
 
 
 @app.command("choose-score", cls=Command)

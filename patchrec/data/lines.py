@@ -16,6 +16,7 @@ from copy import copy
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO, cast
 
+from patchrec.data.writers import harmless
 from patchrec.errors import InputError, OutOfResourcesError, UsageError
 
 try:
@@ -126,7 +127,7 @@ class Rejects:
 
 
 class RejectsFile:
-    """A CSV file of the rows that could not be used: file, line, reason, and the row as it was."""
+    """A CSV file of the rows that could not be used: file, line, reason, and the row (`harmless`)."""
 
     HEADER = ("file", "line", "reason", "row")
 
@@ -137,7 +138,8 @@ class RejectsFile:
     def write(self, file: str, line: int, reason: str, row: object) -> None:
         """Write one."""
         shown = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
-        self._rows.writerow([file, line, reason, shown.encode("utf-8", "backslashreplace").decode("utf-8")])
+        shown = shown.encode("utf-8", "backslashreplace").decode("utf-8")
+        self._rows.writerow([harmless(file), line, harmless(reason), harmless(shown)])
 
 
 @contextmanager

@@ -75,6 +75,11 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
             stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
 
 
+def harmless(text: str) -> str:
+    """Text for a cell of CSV, with a `'` in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 def csv_cell(value: str | float | None) -> str:
     """A cell of CSV; text that a spreadsheet would take for a formula gets a `'` in front.
 
@@ -82,5 +87,5 @@ def csv_cell(value: str | float | None) -> str:
     """
     if not isinstance(value, str):
         return "" if value is None else repr(value)
-    text = f"'{value}" if value.startswith(FORMULA) else value
+    text = harmless(value)
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
