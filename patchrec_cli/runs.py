@@ -11,15 +11,18 @@ from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 from patchrec_cli.queries import query
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
+from patchrec_cli.seeds import folded, run_cell, seed_cell, show_group, shown_seeds
 
 app = command_group("runs", "List, show, compare, query and remove runs; choose their score.")
 MOST_FAULTS = 5  # that a listing tells
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run or group of seeds, by name or the unique beginning of one.")
+]
 
 
 @app.command("ls", cls=Command)
 def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first; those of a group of seeds in one line."""
     from patchrec.operations import runs
 
     output = Output(json, quiet)
@@ -31,9 +34,10 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("data", "dataset"),
             Column("backbone", "backbone"),
             Column("strategy", "label"),
+            Column("seed", "seeds", right=True),
             Column("started (UTC)", "started"),
         ]
-        print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
+        print_table(columns, [row | {"started": moment(row["created_at"])} for row in folded(rows)])
         print_faults(rows)
     stopped = [row for row in rows if row["status"] == "interrupted"]
     if rows:
@@ -52,10 +56,14 @@ def show(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is kept of a run, also while it trains."""
+    """Show all that is kept of a run, also while it trains; of a group of seeds its runs and means."""
     from patchrec.operations import runs
+    from patchrec.operations.seed_groups import show_seed_group
 
     output = Output(json, quiet)
+    if (group := show_seed_group(run, home=home_of(ctx))) is not None:
+        show_group(plain(group), output)
+        return
     if watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
@@ -83,7 +91,8 @@ def show(
 def compare(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="Runs or groups; default: all that are evaluated on the same data."),
     ] = None,
     metric: Annotated[
         str, typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as mrr or ndcg@10.")
@@ -95,8 +104,9 @@ def compare(
 ) -> None:
     """Compare evaluated runs on the targets that they share.
 
-    Intervals and paired differences resample users. The first run named is the reference; where none is named it is
-    the best one, and p-values are corrected for all pairs of runs.
+    Intervals and paired differences resample users. Runs of one group of seeds are one row: means with their standard
+    deviation over seeds, and differences of targets with seeds averaged. The first run named is the reference; where
+    none is named it is the best one, and p-values are corrected for all pairs of runs.
 
     Examples:
         patchrec runs compare
@@ -211,11 +221,13 @@ def draw_comparison(table: dict[str, Any]) -> None:
             "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
         }
     )
+    what = [Column("run", "run"), Column("strategy", "label"), Column("seed", "seed", right=True)]
+    print_table(what, [row | {"seed": shown_seeds(row["seeds"])} for row in table["rows"]], title=" ")
     first_k = next((name.partition("@")[2] for name in table["metrics"] if "@" in name), "10")
     names = [f"hr@{first_k}", f"ndcg@{first_k}", "mrr", "log_prob"]
     for seen in ("dropped", "kept"):
         views: set[tuple[str, str]] = {("item", seen)} | ({("title", "kept")} if seen == "dropped" else set())
-        rows = [{"run": row["run"]} | metric_cells(row["metrics"], views) for row in table["rows"]]
+        rows = [{"run": run_cell(row)} | metric_cells(row["metrics"], views) for row in table["rows"]]
         columns = [Column(name, name, right=True) for name in names if any(name in row for row in rows)]
         title = f"\nover items, seen items {seen}, with 95 % intervals over users"
         print_table([Column("run", "run"), *columns], rows, title=title)
@@ -230,7 +242,6 @@ def draw_comparison(table: dict[str, Any]) -> None:
         print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
     columns = [
         Column("run", "run"),
-        Column("strategy", "label"),
         *(Column(name, name, right=True) for name in ("paper", "history", "prompt")),
         Column("tokens/target", "tokens", right=True),
         Column("time/target", "time", right=True),
@@ -252,7 +263,7 @@ def corrected_for(table: dict[str, Any]) -> str:
 def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:
     """Metric -> its value over its interval, for metrics of these views; the log-probability has one view alone."""
     return {
-        row["name"]: tuple(value(row["value"], row["low"], row["high"]).split(" ", 1))
+        row["name"]: seed_cell(row)
         for row in metrics
         if (row["level"], row["seen"]) in views and (row["level"] == "item" or row["name"] == "log_prob")
     }
@@ -275,7 +286,6 @@ def cost_row(row: dict[str, Any]) -> dict[str, object]:
     tokens, seconds = row["tokens_per_target"], row["seconds_per_target"]
     return {
         "run": row["run"],
-        "label": row["label"],
         **ratios,
         "tokens": None if tokens is None else f"{tokens:,.1f}",
         "time": duration(seconds),

@@ -9,10 +9,11 @@ from patchrec_cli.display import Output, is_first_process, plain, print_fields
 from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.seeds import Seeds, fit_group, read_seeds
 from patchrec_cli.training_options import BASELINE_SETTINGS, TRAINING, takes_settings
 
 Resume = Annotated[
-    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
+    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run, or a group of seeds, that was stopped.")
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="With --resume: go on although data, tokenizer or versions changed since.")
@@ -46,6 +47,7 @@ def pretrain(
     into: Into = None,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -66,7 +68,10 @@ def pretrain(
     common = {"home": home_of(ctx), "report": output.reporter, "options": options, **settings}
     if dry_run:
         refuse_resume(resume, force)
-        show_dry_run("pretrain", output, **common)
+        show_dry_run("pretrain", output, seeds, **common)
+        return
+    of_group = {"options": options, "settings": settings}
+    if fit_group("pretrain", seeds, resume, force, home_of(ctx), output, **of_group):
         return
     from patchrec.operations.training import train
 
@@ -96,6 +101,7 @@ def finetune(
     ] = None,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -107,6 +113,7 @@ def finetune(
         patchrec finetune --strategy pft-s --L 5
         patchrec finetune --strategy pft-i --M 5 --from none
         patchrec finetune --strategy item-mean --head item --from none
+        patchrec finetune --strategy pft-s --seeds 0,1,2
         patchrec finetune --strategy pft-s --dry-run
     """
     options = option_values(ctx, STRATEGIES, strategy)
@@ -116,7 +123,9 @@ def finetune(
     common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}
     if dry_run:
         refuse_resume(resume, force)
-        show_dry_run("finetune", output, **common)
+        show_dry_run("finetune", output, seeds, **common)
+        return
+    if fit_group("finetune", seeds, resume, force, home_of(ctx), output, settings=settings, **chosen):
         return
     from patchrec.operations.training import train
 
@@ -137,6 +146,7 @@ def baseline(
     *,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -148,12 +158,15 @@ def baseline(
     Examples:
         patchrec baseline popularity
         patchrec baseline item-knn
-        patchrec baseline sasrec --seed 1
+        patchrec baseline sasrec --seeds 0,1,2
     """
     if name is None and resume is None:
         raise UsageError(f"which baseline? choices: {', '.join(sorted(BASELINES.members()))}; name one")
     options = option_values(ctx, BASELINES, name)
     output = Output(json, quiet)
+    of_group = {"name": name, "options": options, "settings": settings}
+    if fit_group("baseline", seeds, resume, force, home_of(ctx), output, **of_group):
+        return
     from patchrec.operations.training import train
 
     result = train.baseline(
@@ -193,12 +206,16 @@ def show_run(result: dict[str, Any], output: Output) -> None:
     )
 
 
-def show_dry_run(stage: Any, output: Output, **settings: Any) -> None:
-    """Estimate a run and print what it would take."""
+def show_dry_run(stage: Any, output: Output, seeds: str | None = None, **settings: Any) -> None:
+    """Estimate a run, or the first of several seeds, and print what it would take."""
     from patchrec.operations.training.dry_run import dry_run
 
     if not is_first_process():
         return
+    if seeds is not None:
+        several = read_seeds(seeds)
+        settings["seed"] = several[0]
+        output.reporter.note(f"each of the {count(len(several))} seeds takes as much, one after the other")
     found = plain(dry_run(stage, **settings))
     if output.emit(found, [found["tokens"]]):
         return

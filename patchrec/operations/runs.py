@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
+from patchrec.operations.compared import Compared, Evaluated, fold, missing_seeds, runs_of
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.run_faults import faults_of
 from patchrec.operations.training.run_progress import run_progress
@@ -36,6 +38,7 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
         "backbone",
         "parent",
         "seed",
+        "group",
         "created_at",
         "finished_at",
     )
@@ -103,8 +106,9 @@ def compare_runs(
     """Put the newest evaluations of runs side by side, on one data set and the same targets.
 
     Args:
-        names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
-            first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
+        names: Runs or groups of seeds, the reference first. None named: all evaluated runs of the data set that share
+            their targets, best first; the best is then the reference, and p-values are corrected for all pairs, since
+            it was picked here. Runs of one group are one row, with their seeds averaged target by target.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
         split: Whose targets.
         data: Data set; runs that are named have to be of it.
@@ -113,8 +117,8 @@ def compare_runs(
 
     Returns:
         `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
-        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `rows` (a run each, with metrics,
-        paired difference, compression ratios and cost) and `notes`.
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `rows` (a run or a group each, with
+        seeds, metrics, paired difference, compression ratios and cost) and `notes`.
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
@@ -129,49 +133,47 @@ def compare_runs(
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
-    notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
+        rows = fold(chosen)
+        notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
+        notes += missing_seeds(store, rows)
+    rankings = shared_targets(rankings)
+    shown = {row.name: row.metrics(metrics, rankings) for row in rows}
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
     if not names:
-        chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
-    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
-    known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
+        rows.sort(key=lambda row: -(_value(shown[row.name], metric) or 0.0))
+    known = list(dict.fromkeys(found["name"] for row in rows for found in shown[row.name]))
     if metric not in known:
         raise UsageError(unknown("metric", metric, known))
-    scores = {found.score for _, found in chosen}
+    scores = set().union(*(row.scores for row in rows))
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
-    comparisons = num_comparisons(len(chosen), picked=not names)
-    differences = _differences(chosen, rankings, metric, comparisons)
-    num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
-    reference = rankings[chosen[0][0].name]
-    narrow = interval_note(_target_metric(reference, metric), _user_numbers(reference))
+    comparisons = num_comparisons(len(rows), picked=not names)
+    differences = _differences(rows, rankings, metric, comparisons)
+    targets = rankings[rows[0].run.name]
+    narrow = interval_note(rows[0].values(rankings, partial(_target_metric, metric=metric)), _user_numbers(targets))
     return {
-        "dataset": chosen[0][0].dataset,
+        "dataset": rows[0].run.dataset,
         "split": split,
-        "num_targets": len(rankings[chosen[0][0].name]),
-        "num_users": num_users,
+        "num_targets": len(targets),
+        "num_users": len({row.user_id for row in targets}),
         "metrics": known,
         "metric": metric,
-        "reference": chosen[0][0].name,
+        "reference": rows[0].name,
         "reference_picked": not names,
         "comparisons": comparisons,
-        "rows": [
-            _row(run, found, metrics[run.name], difference)
-            for (run, found), difference in zip(chosen, differences, strict=True)
-        ],
+        "rows": [_row(row, shown[row.name], difference) for row, difference in zip(rows, differences, strict=True)],
         "notes": notes + ([narrow] if narrow else []),
     }
 
 
-Evaluated = tuple[Run, Evaluation]
 # how many, the limit and the range of users that chose them (together they fix a sample), the catalog
 Targets = tuple[int, int | None, str | None, str]
 
 
 def _named(store: Store, names: Sequence[str], split: SplitName, data: str | None) -> list[Evaluated]:
     """An evaluation of each run named, of the same targets: the newest that all of them have."""
-    runs = list({run.name: run for run in map(store.runs.get, names)}.values())
+    runs = runs_of(store, names)
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
@@ -258,7 +260,8 @@ def _all_evaluated(
             f"no run on {dataset!r} is evaluated on the {split} split yet; evaluate one: `patchrec eval`"
         )
     best = max(
-        groups, key=lambda targets: (len(groups[targets]), targets[0], _catalog_size(store, groups[targets][0][1]))
+        groups,
+        key=lambda targets: (len(fold(groups[targets])), targets[0], _catalog_size(store, groups[targets][0][1])),
     )
     left_out = {
         run.name: "another catalog" if best[:3] in {targets[:3] for targets in evaluations} else "other targets"
@@ -274,22 +277,23 @@ def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evalu
 
 
 def _differences(
-    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
+    rows: list[Compared], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
 ) -> list[dict[str, float] | None]:
-    """Each run minus the reference on the same targets, with Holm's correction for so many comparisons.
+    """Each row minus the reference on the same targets, with Holm's correction for so many comparisons.
 
     None for the reference.
 
     Also None where the metric is the log-probability under scores that do not compare.
     """
-    (reference, evaluation), *others = chosen
-    users = _user_numbers(rankings[reference.name])
-    base = _target_metric(rankings[reference.name], metric)
+    reference, *others = rows
+    users = _user_numbers(rankings[reference.run.name])
+    of_targets = partial(_target_metric, metric=metric)
+    base = reference.values(rankings, of_targets)
     found = [
         None
-        if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
-        else asdict(paired(_target_metric(rankings[run.name], metric), base, users, flips=flips_for(comparisons)))
-        for run, other in others
+        if metric == LOG_PROB and len(scores := row.scores | reference.scores) > 1 and not scores <= NORMALISED
+        else asdict(paired(row.values(rankings, of_targets), base, users, flips=flips_for(comparisons)))
+        for row in others
     ]
     corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
     return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
@@ -309,19 +313,24 @@ def _user_numbers(rows: list[RankingRow]) -> Any:
     return np.unique([row.user_id for row in rows], return_inverse=True)[1]
 
 
-def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict[str, float] | None) -> dict[str, Any]:
+def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, float] | None) -> dict[str, Any]:
+    evaluations = [found for _, found in row.members]
     return {
-        "run": run.name,
-        "label": run.label,
-        "backbone": run.backbone,
-        "evaluation": found.id,
-        "evaluated_at": found.created_at,
-        "score": found.score,
-        "metrics": [asdict(row) for row in metrics],
+        "run": row.name,
+        "group": row.group,
+        "seeds": row.seeds,
+        "runs": [run.name for run, _ in row.members],
+        "label": row.run.label,
+        "backbone": row.run.backbone,
+        "evaluation": evaluations[0].id if row.group is None else None,
+        "evaluations": [found.id for found in evaluations],
+        "evaluated_at": max(found.created_at for found in evaluations),
+        "score": "/".join(sorted(row.scores)),
+        "metrics": metrics,
         "difference": difference,
-        "compression": {name: found.cost.get(key) for name, key in COMPRESSION.items()},
-        "tokens_per_target": found.cost.get("tokens_per_target"),
-        "seconds_per_target": found.cost.get("seconds_per_target"),
+        "compression": {name: row.cost(key) for name, key in COMPRESSION.items()},
+        "tokens_per_target": row.cost("tokens_per_target"),
+        "seconds_per_target": row.cost("seconds_per_target"),
     }
 
 
@@ -330,7 +339,7 @@ def _over_all(metrics: list[MetricRow]) -> list[MetricRow]:
     return [row for row in metrics if row.slice == "all"]
 
 
-def _value(metrics: list[MetricRow], name: str) -> float | None:
+def _value(metrics: list[dict[str, Any]], name: str) -> float | None:
     """A metric in its default view."""
     view = LOG_PROB_VIEW if name == LOG_PROB else ("item", "dropped")
-    return next((row.value for row in metrics if row.name == name and (row.level, row.seen) == view), None)
+    return next((row["value"] for row in metrics if row["name"] == name and (row["level"], row["seen"]) == view), None)

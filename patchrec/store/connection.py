@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from patchrec.store.backbones import Backbones
     from patchrec.store.catalogs import Catalogs
+    from patchrec.store.claims import Claims
     from patchrec.store.datasets import Datasets
     from patchrec.store.evaluations import Evaluations
     from patchrec.store.runs import Runs
+    from patchrec.store.seed_groups import SeedGroups
 else:
     # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
     # one, since the exceptions of the two are different classes.
@@ -84,6 +86,8 @@ class Store:
         backbones: Language models that were pulled.
         runs: Runs, their losses and checkpoints.
         evaluations: Metrics and per-target rankings.
+        seed_groups: Runs that differ in their seed alone.
+        claims: Which process is at which work.
     """
 
     def __init__(self, folder: Path, db: sqlite_utils.Database) -> None:
@@ -230,6 +234,20 @@ class Store:
         from patchrec.store.evaluations import Evaluations
 
         return Evaluations(self)
+
+    @property
+    def seed_groups(self) -> "SeedGroups":
+        """Runs that differ in their seed alone."""
+        from patchrec.store.seed_groups import SeedGroups
+
+        return SeedGroups(self)
+
+    @property
+    def claims(self) -> "Claims":
+        """Which process is at which work."""
+        from patchrec.store.claims import Claims
+
+        return Claims(self)
 
     def close(self) -> None:
         """Close the file."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from patchrec.store.connection import Store
 
-Status = Literal["running", "done", "failed", "interrupted", "lost"]
+Status = Literal["running", "done", "failed", "interrupted", "lost", "waiting"]
 LIST_THEM = "List them with `patchrec runs ls`."
 
 
@@ -29,12 +29,13 @@ class Run:
     Attributes:
         label: The strategy with its options, or the kind of recommender with its own, in words.
         status: `interrupted` is a run that was stopped by a signal, `lost` one whose process ended on this machine
-            without a word.
+            without a word, `waiting` one that is planned and has not begun.
         config: Everything that determines the run.
         versions: Versions of patchrec and the libraries that computed it.
         fingerprints: Of prompt, tokenizer, splits and catalog.
         summary: Results that a listing shows, once done.
         num_steps: Optimizer steps that it takes in all; None before training began, or where it never does.
+        group: The group of seeds that it is one of; None where it stands alone.
     """
 
     id: int
@@ -56,6 +57,7 @@ class Run:
     finished_at: str | None
     summary: dict[str, Any] | None
     num_steps: int | None
+    group: str | None = None
 
     @property
     def score(self) -> ScoreName:
@@ -127,6 +129,7 @@ class Runs:
         versions: Mapping[str, str],
         fingerprints: Mapping[str, str],
         prefix: str | None = None,
+        name: str | None = None,
     ) -> Run:
         """Begin a run of this process: status `running`, named after what it is and a number.
 
@@ -135,16 +138,16 @@ class Runs:
             label: In words.
             versions, fingerprints: See `Run`.
             prefix: Of its name; None: its strategy, its stage or its kind.
+            name: Whole, for a run that gets no number.
 
         Raises:
             NotFoundError: The data set or the parent run does not exist.
         """
-        prefix = check_name("run", prefix or _prefix(config))
         host, pid, process = this_process()
         with self._store.write() as db:
             dataset, _ = self._store.datasets.resolve(config.dataset)
             parent = None if config.parent is None else self.get(config.parent).name
-            name = f"{prefix}-{_next_number(db, prefix)}"
+            name = check_name("run", name) if name is not None else self.new_name(config, prefix)
             db.table("runs").insert(
                 {
                     "name": name,
@@ -167,16 +170,28 @@ class Runs:
             )
         return self.get(name)
 
+    def new_name(self, config: RunConfig, prefix: str | None = None) -> str:
+        """A name that nothing had before: what a run is, or `prefix`, and a number."""
+        prefix = check_name("run", prefix or _prefix(config))
+        with self._store.write() as db:
+            return f"{prefix}-{_next_number(db, prefix)}"
+
     def get(self, name: str) -> Run:
         """The run of this name, or the only one whose name begins so.
 
         Raises:
             NotFoundError: None, or several.
+            UsageError: It names a group of seeds.
         """
         with self._store.read():
             names = self.names()
             begin_so = [known for known in names if known.startswith(name)] if name else []
             exact = name if name in names else begin_so[0] if len(begin_so) == 1 else None
+            if exact is None and (group := self._store.seed_groups.find(name)) is not None:
+                raise UsageError(
+                    f"{group.name} is a group of seeds, and one run is wanted here; name one of "
+                    f"{', '.join(run.name for run in group.runs)}"
+                )
             if exact is None:
                 raise not_found("run", name, begin_so or names, LIST_THEM)
             return self._read("name = ?", [exact])[0]
@@ -234,6 +249,12 @@ class Runs:
                 [pid, process, host, run.name],
             )
         return self.get(run.name)
+
+    def begin_waiting(self, name: str, versions: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
+        """Note what a run that was waiting begins with: versions and fingerprints as they are now."""
+        with self._store.write() as db:
+            values = {"versions": json.dumps(dict(versions)), "fingerprints": json.dumps(dict(fingerprints))}
+            db.table("runs").update(self.get(name).id, values)
 
     def choose_score(self, name: str, score: ScoreName, why: Mapping[str, Any]) -> None:
         """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`.
@@ -354,8 +375,15 @@ def _run(row: dict[str, Any]) -> Run:
         ) from error
 
 
+def _status(row: dict[str, Any]) -> Status:
+    """What a run is now: a row cannot say that its process is gone, and says of a run that waits that it stopped."""
+    if row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"]):
+        return "lost"
+    waits = row["status"] == "interrupted" and row["finished_at"] is None
+    return "waiting" if waits else row["status"]
+
+
 def _decoded(row: dict[str, Any]) -> Run:
-    lost = row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"])
     return Run(
         id=row["id"],
         name=row["name"],
@@ -364,7 +392,7 @@ def _decoded(row: dict[str, Any]) -> Run:
         backbone=row["backbone"],
         parent=row["parent"],
         label=row["strategy"],
-        status="lost" if lost else row["status"],
+        status=_status(row),
         config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
         versions=json_object(row["versions"]),
@@ -376,6 +404,7 @@ def _decoded(row: dict[str, Any]) -> Run:
         finished_at=row["finished_at"],
         summary=None if row["summary"] is None else json_object(row["summary"]),
         num_steps=row["num_steps"],
+        group=row["seed_group"],
     )
 
 

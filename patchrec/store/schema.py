@@ -53,6 +53,13 @@ def m005_named_sessions(db: Database) -> None:
     db.execute(NAMED_SESSIONS)
 
 
+@migrations()
+def m007_groups_of_seeds(db: Database) -> None:
+    """Runs that differ in their seed alone may be a group."""
+    for statement in GROUPS_OF_SEEDS.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -304,3 +311,8 @@ ALTER TABLE validations ADD COLUMN metric REAL
 """
 
 NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"
+
+GROUPS_OF_SEEDS = """
+ALTER TABLE runs ADD COLUMN seed_group TEXT;
+CREATE UNIQUE INDEX runs_seed_group ON runs (seed_group, seed)
+"""
