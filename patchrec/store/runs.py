@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
 Status = Literal["running", "done", "failed", "interrupted", "lost", "waiting"]
+WAITS = "waits for its turn"  # why a planned run is `interrupted`, for the column knows no other word
 LIST_THEM = "List them with `patchrec runs ls`."
 
 
@@ -379,8 +380,7 @@ def _status(row: dict[str, Any]) -> Status:
     """What a run is now: a row cannot say that its process is gone, and says of a run that waits that it stopped."""
     if row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"]):
         return "lost"
-    waits = row["status"] == "interrupted" and row["finished_at"] is None
-    return "waiting" if waits else row["status"]
+    return "waiting" if (row["status"], row["error"]) == ("interrupted", WAITS) else row["status"]
 
 
 def _decoded(row: dict[str, Any]) -> Run:

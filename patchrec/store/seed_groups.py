@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from patchrec.config import RunConfig
-from patchrec.store.runs import Run
+from patchrec.store.runs import WAITS, Run
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -88,9 +88,9 @@ class SeedGroups:
                 name=None if group is None else f"{group}-s{planned.config.seed}",
             )
             db.execute(
-                "UPDATE runs SET seed_group = ?, status = 'interrupted', error = 'waits for its turn', pid = NULL,"
-                " process = NULL, host = NULL WHERE id = ?",
-                [group, made.id],
+                "UPDATE runs SET seed_group = ?, status = 'interrupted', error = ?, pid = NULL, process = NULL,"
+                " host = NULL WHERE id = ?",
+                [group, WAITS, made.id],
             )
             return self._store.runs.get(made.name)
 

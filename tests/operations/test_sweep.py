@@ -172,10 +172,11 @@ def test_the_work_of_a_killed_process_is_taken_over(home: Path, file: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_kills_lose_and_double_nothing(home: Path, file: Path, seed: int):
-    file.write_text(SWEEP.replace("[4, 8]", "[4, 8, 12, 16]").replace("[0, 1]", "[0, 1, 2]"))
+    long = SWEEP.replace("max-steps = 2", "max-steps = 40")
+    file.write_text(long.replace("[4, 8]", "[4, 8, 12, 16]").replace("[0, 1]", "[0, 1, 2]"))
     codes = run_trial("kill", home, file, 10, seed)
     assert codes[0] == 0
-    assert len((home / "begun").read_text().split()) <= 13 + 10
+    assert 13 < len((home / "begun").read_text().split()) <= 13 + 10  # some kills hit a training, and only those
     check_that_all_is_done_once(home, 13)
 
 
