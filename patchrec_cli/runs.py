@@ -39,7 +39,7 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
         ]
         print_table(columns, [row | {"started": moment(row["created_at"])} for row in folded(rows)])
         print_faults(rows)
-    stopped = [row for row in rows if row["status"] == "interrupted"]
+    stopped = [row for row in rows if row["status"] in ("interrupted", "waiting")]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
     else:
@@ -79,7 +79,7 @@ def show(
             Column("value [95 % interval]", "value", right=True),
         ]
         print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
-    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
+    if shown["status"] in ("interrupted", "lost", "waiting") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -174,8 +174,9 @@ def print_faults(rows: list[dict[str, Any]]) -> None:
 
 
 def resume_command(run: dict[str, Any]) -> str:
-    """What goes on with a stopped run."""
-    return f"patchrec {run['command']} --resume {run['name']}"
+    """What goes on with a stopped run, or with the whole group of one that waits."""
+    waits = run["status"] == "waiting" and run.get("group") is not None
+    return f"patchrec {run['command']} --resume {run['group' if waits else 'name']}"
 
 
 def draw_choice(choice: dict[str, Any]) -> None:

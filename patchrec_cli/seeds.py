@@ -210,3 +210,7 @@ def show_group(shown: dict[str, Any], output: Output) -> None:
         ]
         columns = [Column("metric", "name"), Column("mean ± deviation over seeds [95 % interval]", "value", right=True)]
         print_table(columns, rows, title=f"\ntargets: {number}")
+    if any(run["status"] not in ("done", "running") for run in shown["runs"]):
+        output.next_step(f"patchrec {first['command']} --resume {shown['name']}")
+    elif not shown["evaluations"]:
+        output.next_step(f"patchrec eval {shown['name']}")

@@ -16,7 +16,7 @@ def sweep(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML: data, seeds, metric, and [[run]] tables.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would run; nothing is stored.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would run; no run is made.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -22,14 +22,25 @@ def show_seed_group(name: str, *, home: Path | None = None) -> dict[str, Any] | 
     """What is kept of a group: its runs, and the newest evaluations that they share; None where a run is named.
 
     Returns:
-        `name`, `runs` (name, seed, status and so on) and `evaluations`: for each split `num_targets`, `seeds` and
-        `metrics`, means over seeds.
+        `name`, `runs` (name, seed, status, command and so on) and `evaluations`: for each split `num_targets`, `seeds`
+        and `metrics`, means over seeds.
     """
     with Store.open(home) as store:
         group = store.seed_groups.find(name)
         if group is None:
             return None
-        shown = ("name", "seed", "status", "label", "dataset", "backbone", "parent", "created_at", "finished_at")
+        shown = (
+            "name",
+            "seed",
+            "status",
+            "command",
+            "label",
+            "dataset",
+            "backbone",
+            "parent",
+            "created_at",
+            "finished_at",
+        )
         return {
             "name": group.name,
             "runs": [{key: getattr(run, key) for key in shown} for run in group.runs],

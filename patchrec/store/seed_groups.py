@@ -106,8 +106,10 @@ class SeedGroups:
         """The group of this name, or the one that all runs whose names begin so are of; None where a run is named."""
         names = self._store.runs.names()
         begin_so = {known for known in names if name and known.startswith(name)}
-        if name in names or len(begin_so) < 2:
-            return self.all().get(name)
+        if name in names:
+            return None
         groups = self.all()
+        if len(begin_so) < 2:
+            return groups.get(name)
         whole = (group for group in groups.values() if begin_so == {run.name for run in group.runs})
         return groups.get(name) or next(whole, None)

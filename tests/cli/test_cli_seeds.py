@@ -1,7 +1,6 @@
 """`--seeds`: a run for each seed and a group of them, in every command that has to do with it."""
 
 import pytest
-from conftest import Cli
 from test_cli_runs import add_run
 
 from patchrec.errors import InterruptedRunError
@@ -13,7 +12,7 @@ SMALL = ["--width", "8", "--layers", "1", "--heads", "1", "--max-steps", "1", "-
 
 
 @pytest.fixture
-def group(toy_cli: Cli) -> Cli:
+def group(toy_cli):
     """The command with a fitted group `sasrec-1` of the seeds 0 and 4."""
     ran = toy_cli("baseline", "sasrec", "--seeds", "0,4", *SMALL)
     assert ran.code == 0, ran.err
@@ -35,7 +34,7 @@ def make_group(store: Store, ranks: dict[int, list[int]], strategy: str = "pft-s
     return "grp-1"
 
 
-def test_a_group_is_fitted_listed_evaluated_and_shown(group: Cli):
+def test_a_group_is_fitted_listed_evaluated_and_shown(group):
     listed = group("runs", "ls", "--json").json["runs"]
     assert [(row["name"], row["seed"], row["group"]) for row in listed] == [
         ("sasrec-1-s4", 4, "sasrec-1"),
@@ -66,14 +65,14 @@ def test_a_group_is_fitted_listed_evaluated_and_shown(group: Cli):
         ["runs", "choose-score", "sasrec-1"],
     ],
 )
-def test_a_group_is_no_run_where_one_is_wanted(group: Cli, words):
+def test_a_group_is_no_run_where_one_is_wanted(group, words):
     ran = group(*words)
     assert ran.code == 2
     assert "sasrec-1 is a group of seeds" in ran.err
     assert "sasrec-1-s0, sasrec-1-s4" in ran.err
 
 
-def test_a_group_that_was_stopped_goes_on_with_what_is_missing(toy_cli: Cli, monkeypatch):
+def test_a_group_that_was_stopped_goes_on_with_what_is_missing(toy_cli, monkeypatch):
     begun = []
 
     def stop_at_the_second(name, **more):
@@ -87,6 +86,8 @@ def test_a_group_that_was_stopped_goes_on_with_what_is_missing(toy_cli: Cli, mon
     assert ran.code == 130
     assert "all seeds: `patchrec baseline sasrec --resume sasrec-1`" in ran.err
     assert "2 waiting, 1" in toy_cli("runs", "ls").out
+    for words in (["ls"], ["show", "sasrec-1"], ["show", "sasrec-1-s2"]):
+        assert "next: patchrec baseline sasrec --resume sasrec-1\n" in toy_cli("runs", *words).err
     assert "waiting and cannot rank" in toy_cli("eval", "sasrec-1-s2").err
     assert toy_cli("finetune", "--resume", "sasrec-1").code == 2
     again = toy_cli("baseline", "--resume", "sasrec-1", "--seed", "3")
@@ -99,7 +100,7 @@ def test_a_group_that_was_stopped_goes_on_with_what_is_missing(toy_cli: Cli, mon
     assert (done.code, "patchrec eval sasrec-1" in done.err) == (2, True)
 
 
-def test_a_run_that_waits_goes_on_by_itself_and_not_with_another_catalog(toy_cli: Cli, monkeypatch):
+def test_a_run_that_waits_goes_on_by_itself_and_not_with_another_catalog(toy_cli, monkeypatch):
     monkeypatch.setattr(operations, "go_on", lambda name, **more: (_ for _ in ()).throw(InterruptedRunError("stopped")))
     assert toy_cli("baseline", "sasrec", "--seeds", "0,1", *SMALL).code == 130
     assert toy_cli("baseline", "--resume", "sasrec-1-s1").code == 0
@@ -110,7 +111,7 @@ def test_a_run_that_waits_goes_on_by_itself_and_not_with_another_catalog(toy_cli
     assert toy_cli("eval", "sasrec-1-s0").code == 0
 
 
-def test_every_seed_is_as_if_it_had_been_given_alone(group: Cli, tmp_path):
+def test_every_seed_is_as_if_it_had_been_given_alone(group, tmp_path):
     assert group("baseline", "sasrec", "--seed", "4", *SMALL).code == 0
     with Store.open(tmp_path / "home") as store:
         files = [store.runs.checkpoints(name)[-1].manifest["files"] for name in ("sasrec-1-s4", "sasrec-2")]
@@ -133,14 +134,14 @@ def test_every_seed_is_as_if_it_had_been_given_alone(group: Cli, tmp_path):
         (["sasrec", "--seeds", "0,1", "--width", "9", "--heads", "2"], "--width 9"),
     ],
 )
-def test_seeds_that_cannot_be_are_refused_in_a_line(toy_cli: Cli, words, wanted):
+def test_seeds_that_cannot_be_are_refused_in_a_line(toy_cli, words, wanted):
     ran = toy_cli("baseline", *words, "--data", "toy")
     assert (ran.code, wanted in ran.err) == (2, True), ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith("error:")]) == 1
     assert toy_cli("runs", "ls", "--json").json["runs"] == []
 
 
-def test_a_group_is_one_row_of_a_comparison_and_one_hypothesis(toy_cli: Cli, tmp_path):
+def test_a_group_is_one_row_of_a_comparison_and_one_hypothesis(toy_cli, tmp_path):
     with Store.open(tmp_path / "home") as store:
         make_group(store, {0: [1, 2, 4, 4], 1: [1, 1, 2, 4], 7: [2, 2, 2, 4]})
         add_run(store, "vanilla", [4, 4, 8, 8])
@@ -158,7 +159,7 @@ def test_a_group_is_one_row_of_a_comparison_and_one_hypothesis(toy_cli: Cli, tmp
     assert max(map(len, drawn.splitlines())) <= 80
 
 
-def test_runs_of_a_group_named_one_by_one_are_its_row_too(toy_cli: Cli, tmp_path):
+def test_runs_of_a_group_named_one_by_one_are_its_row_too(toy_cli, tmp_path):
     with Store.open(tmp_path / "home") as store:
         make_group(store, {0: [1, 2, 4, 4], 1: [1, 1, 2, 4], 7: [2, 2, 2, 4]})
         add_run(store, "vanilla", [4, 4, 8, 8])
@@ -170,7 +171,7 @@ def test_runs_of_a_group_named_one_by_one_are_its_row_too(toy_cli: Cli, tmp_path
     assert (one["run"], one["seeds"], one["group"]) == ("pft-s-2", [1], None)
 
 
-def test_seeds_of_a_group_do_not_outvote_other_runs_on_what_is_compared(toy_cli: Cli, tmp_path):
+def test_seeds_of_a_group_do_not_outvote_other_runs_on_what_is_compared(toy_cli, tmp_path):
     """Two methods on four targets are a table; three seeds of one method on two targets are one row."""
     with Store.open(tmp_path / "home") as store:
         make_group(store, {0: [1, 2], 1: [1, 1], 7: [2, 2]})
@@ -180,7 +181,7 @@ def test_seeds_of_a_group_do_not_outvote_other_runs_on_what_is_compared(toy_cli:
     assert sorted(row["run"] for row in table["rows"]) == ["pft-i-1", "vanilla-1"]
 
 
-def test_a_fine_tuning_of_seeds_starts_each_from_the_pre_training_of_its_own(toy_cli: Cli):
+def test_a_fine_tuning_of_seeds_starts_each_from_the_pre_training_of_its_own(toy_cli):
     tiny = ["--data", "toy", "--max-steps", "1", "--batch-size", "4"]
     ran = toy_cli("pretrain", "--backbone", "tiny-random", "--seeds", "0,1", *tiny)
     assert ran.code == 0, ran.err
@@ -202,7 +203,7 @@ def test_a_fine_tuning_of_seeds_starts_each_from_the_pre_training_of_its_own(toy
     assert (dry.code, "each of the 2 seeds" in dry.err) == (0, True)
 
 
-def test_several_processes_are_refused(toy_cli: Cli, monkeypatch):
+def test_several_processes_are_refused(toy_cli, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     ran = toy_cli("baseline", "sasrec", "--seeds", "0,1", *SMALL)

@@ -91,7 +91,7 @@ def sweep(path: Path, *, dry_run: bool = False, home: Path | None = None, report
 
     Args:
         path: The file; see `SweepFile`.
-        dry_run: Only say what there is to do; nothing is stored.
+        dry_run: Only say what there is to do; no run is made. A backbone that is not there yet is fetched.
         home: Folder of the store.
         report: Where picks and progress go.
 
