@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from patchrec import __version__
 from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
+from patchrec.training.interrupts import deaf, forget_signals, signal_name, stopped_by, terminable_program
 from patchrec_cli import (
     backbones,
     blend,
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     HOME.set(None)
+    forget_signals()
     try:
         outcome = get_command(app).main(given, prog_name="patchrec", standalone_mode=False)
         sys.stdout.flush()
@@ -122,9 +125,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("PATCHREC_DEBUG") or "--debug" in given:
             traceback.print_exception(error)
         return explain(error, given)
-    if outcome == 130:
-        print_error("interrupted")
+    if outcome == InterruptedRunError.exit_code:  # what Typer makes of Ctrl-C
+        message, outcome = interruption()
+        print_error(message)
     return outcome if isinstance(outcome, int) else 0
+
+
+def interruption() -> tuple[str, int]:
+    """What a stop by a signal is called, and its exit code."""
+    number = stopped_by()
+    return (f"stopped by {signal_name(number)}", 128 + number) if number else ("interrupted", 130)
 
 
 def explain(error: BaseException, given: Sequence[str] = ()) -> int:
@@ -141,7 +151,8 @@ def explain(error: BaseException, given: Sequence[str] = ()) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     message, code = wording(error, given)
-    print_error(message)
+    with suppress(OSError):  # a terminal that is gone
+        print_error(message)
     return code
 
 
@@ -149,7 +160,7 @@ def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
     """What an error is called, and its exit code."""
     found = (f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)", 1)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        found = "interrupted", InterruptedRunError.exit_code
+        found = interruption()
     elif isinstance(error, PatchrecError):
         found = str(error), error.exit_code
     elif isinstance(error, typer.TyperException):
@@ -222,7 +233,9 @@ def script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
+    terminable_program()
     code = main()
+    deaf()
     if code and os.environ.get("WORLD_SIZE", "1") != "1":
         # What is still sent to a process that is gone would keep this one for another timeout.
         sys.stdout.flush()

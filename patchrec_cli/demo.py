@@ -4,11 +4,11 @@ from typing import Any
 
 import typer
 
+from patchrec_cli.comparison import draw_comparison
 from patchrec_cli.display import Output, plain, print_lines
 from patchrec_cli.numbers import duration, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.recommend import draw_ranking
-from patchrec_cli.runs import draw_comparison
 
 
 def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:

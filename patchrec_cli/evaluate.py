@@ -1,14 +1,21 @@
 """`patchrec eval`: metrics of a run or a baseline on held-out targets."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrec.errors import UsageError, flag_of
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
+
+COUNTED = {
+    "paper": "counted as the published scripts count, over 20 titles",
+    "sampled": "the target among 99 drawn items",
+}
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -60,6 +67,27 @@ def evaluate(
         ),
     ] = None,
     score: Score = None,
+    protocol: Annotated[
+        Literal["paper", "sampled"] | None,
+        typer.Option(
+            "--protocol",
+            help="Count in another way too: as the published scripts, or among 99 drawn items. Neither compares.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Score another system's lists (user_id, item_id, rank or score; a .run of TREC) on the same targets.",
+        ),
+    ] = None,
+    one_list: Annotated[
+        bool, typer.Option("--one-list", help="A user's list in FILE stands for each of the user's targets.")
+    ] = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,7 +100,8 @@ def evaluate(
         patchrec eval pft-s-1 --split validation --limit 200
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
-        patchrec eval pretrain-1 --strategy vanilla
+        patchrec eval pretrain-1 --strategy vanilla --name plain-text
+        patchrec eval --predictions bpr.csv --data ml-100k
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
@@ -80,32 +109,33 @@ def evaluate(
     from patchrec.operations.seed_groups import is_group
 
     output = Output(json, quiet)
+    marks = marks_of(run_name, note, tags)
+    common: dict[str, Any] = {
+        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "home": home_of(ctx),
+        "report": output.reporter,
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
+        "protocol": protocol,
+    }  # fmt: skip
+    if predictions is not None:
+        refuse_asking(run, own)
+        from patchrec.operations.predictions import evaluate_predictions
+
+        scored = evaluate_predictions(predictions, one_list=one_list, data=data, marks=marks, **common)
+        show_evaluation(plain(scored), output)
+        output.next_step("patchrec runs compare")
+        return
+    if one_list:
+        raise UsageError("--one-list goes with --predictions FILE; drop it")
     if is_group(run, home=home_of(ctx)):
-        refuse_of_groups(baseline=baseline, data=data, backbone=backbone, strategy=strategy)
-        found = evaluate_group(
-            str(run), split=split, limit=limit, users_with=users_with, ks=ks, score=score, home=home_of(ctx),
-            report=output.reporter,
-        )  # fmt: skip
+        given = {"baseline": baseline, "data": data, "backbone": backbone, "strategy": strategy, "protocol": protocol}
+        refuse_of_groups(**given, **marks.given)
+        found = evaluate_group(str(run), score=score, **common)
         show_evaluation(plain(found), output)
         output.next_step(compare_command(found.dataset, split))
         return
-    result = plain(
-        operations.evaluate(
-            run,
-            split=split,
-            limit=limit,
-            users_with=users_with,
-            ks=ks,
-            baseline=baseline,
-            data=data,
-            backbone=backbone,
-            strategy=strategy,
-            options=options,
-            score=score,
-            home=home_of(ctx),
-            report=output.reporter,
-        )
-    )
+    result = plain(operations.evaluate(run, data=data, marks=marks, **common, **own))
     show_evaluation(result, output)
     output.next_step(compare_command(result["dataset"], split), f"patchrec recommend --user ID --run {result['run']}")
 
@@ -126,6 +156,17 @@ def refuse_of_groups(**given: object) -> None:
         raise UsageError(f"a group of seeds is evaluated as it is; drop {', '.join(named)}, or name one of its runs")
 
 
+def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
+    """Refuse what is asked of a run, where another system's lists are scored.
+
+    Raises:
+        UsageError: Something is.
+    """
+    asked = [f"--{name}" for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
+    if asked:
+        raise UsageError(f"--predictions FILE is scored as it is; drop {', '.join(asked)} (--data names the data set)")
+
+
 def show_evaluation(result: dict[str, Any], output: Output) -> None:
     """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept.
 
@@ -138,6 +179,7 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
         return
     cost = result["cost"]
     ratios = {name: cost.get(f"compression_{name}") for name in ("paper", "history", "prompt")}
+    tokens, seconds = cost["tokens_per_target"], cost["seconds_per_target"]
     print_fields(
         {
             "run": f"{result['run']} ({result['label']})",
@@ -145,8 +187,8 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
             "score": result["score"],
             "seeds": result.get("seeds"),
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
-            "tokens/target": f"{cost['tokens_per_target']:,.1f}",
-            "time/target": duration(cost["seconds_per_target"]),
+            "tokens/target": None if tokens is None else f"{tokens:,.1f}",
+            "time/target": None if seconds is None else duration(seconds),
         }
     )
     columns = [
@@ -160,6 +202,9 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
     if cold:
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
+    if result["counted"]:
+        title = f"\nnot to be compared: {COUNTED[result['protocol']]}"
+        print_table(columns, metric_rows(result["counted"]), title=title)
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:

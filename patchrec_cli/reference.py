@@ -40,7 +40,8 @@ prints `group` (`name`, `runs`, `evaluations`).
 
 `data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
-`history` (item ids, oldest first, newest K).
+`history` (item ids, oldest first, newest K). With `--output` it writes files and prints `dataset`, `format`, `folder`,
+`files` and `rows` (of each file).
 
 `recommend` with `--all` or `--users` writes a file of its own (see [recommending.md](recommending.md)) and prints of it
 `run`, `label`, `dataset`, `score`, `k`, `output`, `format`, `users`, `rows`, `short` (users with fewer than `k` items),
@@ -88,22 +89,33 @@ JSON_KEYS = {
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),
-    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
+    "eval": (
+        "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "protocol",
+        "counted",
+    ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),
+    "runs export": ("tracked",),
+    "runs plot": ("picture", "file", "charts"),
+    "runs report": (
+        "file", "bytes", "dataset", "licence", "split", "metric", "reference", "runs", "users",
+    ),
     "runs compare": (
         "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
-        "comparisons", "rows", "notes",
+        "comparisons", "num_runs", "rows", "failed", "notes",
     ),
     "runs choose-score": (
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
     "runs query": ("columns", "rows", "more"),
-    "runs rm": ("removed",),
+    "runs edit": ("run",),
+    "runs rm": ("removed", "runs"),
+    "runs restore": ("restored",),
+    "runs gc": ("deleted", "trash", "size"),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),
     "strategies preview": (
@@ -137,7 +149,7 @@ def exit_codes() -> list[str]:
     """A table row for each exit code, from the error classes."""
     kinds = sorted(errors.PatchrecError.__subclasses__(), key=lambda kind: kind.exit_code)
     rows = [f"| {kind.exit_code} | {(kind.__doc__ or '').splitlines()[0].rstrip('.').lower()} |" for kind in kinds]
-    return [*rows, "| 143 | the same, on SIGTERM |"]
+    return [*rows, "| 129 | the same, on SIGHUP |", "| 143 | the same, on SIGTERM |"]
 
 
 def reference() -> str:

@@ -1,12 +1,13 @@
 """One run as people read it: all its fields, or a few of them drawn again and again while it trains."""
 
+import json
 import time
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from patchrec_cli.display import clean
+from patchrec_cli.display import Column, clean, print_table
 from patchrec_cli.numbers import count, duration, moment, sparkline, value
 
 WATCH_SECONDS = 2.0
@@ -43,6 +44,8 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     unit = "nats a target" if shown["score"] == "item" else "nats a token"
     return {
         "run": shown["name"],
+        "note": shown["note"],
+        "tags": " ".join(shown["tags"]) or None,
         "stage": shown["stage"],
         "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],
@@ -70,9 +73,21 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "ranks by": shown["score"],
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
+        "plugins": plugin_lines(shown["plugins"]),
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
         "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
     }
+
+
+def plugin_lines(found: list[dict[str, Any]]) -> tuple[str, ...] | None:
+    """A line for each plugin of a run that is no built-in one, and for whatever is wrong with one."""
+    return (
+        tuple(
+            row["fault"] or " ".join(filter(None, (row["name"], "of", row["package"] or "no package", row["version"])))
+            for row in found
+        )
+        or None
+    )
 
 
 def steps_taken(progress: dict[str, Any]) -> str:
@@ -103,16 +118,30 @@ def measured_curve(measured: list[dict[str, Any]]) -> list[float]:
     return [row["loss"] if row["metric"] is None else row["metric"] for row in measured]
 
 
+def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
+    """Print the newest evaluation of each kind, when it was and its metrics; of equal ones only how many there are."""
+    newest: dict[str, tuple[dict[str, Any], int]] = {}
+    for evaluation in evaluations:
+        asked = json.dumps([evaluation[key] for key in ("split", "score", "num_targets", "catalog", "config")])
+        before = newest.pop(asked, (None, 0))[1]
+        newest[asked] = evaluation, before + 1
+    for evaluation, times in newest.values():
+        users = f"{count(evaluation['num_targets'])} targets of {count(evaluation['num_users'])} users"
+        chosen = {f"--{key.replace('_', '-')}": evaluation["config"].get(key) for key in ("limit", "users_with")}
+        parts = [
+            f"{moment(evaluation['created_at'])} UTC",
+            f"{evaluation['split']}, score {evaluation['score']}, {users}",
+            *(f"{flag} {given}" for flag, given in chosen.items() if given is not None),
+            *([f"the newest of {times} like it"] if times > 1 else []),
+        ]
+        columns = [Column("metric", "name"), Column("value [95 % interval]", "value", right=True)]
+        print_table(columns, evaluation_rows(evaluation), title=f"\n{'; '.join(parts)}")
+
+
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
     """One row for each metric in its default view: items with seen ones dropped; titles for the log-probability."""
     return [
-        {
-            "split": evaluation["split"],
-            "score": evaluation["score"],
-            "num_targets": count(evaluation["num_targets"]),
-            "name": row["name"],
-            "value": value(row["value"], row["low"], row["high"]),
-        }
+        {"name": row["name"], "value": value(row["value"], row["low"], row["high"])}
         for row in evaluation["metrics"]
         if row["slice"] == "all" and ((row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob")
     ]

@@ -4,13 +4,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.numbers import count, duration, value
+
+if TYPE_CHECKING:
+    from patchrec.store.marks import Marks
 
 Seeds = Annotated[
     str | None,
@@ -58,12 +61,14 @@ def fit_group(
     force: bool,
     home: Any,
     output: Output,
+    marks: "Marks",
     **asked: Any,
 ) -> bool:
     """Fit a group where `--seeds` or `--resume GROUP` asks for one.
 
     Args:
         command: That was given: `pretrain`, `finetune` or `baseline`.
+        marks: Name of the group, note and tags of its runs.
         asked: As `Asked` has it.
 
     Returns:
@@ -88,7 +93,14 @@ def fit_group(
         values = [asked.pop(key, None) for key in ("options", "head_options")]
         beside = {"strategy": asked.get("strategy"), "head": asked.get("head"), "from": asked.get("start")}
         refuse_beside_resume(
-            {"seeds": seeds, **beside, **settings, **plain_options(values[0]), **plain_options(values[1])}
+            {
+                "seeds": seeds,
+                **beside,
+                **marks.given,
+                **settings,
+                **plain_options(values[0]),
+                **plain_options(values[1]),
+            }
         )
         name = f"{command} {asked['name']}" if asked.get("name") else command
         found = operations.resume_seeds(resume, name, force=force, home=home, report=output.reporter)
@@ -98,7 +110,7 @@ def fit_group(
         if "seed" in settings:
             raise UsageError("--seed and --seeds both say what is drawn; give one")
         given = Asked(command=command, settings=settings, **asked)  # type: ignore[arg-type]
-        found = operations.fit_seeds(given, read_seeds(str(seeds)), home=home, report=output.reporter)
+        found = operations.fit_seeds(given, read_seeds(str(seeds)), marks=marks, home=home, report=output.reporter)
     show_group_of_runs(plain(found), output)
     return True
 
@@ -159,6 +171,7 @@ def folded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "name": name,
             "seeds": shown_seeds([row["seed"] for row in reversed(members)]),
             "status": shown_statuses([row["status"] for row in members]),
+            "tags": sorted({tag for row in members for tag in row["tags"]}),
         }
         for name, members in groups.items()
     ]
@@ -196,6 +209,8 @@ def show_group(shown: dict[str, Any], output: Output) -> None:
             "data": first["dataset"],
             "backbone": first["backbone"],
             "seeds": shown_seeds([run["seed"] for run in shown["runs"]]),
+            "note": " / ".join(dict.fromkeys(run["note"] for run in shown["runs"] if run["note"])) or None,
+            "tags": " ".join(sorted({tag for run in shown["runs"] for tag in run["tags"]})) or None,
         }
     )
     columns = [Column("run", "name"), Column("seed", "seed", right=True), Column("status", "status")]

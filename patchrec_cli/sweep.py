@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from patchrec_cli.comparison import draw_comparison
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.numbers import count, value
 from patchrec_cli.parameters import Json, Quiet, home_of
-from patchrec_cli.runs import draw_comparison
 from patchrec_cli.seeds import shown_seeds
 
 

@@ -6,6 +6,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Output, is_first_process, plain, print_fields
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
@@ -49,6 +50,9 @@ def pretrain(
     force: Force = False,
     seeds: Seeds = None,
     dry_run: DryRun = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -65,13 +69,14 @@ def pretrain(
     """
     output = Output(json, quiet)
     options = {"schedule": schedule, "into": into}
-    common = {"home": home_of(ctx), "report": output.reporter, "options": options, **settings}
+    marks = marks_of(run_name, note, tags)
+    common = {"home": home_of(ctx), "report": output.reporter, "options": options, "marks": marks, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("pretrain", output, seeds, **common)
         return
     of_group = {"options": options, "settings": settings}
-    if fit_group("pretrain", seeds, resume, force, home_of(ctx), output, **of_group):
+    if fit_group("pretrain", seeds, resume, force, home_of(ctx), output, marks, **of_group):
         return
     from patchrec.operations.training import train
 
@@ -103,6 +108,9 @@ def finetune(
     force: Force = False,
     seeds: Seeds = None,
     dry_run: DryRun = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -120,12 +128,13 @@ def finetune(
     head_options = option_values(ctx, HEADS, head)
     output = Output(json, quiet)
     chosen = {"strategy": strategy, "options": options, "head": head, "head_options": head_options, "start": start}
-    common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}
+    marks = marks_of(run_name, note, tags)
+    common = {"home": home_of(ctx), "report": output.reporter, "marks": marks, **chosen, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("finetune", output, seeds, **common)
         return
-    if fit_group("finetune", seeds, resume, force, home_of(ctx), output, settings=settings, **chosen):
+    if fit_group("finetune", seeds, resume, force, home_of(ctx), output, marks, settings=settings, **chosen):
         return
     from patchrec.operations.training import train
 
@@ -147,6 +156,9 @@ def baseline(
     resume: Resume = None,
     force: Force = False,
     seeds: Seeds = None,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -164,13 +176,21 @@ def baseline(
         raise UsageError(f"which baseline? choices: {', '.join(sorted(BASELINES.members()))}; name one")
     options = option_values(ctx, BASELINES, name)
     output = Output(json, quiet)
+    marks = marks_of(run_name, note, tags)
     of_group = {"name": name, "options": options, "settings": settings}
-    if fit_group("baseline", seeds, resume, force, home_of(ctx), output, **of_group):
+    if fit_group("baseline", seeds, resume, force, home_of(ctx), output, marks, **of_group):
         return
     from patchrec.operations.training import train
 
     result = train.baseline(
-        name, options=options, resume=resume, force=force, home=home_of(ctx), report=output.reporter, **settings
+        name,
+        options=options,
+        resume=resume,
+        force=force,
+        marks=marks,
+        home=home_of(ctx),
+        report=output.reporter,
+        **settings,
     )
     if not is_first_process():
         return

@@ -1,6 +1,6 @@
 """Evaluate a recommender on held-out targets: every target ranks the whole catalog exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -13,7 +13,7 @@ from patchrec.evaluation.rows import metric_rows, ranking_row, target_values
 from patchrec.evaluation.significance import interval_note
 from patchrec.history import BoolArray
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Query, Recommender
+from patchrec.recommender import Query, Recommender, Scores
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store.evaluations import MetricRow, RankingRow
 
@@ -64,6 +64,7 @@ def evaluate(
     ks: Sequence[int] = KS,
     limit: int | None = None,
     seed: int = 0,
+    also: Callable[[Example, Scores], None] | None = None,
     report: Reporter = SILENT,
 ) -> Evaluated:
     """Rank the whole catalog for every target.
@@ -75,6 +76,7 @@ def evaluate(
         ks: Cut-offs of the metrics.
         limit: Take a sample of so many targets (`sample_examples`).
         seed: Fixes the sample and the intervals.
+        also: Is given every target with its scores, for another way to count.
         report: Where progress goes.
 
     Raises:
@@ -89,6 +91,8 @@ def evaluate(
     with report.task("evaluate", len(chosen), "targets") as task:
         for number, scores in recommender.score_each([Query.of(dataset, example) for example in chosen]):
             rows[number] = ranking_row(dataset, chosen[number], scores, recommender.level, place)
+            if also is not None:
+                also(chosen[number], scores)
             compression.add(scores.cost)
             prompt_tokens += scores.cost.positions - scores.cost.beside
             flops += scores.cost.flops

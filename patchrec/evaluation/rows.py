@@ -90,6 +90,18 @@ def target_values(rows: Sequence[RankingRow], level: Level, seen: Seen, ks: Sequ
     return values
 
 
+def default_values(rows: Sequence[RankingRow], metric: str) -> FloatArray:
+    """(B,) value of each target under a metric in its default view: items, seen ones dropped; titles for `log_prob`.
+
+    Args:
+        rows: Targets.
+        metric: A name as in `hr@10`, with any cut-off.
+    """
+    _, _, k = metric.partition("@")
+    level, seen = LOG_PROB_VIEW if metric == LOG_PROB else ("item", "dropped")
+    return target_values(rows, level, seen, (int(k),) if k else ())[metric]
+
+
 def metric_rows(
     rows: Sequence[RankingRow], ks: Sequence[int], *, cold: BoolArray | None = None, seed: int = 0
 ) -> list[MetricRow]:
@@ -112,6 +124,8 @@ def _slice_rows(targets: Slice, rows: Sequence[RankingRow], ks: Sequence[int], s
     found = []
     for level, seen in VIEWS:
         values = target_values(rows, level, seen, ks)
+        if all(row.log_prob is None for row in rows):
+            values.pop(LOG_PROB, None)  # lists of another system have none
         intervals = bootstrap(np.stack(list(values.values()), axis=1), users, seed=seed)
         for name, interval in zip(values, intervals, strict=True):
             low, high = _known(interval.low), _known(interval.high)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from patchrec.config import ScoreName
+from patchrec.config import ScoreName, SplitName
 from patchrec.errors import UsageError
 from patchrec.evaluation.seeds import averaged_targets, mean_metrics
 from patchrec.history import FloatArray
@@ -72,6 +72,8 @@ class Compared:
 
     def cost(self, key: str) -> float | None:
         """A cost of its evaluations, averaged over seeds; None where one does not have it."""
+        if len(self.members) == 1:
+            return self.members[0][1].cost.get(key)
         known = [found.cost[key] for _, found in self.members if found.cost.get(key) is not None]
         return fmean(known) if len(known) == len(self.members) else None
 
@@ -85,6 +87,11 @@ def fold(chosen: Sequence[Evaluated]) -> list[Compared]:
         Compared(name, name, tuple(members)) if len(members) > 1 else Compared(members[0][0].name, None, tuple(members))
         for name, members in rows.items()
     ]
+
+
+def apart(chosen: Sequence[Evaluated]) -> list[Compared]:
+    """A row for each evaluated run, whatever group it is of."""
+    return [Compared(run.name, None, ((run, found),)) for run, found in chosen]
 
 
 def runs_of(store: Store, names: Sequence[str]) -> list[Run]:
@@ -105,8 +112,14 @@ def runs_of(store: Store, names: Sequence[str]) -> list[Run]:
     return list(found.values())
 
 
-def missing_seeds(store: Store, rows: Sequence[Compared]) -> list[str]:
-    """Sentences on seeds of groups that are in no row."""
+def missing_seeds(store: Store, rows: Sequence[Compared], split: SplitName) -> list[str]:
+    """Sentences on seeds of groups that are in no row, though others of the group are."""
+
+    def why(run: Run) -> str:
+        if run.status != "done":
+            return run.status
+        return "left out" if store.evaluations.newest(run.name, split) else "not evaluated"
+
     groups = store.seed_groups.all()
     notes = []
     for row in rows:
@@ -114,8 +127,6 @@ def missing_seeds(store: Store, rows: Sequence[Compared]) -> list[str]:
             continue
         absent = [run for run in groups[row.group].runs if run.seed not in row.seeds]
         if absent:
-            shown = ", ".join(
-                f"{run.seed} ({'not evaluated' if run.status == 'done' else run.status})" for run in absent
-            )
+            shown = ", ".join(f"{run.seed} ({why(run)})" for run in absent)
             notes.append(f"{row.name} is without seed {shown}")
     return notes

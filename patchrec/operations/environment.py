@@ -62,6 +62,7 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
         ("data", lambda: _check_data(home), RESTORE),
         ("runs", lambda: _check_runs(home), RESTORE),
         ("folder", lambda: _check_folder(home), "give yourself write access, or set PATCHREC_HOME"),
+        ("trash", lambda: _check_trash(home), RESTORE),
         ("disk", lambda: _check_disk(home), "free some space, or set PATCHREC_HOME to another disk"),
         ("backbones", lambda: _check_backbones(home), "fetch it again: patchrec backbones pull NAME"),
         ("plugins", _check_plugins, "mend or uninstall the plugin, or use --no-plugins"),
@@ -184,6 +185,16 @@ def _check_disk(home: Path | None) -> str:
     if free < ROOM_GB:
         raise _NotSoundError(f"{free:.1f} GB free, {ROOM_GB:.0f} GB wanted")
     return f"{free:.1f} GB free"
+
+
+def _check_trash(home: Path | None) -> str:
+    folder = _folder(home)
+    if not (folder / "store.db").exists():
+        return "none yet"
+    with Store.open(folder, read_only=True) as store:
+        removed = store.trash.about(store.trash.names())
+    size = sum(found.size for found in removed) / 1e6
+    return f"{len(removed)} runs, {size:,.1f} MB; `patchrec runs gc` frees them" if removed else "empty"
 
 
 def _check_backbones(home: Path | None) -> str:

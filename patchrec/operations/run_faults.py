@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from patchrec.plugins import problems, recommenders, strategies
+from patchrec.operations.run_plugins import plugin_faults
 from patchrec.store import Store
 from patchrec.store.audit import Fault
 from patchrec.store.runs import Run
@@ -23,7 +23,7 @@ class RunFaults:
 
     def of(self, run: Run) -> list[Fault]:
         """Everything that is wrong with a run; empty where it can be used, or goes on."""
-        faults = [*_missing_plugins(run), *self._other_data(run), *self._other_parts(run)]
+        faults = [*_changed_plugins(self.store, run), *self._other_data(run), *self._other_parts(run)]
         faults += self._missing_checkpoint(run)
         if run.status == "lost":
             fix = f"go on with `patchrec {run.command} --resume {run.name}`, or `patchrec runs rm {run.name}`"
@@ -70,7 +70,13 @@ class RunFaults:
             if part.run in names and stamp(self.store, self.store.runs.get(part.run)) != part.stamp
         ]
         fix = f"blend again with `patchrec blend RUN RUN`, or `patchrec runs rm {run.name}`"
-        found = [Fault(f"it mixes run {name!r}, which is gone", fix) for name in gone]
+        trashed = set(gone).intersection(self.store.trash.names())
+        found = [
+            Fault(f"it mixes run {name!r}, which is gone to the trash", f"`patchrec runs restore {name}`, or {fix}")
+            if name in trashed
+            else Fault(f"it mixes run {name!r}, which is gone", fix)
+            for name in gone
+        ]
         return found + [
             Fault(f"it mixes run {name!r}, which has other weights or another score now", fix) for name in other
         ]
@@ -82,21 +88,13 @@ class RunFaults:
         saved = self.store.runs.checkpoints(run.name)
         if saved[-1].path.is_dir() if saved else run.config.training is None:
             return []
-        return [
-            Fault("its checkpoint is gone", f"restore its folder, or train again and `patchrec runs rm {run.name}`")
-        ]
+        fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
+        return [Fault("its checkpoint is gone", fix)]
 
 
-def _missing_plugins(run: Run) -> list[Fault]:
-    """That no plugin brings its kind or one of its strategies."""
-    missing = [] if run.kind in recommenders() else [f"kind {run.kind!r}"]
-    known = strategies()
-    missing += [f"strategy {chosen.name!r}" for chosen in run.config.strategies if chosen.name not in known]
-    if not missing:
-        return []
-    broken = f" ({problems()[0]})" if problems() else ""
-    fix = f"install or mend its plugin{broken}, or `patchrec runs rm {run.name}`"
-    return [Fault(f"no plugin brings its {' and '.join(missing)} now", fix)]
+def _changed_plugins(store: Store, run: Run) -> list[Fault]:
+    """That a plugin of it is gone or lays histories out in another way; another version is none."""
+    return [Fault(f"it {one.found}", one.mend) for one in plugin_faults(store, run) if one.what != "version"]
 
 
 def faults_of(store: Store, runs: Sequence[Run], *, most_items: int | None = None) -> dict[str, list[Fault]]:

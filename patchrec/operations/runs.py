@@ -1,7 +1,7 @@
-"""Runs: list, show, compare, remove. Reads stored rows; no model runs here."""
+"""Runs: list, show, compare, mark, remove. Reads stored rows; no model runs here."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,23 +10,43 @@ from typing import Any
 from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
+from patchrec.evaluation.derived import cut_offs, with_metrics
+from patchrec.evaluation.protocols import PROTOCOLS
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
-from patchrec.operations.compared import Compared, Evaluated, fold, missing_seeds, runs_of
+from patchrec.operations.compared import Compared, Evaluated, apart, fold, missing_seeds, runs_of
 from patchrec.operations.datasets import pick_dataset
+from patchrec.operations.run_columns import Columned
 from patchrec.operations.run_faults import faults_of
+from patchrec.operations.run_fields import chosen as chosen_runs
+from patchrec.operations.run_fields import differing
+from patchrec.operations.run_plugins import shown_plugins
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.marks import Marks
 from patchrec.store.runs import Run, as_json
 
+LEVEL = 0.05  # of p-values below which a difference is called one
 QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
 COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "prompt")}
 
 
-def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """Every run, newest first, with what a listing shows, and its `faults` (`what` is wrong, `fix`)."""
+def list_runs(
+    *, where: str | None = None, tags: Sequence[str] = (), limit: int | None = None, home: Path | None = None
+) -> list[dict[str, Any]]:
+    """Runs, newest first, with what a listing shows, and their `faults` (`what` is wrong, `fix`).
+
+    Args:
+        where: A condition on their fields and settings, in SQL (`docs/store.md`); None takes all.
+        tags: Which they all have.
+        limit: The newest so many of these; a group of seeds counts as one.
+        home: Folder of the store.
+
+    Raises:
+        UsageError: `where` is no condition on runs.
+    """
     keys = (
         "name",
         "stage",
@@ -41,9 +61,13 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
         "group",
         "created_at",
         "finished_at",
+        "note",
+        "tags",
     )
     with Store.open(home) as store:
-        runs = store.runs.all()
+        runs = chosen_runs(store.runs.all(), where, tags)
+        newest = list(dict.fromkeys(run.group or run.name for run in reversed(runs)))[:limit]
+        runs = [run for run in runs if (run.group or run.name) in newest]
         faults = faults_of(store, runs, most_items=QUICKLY_READ)
         return [
             {key: getattr(run, key) for key in keys} | {"faults": [asdict(one) for one in faults.get(run.name, ())]}
@@ -65,9 +89,15 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         ]
         losses = store.runs.losses(run.name)
         return as_json(run) | {
+            "plugins": shown_plugins(store, run),
             "progress": asdict(run_progress(run, losses)) if losses else None,
             "losses": [asdict(row) for row in losses],
             "validations": [asdict(row) for row in store.runs.validations(run.name)],
+            "protocols": [
+                asdict(found) | {"metrics": [asdict(row) for row in store.evaluations.metrics(found.id)]}
+                for protocol in PROTOCOLS
+                for found in store.evaluations.all(run.name, protocol=protocol)
+            ],
             "checkpoints": [
                 {"step": saved.step, "path": str(saved.path)}
                 for saved in store.runs.checkpoints(run.name)
@@ -78,20 +108,52 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         }
 
 
-def remove_run(name: str, *, home: Path | None = None) -> str:
-    """Remove a run with its evaluations and checkpoints, and return its name.
+def edit_run(
+    name: str,
+    *,
+    note: str | None = None,
+    tags: Sequence[str] = (),
+    without: Sequence[str] = (),
+    home: Path | None = None,
+) -> dict[str, Any]:
+    """Note and tag a run that is there.
 
     Args:
-        name: Whole: the beginning of a name finds a run, and removes none.
+        name: Of the run, or the unique beginning of one.
+        note: In place of the old one; an empty one takes it away, None leaves it.
+        tags: To add.
+        without: Tags to take away.
+        home: Folder of the store.
+
+    Returns:
+        Its `name`, `note` and `tags` now.
+
+    Raises:
+        NotFoundError: No such run, or it has no such tag. UsageError: Nothing to change, or a tag or note that is none.
+    """
+    marks = Marks(note=note, tags=tuple(tags))
+    if not marks.given and not without:
+        raise UsageError("nothing to change; give --note TEXT, --tag WORD or --untag WORD")
+    if both := sorted(set(tags) & set(without)):
+        raise UsageError(f"tag {both[0]!r} is to be added and taken away; choose one")
+    with Store.open(home) as store:
+        run = store.runs.mark(name, marks, without=without)
+    return {"name": run.name, "note": run.note, "tags": list(run.tags)}
+
+
+def remove_run(*names: str, home: Path | None = None) -> None:
+    """Put runs into the trash, all or none: `patchrec.operations.trash` takes back what is there, or empties it.
+
+    Args:
+        names: Whole: the beginning of a name finds a run, and removes none.
         home: Folder of the store.
 
     Raises:
         NotFoundError: No such run.
-        UsageError: It is running, or another run started from it.
+        UsageError: One is running, or another run started from it and would stay.
     """
     with Store.open(home) as store:
-        store.runs.remove(name)
-        return name
+        store.trash.put(names)
 
 
 def compare_runs(
@@ -100,6 +162,13 @@ def compare_runs(
     metric: str = "mrr",
     split: SplitName = "test",
     data: str | None = None,
+    where: str | None = None,
+    tags: Sequence[str] = (),
+    sort: str | None = None,
+    limit: int | None = None,
+    columns: Sequence[str] = (),
+    fail_if: str | None = None,
+    grouped: bool = True,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> dict[str, Any]:
@@ -110,59 +179,88 @@ def compare_runs(
             their targets, best first; the best is then the reference, and p-values are corrected for all pairs, since
             it was picked here. Runs of one group are one row, with their seeds averaged target by target.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
+            Any cut-off of any metric here, in `sort`, `columns` and `fail_if` is computed from the stored ranks.
         split: Whose targets.
         data: Data set; runs that are named have to be of it.
+        where: A condition on runs, in SQL: those that it does not hold for are not compared.
+        tags: Runs that lack one of these are not compared either.
+        sort: The order of rows: a metric (best first) or a field; "-" before it turns it round.
+        limit: Give the first so many rows alone. All are compared and corrected for.
+        columns: Fields, settings, metrics and costs that each row gives under `columns`.
+        fail_if: A condition on these, in SQL; the runs that it holds for are named under `failed`.
+        grouped: Make one row of the runs of a group of seeds; else each run is a row.
         home: Folder of the store.
         report: Where picks are told.
 
     Returns:
         `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
-        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `rows` (a run or a group each, with
-        seeds, metrics, paired difference, compression ratios and cost) and `notes`.
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `num_runs` (rows compared), `rows` (a
+        run or a group each, with its seeds, what differs in its settings, metrics, paired difference, compression
+        ratios and cost), `failed` and `notes`.
 
     Raises:
-        NotFoundError: No such run, or one without an evaluation.
-        UsageError: The runs are of different data sets, or ranked different targets or catalogs.
+        NotFoundError: No such run, or one without an evaluation; no run left by `where` and `tags`.
+        UsageError: The runs are of different data sets, or ranked different targets or catalogs; no such metric or
+            column, or no condition; the reference is left out.
+        CheckFailedError: `fail_if` asks for a metric that a run has no value of.
     """
     left_out: dict[str, str] = {}
+    choose = partial(chosen_runs, where=where, tags=tags)
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split, data)
+            chosen = _named(store, names, split, data, choose)
         else:
-            chosen, left_out = _all_evaluated(store, split, data, report)
+            chosen, left_out = _all_evaluated(store, split, data, choose, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
-        rows = fold(chosen)
         notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
-        notes += missing_seeds(store, rows)
-    rankings = shared_targets(rankings)
-    shown = {row.name: row.metrics(metrics, rankings) for row in rows}
+        notes += missing_seeds(store, fold(chosen), split) if grouped else []
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
+    if metric == LOG_PROB:
+        chosen = _with_log_prob(chosen, notes, named=bool(names))
+    compared = fold(chosen) if grouped else apart(chosen)
+    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
+    known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
+    known += [name for name in cut_offs(metric, sort, fail_if, *columns) if name not in known]
+    metrics = {name: with_metrics(metrics[name], rows, known) for name, rows in rankings.items()}
+    found = {row.name: row.metrics(metrics, rankings) for row in compared}
     if not names:
-        rows.sort(key=lambda row: -(_value(shown[row.name], metric) or 0.0))
-    known = list(dict.fromkeys(found["name"] for row in rows for found in shown[row.name]))
+        compared.sort(key=lambda row: -(_value(found[row.name], metric) or 0.0))
     if metric not in known:
         raise UsageError(unknown("metric", metric, known))
-    scores = set().union(*(row.scores for row in rows))
+    scores = set().union(*(row.scores for row in compared)) - {"list"}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
-    comparisons = num_comparisons(len(rows), picked=not names)
-    differences = _differences(rows, rankings, metric, comparisons)
-    targets = rankings[rows[0].run.name]
-    narrow = interval_note(rows[0].values(rankings, partial(_target_metric, metric=metric)), _user_numbers(targets))
+    comparisons = num_comparisons(len(compared), picked=not names)
+    differences = _differences(compared, rankings, metric, comparisons)
+    targets = rankings[compared[0].run.name]
+    narrow = interval_note(compared[0].values(rankings, partial(_target_metric, metric=metric)), _user_numbers(targets))
+    settings = differing([row.run for row in compared], groups=[row.run.name for row in compared if row.group])
+    rows = [
+        _row(row, found[row.name], difference) | {"differing": own}
+        for row, difference, own in zip(compared, differences, settings, strict=True)
+    ]
+    columned = Columned([row.run for row in compared], rows)
+    failed = columned.holding(fail_if) if fail_if is not None else []
+    if columns:
+        rows = columned.with_columns(columns)
+    if sort is not None:
+        rows = [rows[place] for place in columned.order(sort)]
     return {
-        "dataset": rows[0].run.dataset,
+        "dataset": compared[0].run.dataset,
         "split": split,
         "num_targets": len(targets),
         "num_users": len({row.user_id for row in targets}),
         "metrics": known,
         "metric": metric,
-        "reference": rows[0].name,
+        "reference": compared[0].name,
         "reference_picked": not names,
         "comparisons": comparisons,
-        "rows": [_row(row, shown[row.name], difference) for row, difference in zip(rows, differences, strict=True)],
+        "num_runs": len(rows),
+        "rows": rows[:limit],
+        "failed": failed,
         "notes": notes + ([narrow] if narrow else []),
     }
 
@@ -171,9 +269,17 @@ def compare_runs(
 Targets = tuple[int, int | None, str | None, str]
 
 
-def _named(store: Store, names: Sequence[str], split: SplitName, data: str | None) -> list[Evaluated]:
-    """An evaluation of each run named, of the same targets: the newest that all of them have."""
-    runs = runs_of(store, names)
+def _named(
+    store: Store, names: Sequence[str], split: SplitName, data: str | None, choose: Callable[[list[Run]], list[Run]]
+) -> list[Evaluated]:
+    """An evaluation of each run named and chosen, of the same targets: the newest that all of them have."""
+    named = runs_of(store, names)
+    runs = _some(choose(named))
+    first = named[0].group or named[0].name
+    if first != (runs[0].group or runs[0].name):
+        raise UsageError(
+            f"run {first}, the reference, is left out by --where or --tag; name another first, or drop these"
+        )
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
@@ -194,6 +300,22 @@ def _named(store: Store, names: Sequence[str], split: SplitName, data: str | Non
         raise UsageError(_different_targets(store, runs, split))
     best = max(shared, key=lambda targets: max(evaluations[targets].id for evaluations in found))
     return [(run, evaluations[best]) for run, evaluations in zip(runs, found, strict=True)]
+
+
+def _with_log_prob(chosen: list[Evaluated], notes: list[str], *, named: bool) -> list[Evaluated]:
+    """The evaluations that have log-probabilities: lists of another system have none.
+
+    Raises:
+        UsageError: One that was named has none, or no one has.
+    """
+    kept = [(run, found) for run, found in chosen if found.score != "list"]
+    without = [run.name for run, found in chosen if found.score == "list"]
+    if without and (named or not kept):
+        raise UsageError(
+            f"run {without[0]} holds lists of another system, which have no log_prob; choose another --metric"
+        )
+    notes += [f"{name} is left out: lists of another system have no log_prob" for name in without]
+    return kept
 
 
 def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
@@ -242,14 +364,15 @@ def _asked(found: Evaluation) -> tuple[int, int | None, str | None]:
 
 
 def _all_evaluated(
-    store: Store, split: SplitName, data: str | None, report: Reporter
+    store: Store, split: SplitName, data: str | None, choose: Callable[[list[Run]], list[Run]], report: Reporter
 ) -> tuple[list[Evaluated], dict[str, str]]:
-    """Evaluations of the targets that most runs ranked, and the runs left out, with what they ranked instead.
+    """Evaluations of the targets that most chosen runs ranked, and those left out, with what they ranked instead.
 
     Of equals those of the most targets, then those of the largest catalog.
     """
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
+    runs = _some(choose(runs)) if runs else runs
     found = [(run, _by_targets(store, run, split)) for run in runs]
     groups: dict[Targets, list[Evaluated]] = defaultdict(list)
     for run, evaluations in found:
@@ -271,6 +394,17 @@ def _all_evaluated(
     return groups[best], left_out
 
 
+def _some(runs: list[Run]) -> list[Run]:
+    """The runs, if there is one.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if not runs:
+        raise NotFoundError("no run fits --where and --tag; see `patchrec runs ls`")
+    return runs
+
+
 def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evaluation]:
     """The newest evaluation of a run for each set of targets and catalog that it ranked."""
     return {(*_asked(found), found.catalog): found for found in store.evaluations.all(run.name, split)}
@@ -278,7 +412,7 @@ def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evalu
 
 def _differences(
     rows: list[Compared], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
-) -> list[dict[str, float] | None]:
+) -> list[dict[str, Any] | None]:
     """Each row minus the reference on the same targets, with Holm's correction for so many comparisons.
 
     None for the reference.
@@ -296,7 +430,14 @@ def _differences(
         for row in others
     ]
     corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
-    return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
+    return [None, *(difference and _told(difference | {"p_adjusted": next(corrected)}) for difference in found)]
+
+
+def _told(difference: dict[str, Any]) -> dict[str, Any]:
+    """A difference with what it shows: that no difference is shown does not say that there is none."""
+    shown = difference["p_adjusted"] < LEVEL  # nan is not
+    finding = ("better" if difference["difference"] > 0 else "worse") if shown else "no difference shown"
+    return difference | {"finding": finding}
 
 
 def _target_metric(rows: list[RankingRow], metric: str) -> Any:
@@ -313,8 +454,9 @@ def _user_numbers(rows: list[RankingRow]) -> Any:
     return np.unique([row.user_id for row in rows], return_inverse=True)[1]
 
 
-def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, float] | None) -> dict[str, Any]:
+def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, Any] | None) -> dict[str, Any]:
     evaluations = [found for _, found in row.members]
+    tokens, prompt = row.cost("tokens_per_target"), row.cost("prompt_tokens_per_target")
     return {
         "run": row.name,
         "group": row.group,
@@ -329,7 +471,9 @@ def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, flo
         "metrics": metrics,
         "difference": difference,
         "compression": {name: row.cost(key) for name, key in COMPRESSION.items()},
-        "tokens_per_target": row.cost("tokens_per_target"),
+        "tokens_per_target": tokens,
+        "prompt_tokens_per_target": prompt,
+        "catalog_tokens_per_target": None if tokens is None or prompt is None else tokens - prompt,
         "seconds_per_target": row.cost("seconds_per_target"),
     }
 

@@ -40,6 +40,8 @@ def show_seed_group(name: str, *, home: Path | None = None) -> dict[str, Any] | 
             "parent",
             "created_at",
             "finished_at",
+            "note",
+            "tags",
         )
         return {
             "name": group.name,

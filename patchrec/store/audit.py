@@ -19,6 +19,9 @@ RESTORE = "restore a copy of store.db, or move it away to begin anew"
 _OWNERS = {
     "runs": "name",
     "plugins": "run",
+    "notes": "run",
+    "tags": "run",
+    "trash": "run",
     "losses": "run",
     "validations": "run",
     "checkpoints": "run",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from patchrec.store.evaluations import Evaluations
     from patchrec.store.runs import Runs
     from patchrec.store.seed_groups import SeedGroups
+    from patchrec.store.trash import Trash
 else:
     # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
     # one, since the exceptions of the two are different classes.
@@ -85,6 +86,7 @@ class Store:
         catalogs: Items of data sets, and how their catalogs grew.
         backbones: Language models that were pulled.
         runs: Runs, their losses and checkpoints.
+        trash: Removed runs that can be taken back.
         evaluations: Metrics and per-target rankings.
         seed_groups: Runs that differ in their seed alone.
         claims: Which process is at which work.
@@ -227,6 +229,13 @@ class Store:
         from patchrec.store.runs import Runs
 
         return Runs(self)
+
+    @property
+    def trash(self) -> "Trash":
+        """Removed runs that can be taken back."""
+        from patchrec.store.trash import Trash
+
+        return Trash(self)
 
     @property
     def evaluations(self) -> "Evaluations":

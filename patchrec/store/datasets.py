@@ -147,7 +147,14 @@ class Datasets:
         with self._store.write() as db:
             if name not in self.names():
                 raise self._unknown(name)
-            runs = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+            made = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+            removed = self._store.trash.names()
+            runs = [run for run in made if run not in removed]
+            if made and not runs:
+                raise UsageError(
+                    f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
+                    f"delete them first: `patchrec runs gc {' '.join(made)}`"
+                )
             if runs:
                 shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
                 raise UsageError(

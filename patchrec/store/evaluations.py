@@ -147,12 +147,20 @@ class Evaluations:
         return int(evaluation)
 
     def newest(self, run: str, split: SplitName) -> Evaluation | None:
-        """The newest evaluation of a run on a split."""
+        """The newest evaluation of a run on a split, by ranks among all items."""
         found = self.all(run, split)
         return found[-1] if found else None
 
-    def all(self, run: str | None = None, split: SplitName | None = None) -> list[Evaluation]:
+    def all(
+        self, run: str | None = None, split: SplitName | None = None, *, protocol: str | None = None
+    ) -> list[Evaluation]:
         """Evaluations, oldest first, of a run and split or of any.
+
+        Args:
+            run: Whole name.
+            split: Whose targets.
+            protocol: Those that count in another way (`patchrec.evaluation.protocols`); None: those that do not, by
+                ranks among all items.
 
         One that does not say which catalog it ranked is from before catalogs could grow: it ranked the first version.
         """
@@ -160,8 +168,9 @@ class Evaluations:
             "SELECT evaluations.*, coalesce(evaluations.config ->> 'catalog', (SELECT fingerprint FROM catalog_versions"
             " WHERE catalog_versions.dataset = runs.dataset ORDER BY num_items LIMIT 1)) AS catalog"
             " FROM evaluations JOIN runs ON runs.name = run"
-            " WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY evaluations.id",
-            [run, split],
+            " WHERE run = coalesce(?, run) AND split = coalesce(?, split)"
+            " AND coalesce(evaluations.config ->> 'protocol', '') = ? ORDER BY evaluations.id",
+            [run, split, protocol or ""],
         )
         decoded = ({**row, "config": json_object(row["config"]), "cost": json_object(row["cost"])} for row in rows)
         return [Evaluation(**row) for row in decoded]

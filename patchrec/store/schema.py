@@ -54,9 +54,22 @@ def m005_named_sessions(db: Database) -> None:
 
 
 @migrations()
+def m006_plugins_of_runs(db: Database) -> None:
+    """A run notes the plugins that it was made with."""
+    db.execute(PLUGINS_OF_RUNS)
+
+
+@migrations()
 def m007_groups_of_seeds(db: Database) -> None:
     """Runs that differ in their seed alone may be a group."""
     for statement in GROUPS_OF_SEEDS.split(";\n"):
+        db.execute(statement)
+
+
+@migrations()
+def m008_marks_and_trash(db: Database) -> None:
+    """Users note and tag runs; a removed run is in the trash until that is emptied."""
+    for statement in MARKS_AND_TRASH.split(";\n"):
         db.execute(statement)
 
 
@@ -312,7 +325,37 @@ ALTER TABLE validations ADD COLUMN metric REAL
 
 NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"
 
+PLUGINS_OF_RUNS = """
+CREATE TABLE plugins (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('strategy', 'recommender')),
+    name TEXT NOT NULL,
+    package TEXT,
+    version TEXT,
+    layouts TEXT,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID
+"""
+
 GROUPS_OF_SEEDS = """
 ALTER TABLE runs ADD COLUMN seed_group TEXT;
 CREATE UNIQUE INDEX runs_seed_group ON runs (seed_group, seed)
+"""
+
+MARKS_AND_TRASH = """
+CREATE TABLE notes (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    note TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tags (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (run, tag)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trash (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    removed_at TEXT NOT NULL,
+    emptying INTEGER NOT NULL DEFAULT 0 CHECK (emptying IN (0, 1))
+) STRICT, WITHOUT ROWID
 """

@@ -5,10 +5,12 @@ beginning, and wait for their turn.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from patchrec.config import RunConfig
+from patchrec.store.marks import NO_MARKS, Marks
+from patchrec.store.run_plugins import RunPlugin
 from patchrec.store.runs import WAITS, Run
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ class Planned:
     label: str
     versions: Mapping[str, str]
     fingerprints: Mapping[str, str]
+    plugins: Sequence[RunPlugin] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +55,47 @@ class SeedGroup:
         return next((run for run in self.runs if run.seed == seed), None)
 
 
+def member_name(group: str, seed: int) -> str:
+    """The name of a group's run."""
+    return f"{group}-s{seed}"
+
+
 class SeedGroups:
     """The groups of a store. One whose runs are all removed is gone."""
 
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    def create(self, planned: Sequence[Planned]) -> SeedGroup:
+    def create(self, planned: Sequence[Planned], marks: Marks = NO_MARKS) -> SeedGroup:
         """Make a group of runs that wait, all of them or none.
 
         Args:
             planned: Equal but for seed (and the parent, where that is of the same seed); no seed twice.
+            marks: Name of the group, note and tags of all its runs.
 
         Raises:
             NotFoundError: Their data set or a parent does not exist.
+            UsageError: A run has or had the name, or that of one of these runs.
         """
         with self._store.write():
-            name = self._store.runs.new_name(planned[0].config)
+            name = self._new_name(planned) if marks.name is None else self._store.runs.claim_name(marks.name)
             for run in planned:
-                self.plan(run, name)
+                self.plan(run, name, marks)
             return self.all()[name]
 
-    def plan(self, planned: Planned, group: str | None = None) -> Run:
+    def _new_name(self, planned: Sequence[Planned]) -> str:
+        """A counted name; one whose runs would have names that users gave to others is passed over."""
+        while True:
+            name = self._store.runs.new_name(planned[0].config)
+            if all(self._store.runs.is_free(member_name(name, run.config.seed)) for run in planned):
+                return name
+
+    def plan(self, planned: Planned, group: str | None = None, marks: Marks = NO_MARKS) -> Run:
         """Make a run that waits, of a group or alone.
 
         Raises:
             NotFoundError: Its data set or its parent does not exist.
+            UsageError: A run has or had its name.
         """
         with self._store.write() as db:
             made = self._store.runs.create(
@@ -85,7 +103,8 @@ class SeedGroups:
                 label=planned.label,
                 versions=planned.versions,
                 fingerprints=planned.fingerprints,
-                name=None if group is None else f"{group}-s{planned.config.seed}",
+                plugins=planned.plugins,
+                marks=replace(marks, name=None if group is None else member_name(group, planned.config.seed)),
             )
             db.execute(
                 "UPDATE runs SET seed_group = ?, status = 'interrupted', error = ?, pid = NULL, process = NULL,"
@@ -101,6 +120,16 @@ class SeedGroups:
             if run.group is not None:
                 found.setdefault(run.group, []).append(run)
         return {name: SeedGroup(name, tuple(runs)) for name, runs in found.items()}
+
+    def named(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """The names of the runs of those groups that are named whole. No configuration is read."""
+        rows = self._store.rows("SELECT seed_group, name FROM runs WHERE seed_group IS NOT NULL ORDER BY id")
+        trashed = set(self._store.trash.names())
+        found: dict[str, list[str]] = {}
+        for group, run in rows:
+            if group in names and run not in trashed:
+                found.setdefault(group, []).append(run)
+        return found
 
     def find(self, name: str) -> SeedGroup | None:
         """The group of this name, or the one that all runs whose names begin so are of; None where a run is named."""

@@ -124,4 +124,6 @@ def test_the_hint_of_a_data_set_with_runs_can_be_followed(two):
     for _ in range(2):
         (command,) = re.findall(r"`patchrec (runs rm [^`]*)`", two("data", "rm", "toy").err)
         assert two(*shlex.split(command)).code == 0
+    (command,) = re.findall(r"`patchrec (runs gc [^`]*)`", two("data", "rm", "toy").err)
+    assert two(*shlex.split(command)).code == 0
     assert two("data", "rm", "toy").code == 0

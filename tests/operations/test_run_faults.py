@@ -64,13 +64,13 @@ def lost(store, monkeypatch):
 
 
 FAULTS = {
-    dead_kind: ("no plugin brings its kind 'gone-kind' now", "install or mend its plugin"),
-    dead_strategy: ("no plugin brings its strategy 'gone-plan' now", "install or mend its plugin"),
+    dead_kind: ("it is of kind 'gone-kind', which no plugin brings now", "install its plugin again"),
+    dead_strategy: ("it has strategy 'gone-plan', which no plugin brings now", "install its plugin again"),
     removed_data: ("its data set 'toy' is gone", "add it again"),
     retitled: ("its data set 'toy' has another catalog than it learned from", "train again"),
     another_catalog: ("its data set 'toy' has another catalog than it learned from", "train again"),
     another_split: ("its data set 'toy' has another split than it learned from", "train again"),
-    no_checkpoint: ("its checkpoint is gone", "train again"),
+    no_checkpoint: ("its checkpoint is gone", "--resume popularity-1"),
     lost: ("its process ended without a word", "--resume popularity-1"),
 }
 
@@ -146,9 +146,9 @@ def test_a_listing_tells_a_few_faults_and_counts_the_rest(made, capfd):
 
 def test_the_plugin_that_did_not_load_is_named(made, monkeypatch):
     problem = plugins.PluginProblem("mine", "ImportError: no module named x")
-    monkeypatch.setattr("patchrec.operations.run_faults.problems", lambda: [problem])
+    monkeypatch.setattr("patchrec.plugins.problems", lambda: [problem])
     config = RunConfig(stage="finetune", dataset="toy", backbone=None, strategies=(StrategyConfig(name="mine"),))
     with Store.open(made.home) as store:
         store.runs.create(config, label="mine", versions={}, fingerprints={})
     [fault] = runs.show_run("mine-1", home=made.home)["faults"]
-    assert "plugin 'mine': ImportError" in fault["fix"]
+    assert "plugin 'mine': ImportError" in fault["what"]

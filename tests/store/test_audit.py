@@ -142,7 +142,7 @@ def test_a_title_that_is_no_text_ends_with_6_and_its_mend(filled, capfd):
         assert "doctor" in said
     assert main(["--home", str(filled.home), "doctor"]) == 1
     assert "items.title of data set" in " ".join(capfd.readouterr().out.split())
-    for command in (["runs", "rm", "pretrain-1"], ["data", "rm", "toy"]):  # what doctor says works
+    for command in (["runs", "rm", "pretrain-1"], ["runs", "gc"], ["data", "rm", "toy"]):  # what doctor says works
         assert main(["--home", str(filled.home), *command]) == 0
 
 

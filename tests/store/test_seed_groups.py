@@ -10,6 +10,7 @@ import pytest
 from patchrec.config import RunConfig
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.store import Store
+from patchrec.store.marks import Marks
 from patchrec.store.process import this_process
 from patchrec.store.seed_groups import Planned
 
@@ -36,9 +37,25 @@ def test_a_group_is_made_whole_or_not_at_all(toy_store):
 
 
 def test_a_seed_is_in_a_group_once(toy_store):
-    with pytest.raises(Exception, match="UNIQUE"):
+    with pytest.raises(UsageError, match=r"run 'pretrain-1-s0' has it"):
         toy_store.seed_groups.create([planned(0), planned(0)])
     assert toy_store.runs.names() == []
+    toy_store.seed_groups.create([planned(0), planned(1)])
+    with pytest.raises(Exception, match="UNIQUE"), toy_store.write() as db:
+        db.execute("UPDATE runs SET seed = 0")
+
+
+def test_a_group_takes_no_name_that_a_run_has_or_had(toy_store):
+    for name in ("mine", "other-s1"):
+        toy_store.runs.create(planned(0).config, label="", versions={}, fingerprints={}, marks=Marks(name=name))
+        toy_store.runs.interrupt(name, "stopped")
+        toy_store.runs.remove(name)
+    for name in ("mine", "other"):
+        with pytest.raises(UsageError, match="no name is given twice"):
+            toy_store.seed_groups.create([planned(0), planned(1)], Marks(name=name))
+    assert toy_store.seed_groups.all() == {}
+    made = toy_store.seed_groups.create([planned(0), planned(1)], Marks("new", "said", ("a",)))
+    assert (made.name, {(run.note, run.tags) for run in made.runs}) == ("new", {("said", ("a",))})
 
 
 def test_a_run_that_waited_is_interrupted_once_it_began_and_stopped(toy_store):

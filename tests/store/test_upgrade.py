@@ -40,6 +40,7 @@ def everything(path: Path) -> dict[str, list[tuple]]:
         ("WATCHED_RUNS", "1066cfb09564b3c8f8b9dac3e59f5aaaa4102d01725a3bb689c94dbc3d0a6793"),
         ("KINDS_OF_RECOMMENDER", "b4bcef341b55f159bd01976ec9a774dac12b7bf74ef7945c0df368b5eb6f0b79"),
         ("NAMED_SESSIONS", "080c852ac8a1a1ad822a65b8ea9576130c960017603a7e4b5e98b98513a7f7cd"),
+        ("PLUGINS_OF_RUNS", "efc68d477035447328d75a2424fc800e64fa5d46bd991218064293a6f1f8840f"),
         ("GROUPS_OF_SEEDS", "e859e7fa2feebbbe1726f729beb82e8d8bda152468307f783b5432a9010618a5"),
     ],
 )

@@ -11,6 +11,7 @@ from patchrec.errors import CheckFailedError, InterruptedRunError, PatchrecError
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW
 from patchrec.evaluation.seeds import deviation
 from patchrec.operations.evaluate import EvaluationResult, evaluate, find_evaluation
+from patchrec.operations.run_plugins import has_the_same_plugins
 from patchrec.operations.runs import compare_runs
 from patchrec.operations.sweeping.file import Line, SweepFile, lines_of, read_sweep
 from patchrec.operations.sweeping.shared_work import share
@@ -163,11 +164,16 @@ def _find(store: Store, one: _Settled) -> _Settled:
     """A line with its runs, where they are made already: a group of these very runs, or one such run."""
     wanted = [_identity(run.config, run.fingerprints) for run in one.planned]
     if len(wanted) == 1:
-        same = [run for run in store.runs.all() if _identity(run.config, run.fingerprints) == wanted[0]]
+        same = [
+            run
+            for run in store.runs.all()
+            if _identity(run.config, run.fingerprints) == wanted[0] and has_the_same_plugins(store, run)
+        ]
         best = max(same, key=lambda run: (run.status == "done", run.id), default=None)
         return one if best is None else replace(one, group=best.group, runs=[best.name])
     for group in reversed(store.seed_groups.all().values()):
-        if [_identity(run.config, run.fingerprints) for run in group.runs] == wanted:
+        alike = [_identity(run.config, run.fingerprints) for run in group.runs] == wanted
+        if alike and all(has_the_same_plugins(store, run) for run in group.runs):
             return replace(one, group=group.name, runs=[run.name for run in group.runs])
     return one
 

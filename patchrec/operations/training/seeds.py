@@ -6,6 +6,7 @@ from pathlib import Path
 
 from patchrec.errors import InterruptedRunError, UsageError, not_found
 from patchrec.operations.load import versions
+from patchrec.operations.run_plugins import plugins_of
 from patchrec.operations.training.asked import Asked, check_seeds, draws
 from patchrec.operations.training.new_run import NewRun
 from patchrec.operations.training.train import (
@@ -16,6 +17,7 @@ from patchrec.operations.training.train import (
 )
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import LIST_THEM
 from patchrec.store.seed_groups import Planned, SeedGroup
 from patchrec.training.processes import Process
@@ -42,7 +44,12 @@ class GroupResult:
 
 
 def fit_seeds(
-    asked: Asked, seeds: Sequence[int], *, home: Path | None = None, report: Reporter = SILENT
+    asked: Asked,
+    seeds: Sequence[int],
+    *,
+    marks: Marks = NO_MARKS,
+    home: Path | None = None,
+    report: Reporter = SILENT,
 ) -> GroupResult:
     """Make a group of runs that differ in their seed alone, and fit one after the other.
 
@@ -52,22 +59,24 @@ def fit_seeds(
     Args:
         asked: What each run is.
         seeds: Of the runs; a fine-tuning from a group starts each from the run of its own seed.
+        marks: Name of the group (each run's has its seed after it: `-s0`), note and tags of every run.
         home: Folder of the store.
         report: Where picks and progress go.
 
     Raises:
         NotFoundError: No such strategy, kind, data set, run or backbone.
-        UsageError: Settings that do not fit, or a kind that draws nothing at random.
+        UsageError: Settings that do not fit, a kind that draws nothing at random, or a name that is taken.
         InterruptedRunError: Stopped by a signal after saving; the message has the command that goes on.
     """
     refuse_several_processes()
     refuse_unknown(asked.settings)
     chosen = check_seeds(seeds)
     with Store.open(home) as store:
+        store.runs.check_free(marks)
         new = settle_seeds(store, asked, chosen, report)
         if not draws(new[0]):
             raise UsageError(f"{new[0].label} draws nothing at random, so all seeds give one run; drop --seeds")
-        group = store.seed_groups.create([planned(run) for run in new])
+        group = store.seed_groups.create([planned(run) for run in new], marks)
     report.note(f"group {group.name}: {len(chosen)} runs, one after the other")
     return _fit(group, force=False, home=home, report=report)
 
@@ -110,7 +119,7 @@ def settle_seeds(store: Store, asked: Asked, seeds: Sequence[int], report: Repor
 
 def planned(new: NewRun) -> Planned:
     """A settled run as the store keeps it until its turn."""
-    return Planned(new.config, new.label, versions(), new.fingerprints)
+    return Planned(new.config, new.label, versions(), new.fingerprints, plugins_of(new.config))
 
 
 def refuse_several_processes() -> None:

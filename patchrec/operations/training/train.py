@@ -1,8 +1,8 @@
 """Verbs that fit: pre-training, fine-tuning and baselines are one loop with other learners."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +18,7 @@ from patchrec.operations.load import (
     start_folder,
     versions,
 )
+from patchrec.operations.run_plugins import plugins_of, refuse_changed_plugins
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
     NewRun,
@@ -33,7 +34,9 @@ from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting, Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
+from patchrec.training.interrupts import Terminated, terminable
 from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
@@ -78,6 +81,7 @@ def pretrain(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -89,6 +93,7 @@ def pretrain(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -104,10 +109,10 @@ def pretrain(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            refuse_beside_resume({**plain_options(options), **settings})
+            refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, "pretrain", report, force=force)
         _refuse_force(force)
-        return _begun(store, new_pretraining(store, options, settings, report), reuse, report)
+        return _begun(store, new_pretraining(store, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -122,6 +127,7 @@ def finetune(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -137,6 +143,7 @@ def finetune(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -152,12 +159,12 @@ def finetune(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            beside = {"strategy": strategy, "head": head, "from": start, **settings}
+            beside = {"strategy": strategy, "head": head, "from": start, **marks.given, **settings}
             refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
         new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
-        return _begun(store, new, reuse, report)
+        return _begun(store, new, reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -169,6 +176,7 @@ def baseline(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -181,6 +189,7 @@ def baseline(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data or versions changed since.
         reuse: Give a finished run of the same configuration back instead of fitting again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -196,12 +205,12 @@ def baseline(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            refuse_beside_resume({**plain_options(options), **settings})
+            refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, f"baseline {name}" if name else "baseline", report, force=force)
         _refuse_force(force)
         if name is None:
             raise UsageError("which baseline? name one, or resume a run")
-        return _begun(store, new_baseline(store, name, options, settings, report), reuse, report)
+        return _begun(store, new_baseline(store, name, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -268,21 +277,31 @@ def _learner_of(job: TrainingJob) -> Learner:
     return make_learner(Fitting(job.config, job.dataset, job.start, validation))
 
 
-def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready | RunResult:
+def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
     """A new run in the store, or the finished one that is like it."""
     several = Process.this_one().count > 1
     if reuse and several:
         raise UsageError("several processes train one run and no more; start this without torchrun")
     same = find_same(store, new.config, new.fingerprints) if reuse else None
     if same is not None and (found := finished_result(store, same)) is not None:
+        store.runs.mark(same.name, marks)
         return found
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
-    learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
-    run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
+    store.runs.check_free(marks)
+    # weights that cannot be read are told before a run is made
+    learner = make_learner(replace(new.fitting, report=report))
+    run = store.runs.create(
+        new.config,
+        label=new.label,
+        versions=versions(),
+        fingerprints=new.fingerprints,
+        plugins=plugins_of(new.config),
+        marks=marks,
+    )
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
 
 
@@ -339,7 +358,13 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
             f"`patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
-        raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        saved = store.runs.checkpoints(run.name)
+        if not saved or saved[-1].path.exists():
+            checkpoint_folder(store, run)  # a damaged one is told
+            raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        report.note(f"the checkpoint of {run.name} is gone; the run is made anew")
+    if not force:
+        refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
     begun = run.status != "waiting"
@@ -384,14 +409,25 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             made.append(_Ready(None, job, _learner_of(job)))
 
         try:
-            finished, _ = process.start(prepare, follow)
-            return finished or _train(made[0], process, report)
+            with terminable():
+                finished, _ = process.start(prepare, follow)
+                return finished or _train(made[0], process, report)
         except BaseException as error:
             for ready in made:
                 ready.fail(error)
+            if isinstance(error, Terminated):
+                raise InterruptedRunError(_stopped(error, made, process), error.exit_code) from error
             if isinstance(error, InterruptedRunError) and not process.is_main:  # process 0 says it for all
                 raise SystemExit(error.exit_code) from error
             raise
+
+
+def _stopped(error: Terminated, made: Sequence[_Ready], process: Process) -> str:
+    """Word the end of a run by a signal before its steps began, or after them."""
+    if not made:
+        return f"{error}; no run was begun"
+    job = made[0].job
+    return f"{error}; go on with `{process.command(f'{job.config.command} --resume {job.folder.name}')}`"
 
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
