@@ -14,11 +14,14 @@ from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
 from patchrec_cli.run_view import draw_evaluations, run_fields, watch_run
+from patchrec_cli.seeds import folded, show_group
 from patchrec_cli.trash import gc, restore, rm
 
 app = command_group("runs", "List, show, compare, query, mark and remove runs; choose their score.")
 MOST_FAULTS = 5  # that a listing tells
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run or group of seeds, by name or the unique beginning of one.")
+]
 
 
 @app.command("ls", cls=Command)
@@ -26,11 +29,14 @@ def ls(
     ctx: typer.Context,
     where: Where = None,
     tags: Tagged = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The newest N of them.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="The newest N of them; a group of seeds counts as one."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the runs, newest first.
+    """List the runs, newest first; those of a group of seeds in one line.
 
     Examples:
         patchrec runs ls --tag paper
@@ -47,14 +53,15 @@ def ls(
             Column("data", "dataset"),
             Column("backbone", "backbone"),
             Column("strategy", "label"),
+            Column("seed", "seeds", right=True),
             Column("started (UTC)", "started"),
         ]
         if any(row["tags"] for row in rows):
             columns.append(Column("tags", "marks"))
-        shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in rows]
+        shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in folded(rows)]
         print_table(columns, shown)
         print_faults(rows)
-    stopped = [row for row in rows if row["status"] == "interrupted"]
+    stopped = [row for row in rows if row["status"] in ("interrupted", "waiting")]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
     elif where is not None or tags:
@@ -73,10 +80,14 @@ def show(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is kept of a run, also while it trains."""
+    """Show all that is kept of a run, also while it trains; of a group of seeds its runs and means."""
     from patchrec.operations import runs
+    from patchrec.operations.seed_groups import show_seed_group
 
     output = Output(json, quiet)
+    if (group := show_seed_group(run, home=home_of(ctx))) is not None:
+        show_group(plain(group), output)
+        return
     if watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
@@ -84,7 +95,7 @@ def show(
         return
     print_fields(run_fields(shown))
     draw_evaluations(shown["evaluations"])
-    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
+    if shown["status"] in ("interrupted", "lost", "waiting") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -168,8 +179,9 @@ def print_faults(rows: list[dict[str, Any]]) -> None:
 
 
 def resume_command(run: dict[str, Any]) -> str:
-    """What goes on with a stopped run."""
-    return f"patchrec {run['command']} --resume {run['name']}"
+    """What goes on with a stopped run, or with the whole group of one that waits."""
+    waits = run["status"] == "waiting" and run.get("group") is not None
+    return f"patchrec {run['command']} --resume {run['group' if waits else 'name']}"
 
 
 def draw_choice(choice: dict[str, Any]) -> None:
