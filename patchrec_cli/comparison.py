@@ -195,12 +195,13 @@ def draw_comparison(table: dict[str, Any]) -> None:
     if differences:
         columns = [
             Column("run", "run"),
-            Column(f"{table['metric']} minus that of {table['reference']}", "difference", right=True),
+            Column("difference", "difference", right=True),
             Column("p", "p", right=True),
             Column("p (Holm)", "p_adjusted", right=True),
             Column("", "finding"),
         ]
-        print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
+        what = f"{table['metric']} minus that of {table['reference']}, paired on the same targets"
+        print_table(columns, differences, title=f"\n{what}\n{corrected_for(table)}")
     costs = [cost_row(row) for row in table["rows"]]
     names = [*COMPRESSION, "prompt tokens", "catalog tokens", "tokens/target", "time/target"]
     columns = [Column(name, name, right=True) for name in names if any(row[name] is not None for row in costs)]
