@@ -1,5 +1,6 @@
 """`patchrec eval`: metrics of a run or a baseline on held-out targets."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -7,8 +8,11 @@ import typer
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.named_options import STRATEGIES, option_values
-from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
+from patchrec_cli.slices import print_slices
+
+FLOPS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3))
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -41,6 +45,19 @@ def evaluate(
         ),
     ] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
+    exact_to: Annotated[
+        int | None,
+        typer.Option(
+            "--exact-to",
+            metavar="N",
+            min=1,
+            help="Find ranks up to N alone, several times faster for models of titles: hr@k, ndcg@k and mrr@k up to N.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="FIELD", help="A field of the catalog whose values make slices; repeat it."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +83,8 @@ def evaluate(
     Examples:
         patchrec eval
         patchrec eval pft-s-1 --split validation --limit 200
+        patchrec eval pft-s-1 --exact-to 100
+        patchrec eval pft-s-1 --by genre
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
         patchrec eval pretrain-1 --strategy vanilla
@@ -81,6 +100,8 @@ def evaluate(
             limit=limit,
             users_with=users_with,
             ks=ks,
+            exact_to=exact_to,
+            by=by or (),
             baseline=baseline,
             data=data,
             backbone=backbone,
@@ -91,14 +112,24 @@ def evaluate(
             report=output.reporter,
         )
     )
-    show_evaluation(result, output)
-    output.next_step("patchrec runs compare", f"patchrec recommend --user ID --run {result['run']}")
+    show_evaluation(result, output, by=by or ())
+    output.next_step(
+        "patchrec runs compare",
+        f"patchrec runs show {result['run']} --slices",
+        f"patchrec recommend --user ID --run {result['run']}",
+    )
 
 
-def show_evaluation(result: dict[str, Any], output: Output) -> None:
+def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str] = ()) -> None:
     """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept.
 
-    Those of the targets that no training has seen stand in a table of their own, over items alone.
+    Those of the targets that no training has seen stand in a table of their own, over items alone. Of the other slices
+    those by popularity are shown, and those of the fields asked for.
+
+    Args:
+        result: As stored.
+        output: How to print.
+        by: Fields of the catalog.
     """
     metrics = result["metrics"]
     over_all = [row for row in metrics if row["slice"] == "all"]
@@ -112,9 +143,13 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
             "run": f"{result['run']} ({result['label']})",
             "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
             "score": result["score"],
+            "exact to": f"rank {count(result['exact_to'])}" if result.get("exact_to") else None,
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
-            "tokens/target": f"{cost['tokens_per_target']:,.1f}",
+            "tokens/target": tokens_of(cost),
             "time/target": duration(cost["seconds_per_target"]),
+            "compute/target": compute_of(cost),
+            "peak memory": memory_of(cost),
+            "recommended": lists_of(cost),
         }
     )
     columns = [
@@ -128,6 +163,40 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
     if cold:
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
+    print_slices(metrics, ("popularity", *by), title="\nslices, over items, seen items dropped")
+
+
+def tokens_of(cost: dict[str, Any]) -> str:
+    """Positions of a target, and how many of them are its prompt's and how many the catalog's."""
+    total, prompt, catalog = (cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+    shown = f"{total or 0:,.1f}"
+    return shown if prompt is None or catalog is None else f"{shown} (prompt {prompt:,.1f}, catalog {catalog:,.1f})"
+
+
+def compute_of(cost: dict[str, Any]) -> str | None:
+    """Floating-point operations of a target, in words: "12.3 GFLOP"."""
+    flops = cost.get("flops_per_target")
+    if not flops:
+        return None
+    unit, size = next(((unit, size) for unit, size in FLOPS if flops >= size), FLOPS[-1])
+    return f"{flops / size:,.1f} {unit}"
+
+
+def memory_of(cost: dict[str, Any]) -> str | None:
+    """The most memory held, and how much of it came while evaluating."""
+    peak, growth = cost.get("peak_memory_bytes"), cost.get("peak_memory_growth_bytes")
+    return None if peak is None or growth is None else f"{gigabytes(peak)}, {gigabytes(growth)} of it while ranking"
+
+
+def lists_of(cost: dict[str, Any]) -> str | None:
+    """What was recommended, at the largest cutoff: how much of the catalog, how novel, how evenly."""
+    ks = [int(name.partition("@")[2]) for name in cost if name.startswith("coverage@")]
+    if not ks:
+        return None
+    k = max(ks)
+    names = ("coverage", "novelty", "gini")
+    found = {name: cost[f"{name}@{k}"] for name in names}
+    return f"top {k}: " + ", ".join(f"{name} {value(number)}" for name, number in found.items())
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:

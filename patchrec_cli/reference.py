@@ -80,7 +80,7 @@ JSON_KEYS = {
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),
-    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost"),
+    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "exact_to"),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
     ),

@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec.errors import UsageError
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration, moment, value
+from patchrec_cli.evaluate import compute_of
+from patchrec_cli.numbers import count, duration, gigabytes, moment, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
+from patchrec_cli.slices import print_slices
 
 app = command_group("runs", "List, show, compare and remove runs; choose their score.")
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
@@ -46,17 +49,38 @@ def show(
     watch: Annotated[
         bool, typer.Option("--watch", help="While it trains, show how far it is, every 2 s; Ctrl-C leaves it running.")
     ] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Show how its newest evaluations did on slices of their targets.")
+    ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="FIELD", help="A field of the catalog whose values make slices, with --slices."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is kept of a run, also while it trains."""
+    """Show all that is kept of a run, also while it trains.
+
+    Examples:
+        patchrec runs show pft-s-1
+        patchrec runs show pft-s-1 --slices --by genre
+    """
     from patchrec.operations import runs
+    from patchrec.operations.slices import slices_of
 
     output = Output(json, quiet)
+    if by and not slices:
+        raise UsageError("--by goes with --slices; add it")
     if watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
-    if output.emit({"run": shown}, [shown["name"]]):
+    cut = plain(slices_of(run, by=by or (), home=home_of(ctx))) if slices else []
+    if output.emit({"run": shown, **({"slices": cut} if slices else {})}, [shown["name"]]):
+        return
+    if slices:
+        for found in cut:
+            targets = f"{count(found['num_targets'])} targets ({found['split']}) of {count(found['num_users'])} users"
+            print_slices(found["metrics"], title=f"{shown['name']}: {targets}, over items, seen items dropped")
         return
     print_fields(run_fields(shown))
     if shown["evaluations"]:
@@ -68,6 +92,18 @@ def show(
             Column("value [95 % interval]", "value", right=True),
         ]
         print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
+        print_table(
+            [
+                Column("split", "split"),
+                Column("prompt tokens", "prompt", right=True),
+                Column("catalog tokens", "catalog", right=True),
+                Column("compute", "compute", right=True),
+                Column("time", "time", right=True),
+                Column("peak memory", "memory", right=True),
+            ],
+            [cost_cells(evaluation) for evaluation in shown["evaluations"]],
+            title="\nwhat a target cost",
+        )
     if shown["status"] == "interrupted" or (shown["status"] in ("lost", "failed") and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
@@ -83,8 +119,9 @@ def compare(
         list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
     ] = None,
     metric: Annotated[
-        str, typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as mrr or ndcg@10.")
-    ] = "mrr",
+        str | None,
+        typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as ndcg@10; default: mrr."),
+    ] = None,
     split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")] = "test",
     data: Data = None,
     json: Json = False,
@@ -140,6 +177,21 @@ def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = Fals
     name = runs.remove_run(run, home=home_of(ctx))
     if not output.emit({"removed": name}, [name]):
         print_fields({"removed": name})
+
+
+def cost_cells(evaluation: dict[str, Any]) -> dict[str, object]:
+    """What a target of an evaluation cost; what an older one did not measure is not there."""
+    cost = evaluation["cost"]
+    prompt, catalog = cost.get("prompt_tokens_per_target"), cost.get("catalog_tokens_per_target")
+    memory = cost.get("peak_memory_bytes")
+    return {
+        "split": evaluation["split"],
+        "prompt": None if prompt is None else f"{prompt:,.1f}",
+        "catalog": None if catalog is None else f"{catalog:,.1f}",
+        "compute": compute_of(cost),
+        "time": duration(cost.get("seconds_per_target")),
+        "memory": None if memory is None else gigabytes(memory),
+    }
 
 
 def resume_command(run: dict[str, Any]) -> str:

@@ -43,8 +43,10 @@ class EvaluationResult:
 
     Attributes:
         score: Which score ranked.
-        metrics: Each metric over items and titles, seen items dropped and kept, with its interval.
-        cost: Compression ratios, tokens and seconds per target.
+        metrics: Each metric over items and titles, seen items dropped and kept, with its interval, of all targets and
+            of each slice.
+        cost: What a target took, compression ratios, and what was recommended; see `docs/evaluation.md`.
+        exact_to: Ranks beyond this are not known; None: all are.
     """
 
     run: str
@@ -56,6 +58,7 @@ class EvaluationResult:
     num_users: int
     metrics: list[MetricRow]
     cost: dict[str, Any]
+    exact_to: int | None = None
 
 
 def evaluate(
@@ -65,6 +68,8 @@ def evaluate(
     limit: int | None = None,
     users_with: str | None = None,
     ks: Sequence[int] = engine.KS,
+    exact_to: int | None = None,
+    by: Sequence[str] = (),
     baseline: str | None = None,
     data: str | None = None,
     backbone: str | None = None,
@@ -85,6 +90,8 @@ def evaluate(
         options: Of the strategy.
         limit: A sample of so many targets, the same for every run.
         users_with: Targets of users with so many items alone, such as "500+" or "20-99".
+        exact_to: Find ranks up to this alone; None: all. See `patchrec.evaluation.evaluate.evaluate`.
+        by: Fields of the catalog whose values make slices, beside those that every evaluation has.
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
@@ -110,42 +117,56 @@ def evaluate(
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, report)
-        config = _config(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by))
+        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
-        return _evaluate(store, chosen, split, limit, users_with, ks, score, report)
+        return _evaluate(store, chosen, split, asked, score, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which targets an evaluation is of, and what it is to find out; see `evaluate`."""
+
+    limit: int | None
+    users_with: str | None
+    ks: tuple[int, ...]
+    exact_to: int | None
+    by: tuple[str, ...]
+
+    def config(self, catalog: str) -> dict[str, Any]:
+        """This as it is stored, with the fingerprint of the catalog that is ranked."""
+        some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None}
+        given = {name: value for name, value in some.items() if value is not None}
+        return {"limit": self.limit, "ks": list(self.ks), "catalog": catalog, **given}
 
 
 def _evaluate(
-    store: Store,
-    run: Run,
-    split: SplitName,
-    limit: int | None,
-    users_with: str | None,
-    ks: Sequence[int],
-    score: ScoreName | None,
-    report: Reporter,
+    store: Store, run: Run, split: SplitName, asked: Asked, score: ScoreName | None, report: Reporter
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
-    examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
-    found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, report=report)
+    examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
+    found = engine.evaluate(
+        dataset,
+        examples,
+        loaded.recommender,
+        ks=asked.ks,
+        limit=asked.limit,
+        exact_to=asked.exact_to,
+        by=asked.by,
+        report=report,
+    )
     store.evaluations.add(
         run.name,
         split,
         loaded.recommender.score,
-        config=_config(limit, users_with, ks, dataset.catalog.fingerprint),
+        config=asked.config(dataset.catalog.fingerprint),
         metrics=found.metrics,
         rankings=found.rankings,
         cost=found.cost,
     )
     return _result(store, run, store.evaluations.all(run.name, split)[-1])
-
-
-def _config(limit: int | None, users_with: str | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
-    """What an evaluation was asked for, and the fingerprint of the catalog that it ranks."""
-    of_users = {} if users_with is None else {"users_with": users_with}
-    return {"limit": limit, "ks": list(ks), "catalog": catalog, **of_users}
 
 
 def _of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
@@ -195,6 +216,7 @@ def _result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
         num_users=stored.num_users,
         metrics=store.evaluations.metrics(stored.id),
         cost=stored.cost,
+        exact_to=stored.exact_to,
     )
 
 

@@ -83,7 +83,7 @@ def remove_run(name: str, *, home: Path | None = None) -> str:
 def compare_runs(
     names: Sequence[str] = (),
     *,
-    metric: str = "mrr",
+    metric: str | None = None,
     split: SplitName = "test",
     data: str | None = None,
     home: Path | None = None,
@@ -94,7 +94,8 @@ def compare_runs(
     Args:
         names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
             first.
-        metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
+        metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles);
+            default: mrr, cut off where ranks are known up to a limit alone.
         split: Whose targets.
         data: Data set, where no run is named.
         home: Folder of the store.
@@ -106,26 +107,31 @@ def compare_runs(
 
     Raises:
         NotFoundError: No such run, or one without an evaluation.
-        UsageError: The runs are of different data sets, or ranked different targets or catalogs.
+        UsageError: The runs are of different data sets, or ranked different targets or catalogs, or the metric needs
+            ranks that some do not know.
     """
     left_out: dict[str, str] = {}
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split)
+            chosen = _named(store, names, split, metric)
         else:
-            chosen, left_out = _all_evaluated(store, split, data, report)
+            chosen, left_out = _all_evaluated(store, split, data, metric, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
     notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
-    if not names:
-        chosen.sort(key=lambda pair: -(_value(metrics[pair[0].name], metric) or 0.0))
-    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
+    limit = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
-    if metric not in known:
+    metric = metric or ("mrr" if limit is None else f"mrr@{limit}")
+    if metric not in {*known, f"mrr@{limit}"}:
         raise UsageError(unknown("metric", metric, known))
+    for run, found in chosen:
+        _refuse_unknown_ranks(run, found, metrics[run.name], metric)
+    if not names:
+        chosen.sort(key=lambda pair: -float(_target_metric(rankings[pair[0].name], metric).mean()))
+    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
     scores = {found.score for _, found in chosen}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
@@ -153,14 +159,38 @@ Evaluated = tuple[Run, Evaluation]
 Targets = tuple[int, int | None, str | None, str]
 
 
-def _named(store: Store, names: Sequence[str], split: SplitName) -> list[Evaluated]:
+def _refuse_unknown_ranks(run: Run, found: Evaluation, metrics: list[MetricRow], metric: str) -> None:
+    """Refuse a metric that an evaluation with `--exact-to` does not know.
+
+    Raises:
+        UsageError: The message says what to do.
+    """
+    if found.exact_to is None or (_gives(found, metric) and metric != LOG_PROB):
+        return
+    if metric == LOG_PROB and any(row.name == LOG_PROB for row in metrics):
+        return
+    raise UsageError(
+        f"--metric {metric}: the evaluation of {run.name} is exact to rank {found.exact_to} and does not know it; take "
+        f"a cutoff up to {found.exact_to}, or `patchrec eval {run.name} --split {found.split}` without --exact-to"
+    )
+
+
+def _gives(found: Evaluation, metric: str | None) -> bool:
+    """Whether the ranks that an evaluation knows give a metric."""
+    if found.exact_to is None or metric is None or metric == LOG_PROB:
+        return True
+    k = metric.partition("@")[2]
+    return k.isdecimal() and int(k) <= found.exact_to
+
+
+def _named(store: Store, names: Sequence[str], split: SplitName, metric: str | None) -> list[Evaluated]:
     """An evaluation of each run named, of the same targets: the newest that all of them have."""
     runs = list({run.name: run for run in map(store.runs.get, names)}.values())
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
         raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
-    found = [_by_targets(store, run, split) for run in runs]
+    found = [_by_targets(store, run, split, metric) for run in runs]
     for run, evaluations in zip(runs, found, strict=True):
         if not evaluations:
             raise NotFoundError(
@@ -219,7 +249,7 @@ def _asked(found: Evaluation) -> tuple[int, int | None, str | None]:
 
 
 def _all_evaluated(
-    store: Store, split: SplitName, data: str | None, report: Reporter
+    store: Store, split: SplitName, data: str | None, metric: str | None, report: Reporter
 ) -> tuple[list[Evaluated], dict[str, str]]:
     """Evaluations of the targets that most runs ranked, and the runs left out, with what they ranked instead.
 
@@ -227,7 +257,7 @@ def _all_evaluated(
     """
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
-    found = [(run, _by_targets(store, run, split)) for run in runs]
+    found = [(run, _by_targets(store, run, split, metric)) for run in runs]
     groups: dict[Targets, list[Evaluated]] = defaultdict(list)
     for run, evaluations in found:
         for targets, evaluation in evaluations.items():
@@ -247,9 +277,10 @@ def _all_evaluated(
     return groups[best], left_out
 
 
-def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evaluation]:
-    """The newest evaluation of a run for each set of targets and catalog that it ranked."""
-    return {(*_asked(found), found.catalog): found for found in store.evaluations.all(run.name, split)}
+def _by_targets(store: Store, run: Run, split: SplitName, metric: str | None) -> dict[Targets, Evaluation]:
+    """The newest evaluation of a run for each set of targets and catalog that it ranked, if possible with a metric."""
+    found = sorted(store.evaluations.all(run.name, split), key=lambda found: _gives(found, metric))
+    return {(*_asked(one), one.catalog): one for one in found}
 
 
 def _differences(
@@ -297,7 +328,10 @@ def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict
         "metrics": [asdict(row) for row in metrics],
         "difference": difference,
         "compression": {name: found.cost.get(key) for name, key in COMPRESSION.items()},
+        "exact_to": found.exact_to,
         "tokens_per_target": found.cost.get("tokens_per_target"),
+        "prompt_tokens_per_target": found.cost.get("prompt_tokens_per_target"),
+        "catalog_tokens_per_target": found.cost.get("catalog_tokens_per_target"),
         "seconds_per_target": found.cost.get("seconds_per_target"),
     }
 
@@ -305,9 +339,3 @@ def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict
 def _over_all(metrics: list[MetricRow]) -> list[MetricRow]:
     """Metrics over all targets, no slice of them."""
     return [row for row in metrics if row.slice == "all"]
-
-
-def _value(metrics: list[MetricRow], name: str) -> float | None:
-    """A metric in its default view."""
-    view = LOG_PROB_VIEW if name == LOG_PROB else ("item", "dropped")
-    return next((row.value for row in metrics if row.name == name and (row.level, row.seen) == view), None)

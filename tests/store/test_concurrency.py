@@ -64,6 +64,7 @@ def test_processes_that_start_at_once_create_the_store_once(tmp_path: Path) -> N
             ("m003_watched_runs",),
             ("m004_kinds_of_recommender",),
             ("m005_named_sessions",),
+            ("m006_any_slice",),
         ]
         assert_sound(store)
 
