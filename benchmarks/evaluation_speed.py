@@ -1,7 +1,6 @@
 """Section `exact`: an evaluation up to rank 100 beside one of the whole catalog, with a fine-tuned run of titles."""
 
 from collections.abc import Iterator
-from time import perf_counter
 
 import numpy as np
 
@@ -43,7 +42,6 @@ def exact(bench: Bench) -> Iterator[Section]:
         by_user.setdefault(example.user, []).append(example)
     chosen = bench.sample([own[0] for own in by_user.values()])
     limits = {"whole catalog": None, f"exact to {EXACT_TO}": EXACT_TO}
-    seconds = dict.fromkeys(limits, 0.0)
     found: dict[str, list[Evaluated]] = {kind: [] for kind in limits}
     for number, first in enumerate(chosen):
         examples = by_user[first.user][: s.targets]
@@ -52,10 +50,8 @@ def exact(bench: Bench) -> Iterator[Section]:
             recommender = loaded.recommender
             if number == 0:
                 evaluate(loaded.dataset, examples[:2], recommender, exact_to=limit)  # what is made once
-            begun = perf_counter()
             found[kind].append(evaluate(loaded.dataset, examples, recommender, exact_to=limit))
-            seconds[kind] += perf_counter() - begun
-    rows = [_row(kind, found[kind], seconds[kind]) for kind in limits]
+    rows = [_row(kind, found[kind]) for kind in limits]
     whole, short = ([row for one in found[kind] for row in one.rankings] for kind in limits)
     differing = sum(_up_to(a) != _up_to(b) for a, b in zip(whole, short, strict=True))
     notes = (
@@ -66,19 +62,18 @@ def exact(bench: Bench) -> Iterator[Section]:
     yield Section(title, COLUMNS, rows, (target,), notes)
 
 
-def _row(kind: str, found: list[Evaluated], seconds: float) -> dict[str, float | str]:
+def _row(kind: str, found: list[Evaluated]) -> dict[str, float | str]:
     number = sum(len(one.rankings) for one in found)
     total = {
         name: sum(float(one.cost[f"{name}_per_target"] or 0) * len(one.rankings) for one in found)
-        for name in ("prompt_tokens", "catalog_tokens")
+        for name in ("prompt_tokens", "catalog_tokens", "seconds")
     }
     ranks = [row.item_rank_dropped for one in found for row in one.rankings]
     values = np.array([np.nan if rank is None else rank for rank in ranks], dtype=np.float64)
     return {
         "kind": kind,
         "targets": number,
-        "seconds": seconds,
-        "rate": number / seconds,
+        "rate": number / total["seconds"],
         **{name: amount / number for name, amount in total.items()},
         "hr": float(hr(values, 20).mean()),
         "ndcg": float(ndcg(values, 20).mean()),
