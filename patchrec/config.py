@@ -2,31 +2,37 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Stage = Literal["pretrain", "finetune", "baseline", "blend"]
+from patchrec.bounds import held
+
+Stage = Literal["pretrain", "finetune", "baseline", "blend", "predictions"]
 STAGES: tuple[Stage, ...] = (
     "pretrain",
     "finetune",
     "baseline",
     "blend",
+    "predictions",
 )  # its order decides batches: new ones go at the end
 PromptForm = Literal["paper", "instruction-first", "continuation"]
 Separators = Literal["all", "titles"]
+LongTitles = Literal["cut", "refuse"]
 Windows = Literal["sliding", "anchored", "blocks"]
-ScoreName = Literal["catalog", "joint", "item", "mixture"]
+ScoreName = Literal["catalog", "joint", "item", "mixture", "list"]
 NORMALISED: frozenset[ScoreName] = frozenset(
     {"catalog", "item", "mixture"}
 )  # over titles: their log-probabilities compare
 ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
+MOST_ITEMS = 2**31 - 1  # of a history, and of a catalog: indices of tables
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Closed(BaseModel):
-    """A frozen model without room for unknown keys, or for numbers that are none."""
+    """A frozen model without room for unknown keys, or for numbers that are none or that nothing holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    _held = field_validator("*")(held)
 
 
 class StrategyConfig(Closed):
@@ -53,7 +59,7 @@ class HistoryConfig(Closed):
             K items, each item in one window alone (0 to K - 1 items of history), and asks after anchored windows.
     """
 
-    K: int = Field(100, ge=1)
+    K: int = Field(100, ge=1, le=MOST_ITEMS)
     windows: Windows = "sliding"
 
 
@@ -67,12 +73,16 @@ class PromptConfig(Closed):
             position.
         noun: What an item is called, such as "movie".
         verb: What a user did with it, such as "watched".
+        max_title_tokens: Tokens of a title that the model sees, in histories and as an answer; None: all.
+        long_titles: What becomes of longer ones: `cut` after so many, or `refuse` the catalog.
     """
 
     form: PromptForm = "paper"
     separators: Separators = "all"
     noun: str = "item"
     verb: str = "chosen"
+    max_title_tokens: int | None = Field(None, ge=1)
+    long_titles: LongTitles = "cut"
 
 
 class TrainingConfig(Closed):
@@ -82,7 +92,7 @@ class TrainingConfig(Closed):
         batch_size: Targets per optimizer step.
         tree_targets: Largest number of targets of a tree: those of one user that share a prefix, and what is drawn at
             random. 1 makes every target independent, as in the paper; None makes trees as large as a step.
-        learning_rate: Peak of the cosine schedule.
+        learning_rate: Peak of the cosine schedule; a step moves a weight by about as much, so nothing learns above 1.
         max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
             twice the longest prompt, where that is more).
         gradient_checkpointing: Keep only each layer's input for the backward pass and compute the rest again: less
@@ -99,11 +109,11 @@ class TrainingConfig(Closed):
         shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
 
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, le=10_000)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     tree_targets: int | None = Field(None, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float = Field(5e-5, gt=0, le=1)
     warmup: float = Field(0.05, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
@@ -114,12 +124,22 @@ class TrainingConfig(Closed):
     validate_every: int | None = Field(None, ge=1)
     validate_metric: ValidateMetric = "loss"
     patience: int | None = Field(None, ge=1)
-    head_learning_rate: float | None = Field(None, gt=0)
+    head_learning_rate: float | None = Field(None, gt=0, le=1)
     validation_targets: int = Field(200, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     layer_decay: float = Field(1.0, gt=0, le=1)
     lora_rank: int | None = Field(None, ge=1)
     shard: bool = False
+
+    @model_validator(mode="after")
+    def _decay_leaves_something(self) -> "TrainingConfig":
+        fastest = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if fastest * self.weight_decay > 1:
+            raise ValueError(
+                f"--weight-decay {self.weight_decay:g} at the rate {fastest:g} takes more than all of a weight away in "
+                f"a step; take {1 / fastest:g} at most"
+            )
+        return self
 
 
 class PartConfig(Closed):
@@ -143,7 +163,7 @@ class RunConfig(Closed):
 
     Attributes:
         stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all;
-            `blend` mixes other runs.
+            `blend` mixes other runs; `predictions` holds another system's lists.
         kind: What ranks.
         backbone: The language model; None for kinds without one.
         layers: The first so many layers of the backbone are kept; None keeps all.

@@ -4,8 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
+from patchrec.bounds import held
 from patchrec.errors import PluginError, UsageError, flag_of, unknown, wrong_values
 
 
@@ -16,6 +19,7 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    _held = field_validator("*")(held)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -41,6 +45,18 @@ def check_named(what: str, name: object, summary: object, options: object) -> No
         raise PluginError(f"{what} {name!r}: the summary must be one line of text, got {summary!r}")
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise PluginError(f"{what} {name!r}: options must be a subclass of Options")
+    for option, field in options.model_fields.items():
+        try:
+            default_of(field)
+        except Exception as error:  # whatever a factory of theirs raises
+            raise PluginError(
+                f"{what} {name!r}: the default of its option {flag_of(option)} is no plain value: {error}"
+            ) from error
+
+
+def default_of(field: FieldInfo) -> Any:
+    """An option's default as plain JSON data; None where it has none."""
+    return None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
 
 
 def bind(what: str, model: type[O], values: Mapping[str, object] | None) -> O:

@@ -6,9 +6,13 @@ The built-in strategies and kinds of recommender come through the same door, fir
 
 import contextlib
 import io
+import logging
 import os
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TypeVar
@@ -27,6 +31,8 @@ BUILTINS = {BUILTIN: "patchrec_strategies", "recommenders": "patchrec.recommende
 ENVIRONMENT = "PATCHREC_PLUGINS"
 SLOW_SECONDS = 2.0
 
+_log = logging.getLogger("patchrec")  # which writes warnings to stderr where nobody says otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
@@ -44,6 +50,11 @@ class Plugin:
     version: str | None
     strategies: tuple[str, ...]
     recommenders: tuple[str, ...] = ()
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with patchrec."""
+        return self.name in BUILTINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +159,7 @@ def _find(what: str, known: dict[str, Named], name: str, step: str) -> Named:
 
 def why(error: BaseException) -> str:
     """An error of someone else's code in one line."""
-    try:
-        text = _line(str(error))
-    except Exception:
-        text = ""
+    text = _said(str, error)
     if isinstance(error, PatchrecError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -159,7 +167,20 @@ def why(error: BaseException) -> str:
 
 def is_builtin_kind(name: str) -> bool:
     """Whether a kind of recommender comes with patchrec."""
-    return any(plugin.name in BUILTINS and name in plugin.recommenders for plugin in _registry().plugins)
+    found = owner("recommender", name)
+    return found is not None and found.is_builtin
+
+
+def owner(what: str, name: str) -> Plugin | None:
+    """The plugin that brings a `strategy` or a kind of `recommender`; None where none does."""
+    return _owner(_registry(), name, what)
+
+
+def why_absent() -> str | None:
+    """Why something may be missing that a plugin would bring; None where nothing speaks for it."""
+    if os.environ.get(ENVIRONMENT) is not None:
+        return f"{ENVIRONMENT} or --no-plugins limits which plugins load"
+    return f"some plugins did not load: {problems()[0]}" if problems() else None
 
 
 def plan_for(config: StrategyConfig) -> Planner:
@@ -204,7 +225,8 @@ def _entry_points(registry: _Registry) -> Iterator[metadata.EntryPoint]:
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
                 for entry_point in distribution.entry_points.select(group=GROUP):
                     found.setdefault((entry_point.name, entry_point.value), entry_point)
-        except Exception as error:
+        except BaseException as error:
+            _refuse_stop(error)
             package, _ = _package(distribution)
             registry.problems.append(PluginProblem(package or "unknown", f"unreadable entry points: {why(error)}"))
     for builtin in BUILTINS.items():
@@ -215,22 +237,97 @@ def _entry_points(registry: _Registry) -> Iterator[metadata.EntryPoint]:
 def _add(registry: _Registry, entry_point: metadata.EntryPoint) -> None:
     """Load one plugin; whatever goes wrong becomes a problem of that plugin alone."""
     name = entry_point.name
-    printed = io.StringIO()
+    foreign = (name, entry_point.value) not in BUILTINS.items()
     started = time.perf_counter()
-    try:
-        with contextlib.redirect_stdout(printed):  # stdout is for results
+    with _told_when_slow(name), _caught_output(foreign) as printed:
+        try:
             brought = _ask(registry.manager, entry_point)
-    except (Exception, SystemExit) as error:
-        registry.problems.append(PluginProblem(name, why(error)))
-        return
+            strategies = _keep(registry, name, registry.strategies, Strategy, brought["patchrec_strategies"])
+            kinds = _keep(registry, name, registry.recommenders, Kind, brought["patchrec_recommenders"])
+            registry.plugins.append(Plugin(name, *_package(entry_point.dist), strategies, kinds))
+        except BaseException as error:  # an extension may raise what is no Exception
+            _refuse_stop(error)
+            registry.problems.append(PluginProblem(name, why(error)))
+            return
     seconds = time.perf_counter() - started
-    strategies = _keep(registry, name, registry.strategies, Strategy, brought["patchrec_strategies"])
-    kinds = _keep(registry, name, registry.recommenders, Kind, brought["patchrec_recommenders"])
-    if printed.getvalue():
-        registry.problems.append(PluginProblem(name, f"printed {_line(printed.getvalue())!r} while loading"))
-    if seconds > SLOW_SECONDS and name not in BUILTINS:
+    if printed:
+        registry.problems.append(PluginProblem(name, f"printed {_line(printed[0])!r} while loading"))
+    if seconds > SLOW_SECONDS and foreign:
         registry.problems.append(PluginProblem(name, f"took {seconds:.1f} s to load; import what is heavy later"))
-    registry.plugins.append(Plugin(name, *_package(entry_point.dist), strategies, kinds))
+
+
+def _refuse_stop(error: BaseException) -> None:
+    """Let pass what stops the whole process, which is no fault of a plugin."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+@contextlib.contextmanager
+def _told_when_slow(name: str) -> Iterator[None]:
+    """Say on stderr that a plugin keeps us waiting, while it does."""
+    text = f"plugin {name!r} has been loading for {SLOW_SECONDS:g} s; `patchrec --no-plugins ...` goes without plugins"
+    timer = threading.Timer(SLOW_SECONDS, _log.warning, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class _Printed(io.StringIO):
+    """What takes the place of stdout; whoever closes it closes nothing."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+
+@contextlib.contextmanager
+def _caught_output(foreign: bool) -> Iterator[list[str]]:
+    """Catch what is written to stdout meanwhile: stdout is for results. The list holds it afterwards, if it is any.
+
+    Args:
+        foreign: Whether an extension may write past Python, too, to the descriptor itself.
+    """
+    found: list[str] = []
+    printed = _Printed()
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: found.extend(filter(None, [printed.getvalue() + "".join(past)])))
+        past = stack.enter_context(_caught_descriptor()) if foreign else []
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        yield found
+
+
+@contextlib.contextmanager
+def _caught_descriptor() -> Iterator[list[str]]:
+    """Catch what is written to descriptor 1; the list holds it afterwards."""
+    found: list[str] = []
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError, AttributeError):  # closed: nothing can come out of it
+        yield found
+        return
+    try:
+        with tempfile.TemporaryFile() as caught:
+            os.dup2(caught.fileno(), 1)
+            try:
+                yield found
+            finally:
+                _flush_c()
+                os.dup2(kept, 1)
+                caught.seek(0)
+                found.append(caught.read(1000).decode(errors="replace"))
+    finally:
+        os.close(kept)
+
+
+def _flush_c() -> None:
+    """Empty the buffers of C, which would be written to stdout later."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
+        import ctypes
+
+        ctypes.CDLL(None).fflush(None)
 
 
 def _ask(manager: pluggy.PluginManager, entry_point: metadata.EntryPoint) -> dict[str, list[object]]:
@@ -271,12 +368,13 @@ def _keep(
     for one in brought:
         if not isinstance(one, kind):
             hook = "patchrec_strategies" if kind is Strategy else "patchrec_recommenders"
-            message = f"{hook} returned {_line(repr(one))}, not a {kind.__name__}"
+            message = f"{hook} returned {_said(repr, one) or type(one).__name__}, not a {kind.__name__}"
         elif one.name in kept:
             message = f"brought {what} {one.name!r} twice"
         elif one.name in known:
-            owner = _owner(registry, one.name, what)
-            message = f"its {what} {one.name!r} is left out: plugin {owner!r} has that name already"
+            other = _owner(registry, one.name, what)
+            assert other is not None
+            message = f"its {what} {one.name!r} is left out: plugin {other.name!r} has that name already"
         else:
             known[one.name] = one
             kept.append(one.name)
@@ -285,12 +383,12 @@ def _keep(
     return tuple(kept)
 
 
-def _owner(registry: _Registry, name: str, what: str) -> str:
+def _owner(registry: _Registry, name: str, what: str) -> Plugin | None:
     """The plugin that brought a strategy or a kind of recommender."""
     for plugin in registry.plugins:
         if name in (plugin.strategies if what == "strategy" else plugin.recommenders):
-            return plugin.name
-    raise KeyError(name)
+            return plugin
+    return None
 
 
 def _package(distribution: metadata.Distribution | None) -> tuple[str | None, str | None]:
@@ -298,9 +396,19 @@ def _package(distribution: metadata.Distribution | None) -> tuple[str | None, st
     try:
         described = distribution.metadata if distribution else None
         found = {key: described[key] for key in ("Name", "Version") if described and key in described}
-    except Exception:
+    except BaseException as error:
+        _refuse_stop(error)
         return None, None
     return found.get("Name"), found.get("Version")
+
+
+def _said(words: Callable[[object], str], one: object) -> str:
+    """What someone else's object says of itself, in one line; empty where it fails to."""
+    try:
+        return _line(words(one))
+    except BaseException as error:
+        _refuse_stop(error)
+        return ""
 
 
 def _line(text: str) -> str:

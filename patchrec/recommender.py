@@ -307,12 +307,14 @@ class Fitting:
         dataset: Its train split is learned from.
         start: Folder of the weights that it begins with; None where it begins with none.
         validation: Targets to measure on the way; none where the run does not validate.
+        report: Where notes go.
     """
 
     config: RunConfig
     dataset: Dataset
     start: Path | None = None
     validation: Sequence[Example] = ()
+    report: Reporter = SILENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -367,6 +369,8 @@ class Kind:
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
+        answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
+            --predictions`), to be compared and nothing else.
         source: The paper.
     """
 
@@ -382,6 +386,7 @@ class Kind:
     scores: tuple[ScoreName, ...] = ("item",)
     is_head: bool = False
     mixes: bool = False
+    answers: bool = True
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -400,7 +405,7 @@ class Kind:
     @property
     def is_baseline(self) -> bool:
         """Whether `patchrec baseline` fits it."""
-        return not self.is_head and not self.mixes
+        return not self.is_head and not self.mixes and self.answers
 
     @property
     def what(self) -> str:
@@ -439,6 +444,19 @@ class Counted(Protocol):
     def log_probs(self, queries: Sequence[Query]) -> FloatArray:
         """(B, I) log-probability of every item that was there when it was fitted; each row sums to 1."""
         ...
+
+
+def refuse_unasked(kind: Kind, run: str) -> None:
+    """Refuse to ask a run that holds another system's lists.
+
+    Raises:
+        UsageError: The message says what can be done with it.
+    """
+    if not kind.answers:
+        raise UsageError(
+            f"run {run} holds lists of another system, which answer nothing else; compare it with `patchrec runs "
+            "compare`, or choose another run from `patchrec runs ls`"
+        )
 
 
 def refuse_retrieval(kind: Kind, score: ScoreName, run: str) -> None:

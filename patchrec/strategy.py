@@ -99,7 +99,9 @@ class Planner:
             layout = self.strategy.plan(history, self.options, moment)
         except PatchrecError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # an extension may raise what is no Exception
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise PluginError(
                 f"strategy {name!r} failed on a history of {len(history)}: {type(error).__name__}: {error}"
             ) from error

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from patchrec import __version__
 from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
+from patchrec.training.interrupts import deaf, forget_signals, signal_name, stopped_by, terminable_program
 from patchrec_cli import backbones, blend, data, demo, environment, evaluate, export, recommend, runs, strategies, train
 from patchrec_cli.command import Command, CommandGroup, command_group
 from patchrec_cli.display import HOME, print_error
@@ -101,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     HOME.set(None)
+    forget_signals()
     try:
         outcome = get_command(app).main(given, prog_name="patchrec", standalone_mode=False)
         sys.stdout.flush()
@@ -108,9 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("PATCHREC_DEBUG") or "--debug" in given:
             traceback.print_exception(error)
         return explain(error, given)
-    if outcome == 130:
-        print_error("interrupted")
+    if outcome == InterruptedRunError.exit_code:  # what Typer makes of Ctrl-C
+        message, outcome = interruption()
+        print_error(message)
     return outcome if isinstance(outcome, int) else 0
+
+
+def interruption() -> tuple[str, int]:
+    """What a stop by a signal is called, and its exit code."""
+    number = stopped_by()
+    return (f"stopped by {signal_name(number)}", 128 + number) if number else ("interrupted", 130)
 
 
 def explain(error: BaseException, given: Sequence[str] = ()) -> int:
@@ -127,7 +137,8 @@ def explain(error: BaseException, given: Sequence[str] = ()) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     message, code = wording(error, given)
-    print_error(message)
+    with suppress(OSError):  # a terminal that is gone
+        print_error(message)
     return code
 
 
@@ -135,7 +146,7 @@ def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
     """What an error is called, and its exit code."""
     found = (f"{type(error).__name__}: {error} (this is a bug in patchrec; --debug shows where)", 1)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        found = "interrupted", InterruptedRunError.exit_code
+        found = interruption()
     elif isinstance(error, PatchrecError):
         found = str(error), error.exit_code
     elif isinstance(error, typer.TyperException):
@@ -146,6 +157,8 @@ def wording(error: BaseException, given: Sequence[str] = ()) -> tuple[str, int]:
         found = f"{error.strerror}: {error.filename or 'while writing'}; free some space, then again", OUT_OF_RESOURCES
     elif isinstance(error, OSError) and error.errno in DENIED and error.filename:
         found = f"{error.strerror}: {error.filename!r}; check its permissions", InputError.exit_code
+    elif isinstance(error, OSError) and error.errno and error.filename:
+        found = f"{error.strerror}: {error.filename!r}; name another path", UsageError.exit_code
     return found
 
 
@@ -187,14 +200,18 @@ def usage_message(error: typer.TyperException, given: Sequence[str] = ()) -> str
 
 
 def value_of(param: Any, given: Sequence[str]) -> str | None:
-    """What stands after an option on the command line."""
-    for flag in getattr(param, "opts", ()):
-        for place, word in enumerate(given):
-            if word.startswith(flag + "="):
-                return word.partition("=")[2]
-            if word == flag and place + 1 < len(given):
-                return given[place + 1]
-    return None
+    """What stands after an option on the command line: what counts of an option given twice is its last value.
+
+    None where nobody can tell: of an option that takes several values, each is one of its.
+    """
+    flags, found = getattr(param, "opts", ()), []
+    for place, word in enumerate(given):
+        name, equals, value = word.partition("=")
+        if name in flags and equals:
+            found.append(value)
+        elif word in flags and place + 1 < len(given):
+            found.append(given[place + 1])
+    return None if not found or (getattr(param, "multiple", False) and len(found) > 1) else found[-1]
 
 
 def script() -> None:
@@ -202,7 +219,9 @@ def script() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to stop
+    terminable_program()
     code = main()
+    deaf()
     if code and os.environ.get("WORLD_SIZE", "1") != "1":
         # What is still sent to a process that is gone would keep this one for another timeout.
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.numbers import count, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 
@@ -24,6 +25,9 @@ def blend(
         str, typer.Option("--metric", metavar="NAME", help="What the weights shall be best for, such as hr@10.")
     ] = "ndcg@20",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")] = 1000,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,7 +46,13 @@ def blend(
     output = Output(json, quiet)
     made = plain(
         operation.blend(
-            names, weights=_numbers(weights), metric=metric, limit=limit, home=home_of(ctx), report=output.reporter
+            names,
+            weights=_numbers(weights),
+            metric=metric,
+            limit=limit,
+            marks=marks_of(run_name, note, tags),
+            home=home_of(ctx),
+            report=output.reporter,
         )
     )
     if not output.emit(made, [made["run"]]):

@@ -6,6 +6,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from patchrec.bounds import LARGEST, holds
+from patchrec.errors import UsageError
+
 OUTPUT = "Output"  # the section that comes last
 
 Sections = dict[str, list[tuple[str, str]]]  # heading -> how each option is written, and what it means
@@ -13,6 +16,21 @@ Sections = dict[str, list[tuple[str, str]]]  # heading -> how each option is wri
 
 class Command(TyperCommand):
     """A command whose options stand in one section per panel, and whose examples come last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse whole numbers that nothing holds.
+
+        Raises:
+            UsageError: Names the first.
+        """
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            value = ctx.params.get(param.name)
+            if not holds(value):
+                raise UsageError(
+                    f"{param.opts[0]} {value}: whole numbers go up to {LARGEST:,}; see `{ctx.command_path} --help`"
+                )
+        return rest
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the command does, without the examples."""

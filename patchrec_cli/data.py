@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec.errors import UsageError
 from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
-from patchrec_cli.display import Column, Output, print_fields, print_table
+from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.items import app as items_app
 from patchrec_cli.numbers import count, moment
 from patchrec_cli.parameters import Json, Quiet, home_of
@@ -168,7 +169,7 @@ def add(
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
-    output.next_step(f"patchrec pretrain --data {name}", "patchrec eval --baseline popularity")
+    output.next_step(f"patchrec pretrain --data {name}", f"patchrec eval --baseline popularity --data {name}")
 
 
 @app.command("ls", cls=Command)
@@ -245,19 +246,51 @@ def rm(ctx: typer.Context, name: Name, json: Json = False, quiet: Quiet = False)
 def export(
     ctx: typer.Context,
     name: Name,
-    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which targets.")] = "test",
+    split: Annotated[
+        Literal["train", "validation", "test"] | None, typer.Option(help="Which targets are printed; default: test.")
+    ] = None,
     history_length: Annotated[int, typer.Option("--K", metavar="N", min=1, help="Newest items kept.")] = 100,
-    file_format: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON document a line.")] = "jsonl",
+    file_format: Annotated[
+        Literal["jsonl", "csv", "recbole", "recbole-sequential"],
+        typer.Option("--format", help="JSON lines are printed; the others are files of all splits."),
+    ] = "jsonl",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="New folder for the files of all splits.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print every target of a split with its history as JSON lines, with --json and -q too.
+    """Print the targets of a split as JSON lines, or write all splits as files for other programs to train on.
 
     Each line has user_id, item_id, timestamp (unix seconds, null without times), position (of the target in the
-    user's whole sequence, from 0) and history (item ids, oldest first).
+    user's whole sequence, from 0) and history (item ids, oldest first), with --json and -q too. Files have the train
+    split whole, and of the others the targets; recbole-sequential has a row for each target, with its history.
+
+    Examples:
+        patchrec data export ml-100k --split test
+        patchrec data export ml-100k --format csv --output splits
+        patchrec data export ml-100k --format recbole-sequential --K 50 --output recbole/ml-100k
     """
     from patchrec.operations import datasets
 
+    if file_format != "jsonl":
+        if split is not None or output is None:
+            raise UsageError(
+                f"--format {file_format} writes all splits into a folder: "
+                + ("name it with --output DIR" if output is None else "drop --split")
+            )
+        from patchrec.operations.exporting.splits import export_splits
+
+        shown = Output(json, quiet)
+        found = plain(export_splits(name, output, kind=file_format, K=history_length, home=home_of(ctx)))
+        if not shown.emit(found, [found["folder"]]):
+            rows = tuple(f"{file}: {count(number)} rows" for file, number in found["rows"].items())
+            print_fields({"folder": found["folder"], "files": rows})
+        shown.next_step(f"patchrec eval --predictions FILE --data {found['dataset']}")
+        return
+    if output is not None:
+        raise UsageError("--format jsonl is printed; drop --output, or take --format csv or recbole")
+    split = split or "test"
     for row in datasets.export_dataset(name, split=split, K=history_length, home=home_of(ctx)):
         sys.stdout.write(dump(row) + "\n")
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import typer
 
+from patchrec_cli.comparison import draw_comparison
 from patchrec_cli.display import Output, plain, print_lines
 from patchrec_cli.numbers import duration, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.recommend import draw_ranking
-from patchrec_cli.runs import draw_comparison
 
 
 def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
@@ -27,11 +27,12 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     print_lines(["", verdict(result["comparison"]), ""])
     draw_ranking(result["recommendations"])
     print_lines(["", f"all of it took {duration(result['seconds'])}"])
+    data = result["comparison"]["dataset"]
     output.next_step(
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
-        "patchrec baseline sasrec",
-        "patchrec finetune --strategy pft-s --L 5 --dry-run",
-        "patchrec runs compare",
+        f"patchrec baseline sasrec --data {data}",
+        f"patchrec finetune --strategy pft-s --L 5 --data {data} --dry-run",
+        f"patchrec runs compare --data {data}",
     )
 
 

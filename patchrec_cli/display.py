@@ -24,8 +24,13 @@ WIDTH = 80
 HOME: ContextVar[Path | None] = ContextVar("HOME", default=None)
 COMMAND = re.compile(r"(?<=`)((?:torchrun [^`]*-m )?patchrec(?:_cli)?) (?=[a-z])(?![^`]*--help`)|^(next: patchrec) ")
 
-# Control characters (C0, DEL, C1), line separators, bidirectional overrides and isolates, lone surrogates.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters (C0, DEL, C1), line separators, lone surrogates, and all that Unicode calls a format character
+# (bidirectional marks, overrides and isolates, tags, what is invisible) but the two joiners, which emoji and several
+# scripts need, and the signs that are drawn before Arabic, Syriac and Kaithi numbers.
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
 
 
 def clean(text: object) -> str:
@@ -156,7 +161,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, object]],
     console = Console(file=sys.stdout, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(column.heading for column in columns))
     for column in columns:
-        table.add_column(Text(column.heading), justify="right" if column.right else "left", overflow="fold")
+        table.add_column(Text(clean(column.heading)), justify="right" if column.right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell_text(row.get(column.key))) for column in columns))
     if title:

@@ -1,18 +1,25 @@
 """`patchrec eval`: metrics of a run or a baseline on held-out targets."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from patchrec.errors import UsageError
+from patchrec.errors import UsageError, flag_of
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
 from patchrec_cli.slices import print_slices
 
 FLOPS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3))
+
+COUNTED = {
+    "paper": "counted as the published scripts count, over 20 titles",
+    "sampled": "the target among 99 drawn items",
+}
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
@@ -75,6 +82,27 @@ def evaluate(
         ),
     ] = None,
     score: Score = None,
+    protocol: Annotated[
+        Literal["paper", "sampled"] | None,
+        typer.Option(
+            "--protocol",
+            help="Count in another way too: as the published scripts, or among 99 drawn items. Neither compares.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Score another system's lists (user_id, item_id, rank or score; a .run of TREC) on the same targets.",
+        ),
+    ] = None,
+    one_list: Annotated[
+        bool, typer.Option("--one-list", help="A user's list in FILE stands for each of the user's targets.")
+    ] = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,37 +115,49 @@ def evaluate(
         patchrec eval pft-s-1 --by genre
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
-        patchrec eval pretrain-1 --strategy vanilla
+        patchrec eval pretrain-1 --strategy vanilla --name plain-text
+        patchrec eval --predictions bpr.csv --data ml-100k
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
 
     output = Output(json, quiet)
-    result = plain(
-        operations.evaluate(
-            run,
-            split=split,
-            limit=limit,
-            users_with=users_with,
-            ks=ks,
-            exact_to=exact_to,
-            by=by or (),
-            baseline=baseline,
-            data=data,
-            backbone=backbone,
-            strategy=strategy,
-            options=options,
-            score=score,
-            home=home_of(ctx),
-            report=output.reporter,
-        )
-    )
+    common: dict[str, Any] = {
+        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "by": by or (), "data": data,
+        "home": home_of(ctx), "marks": marks_of(run_name, note, tags), "report": output.reporter,
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
+        "exact_to": exact_to, "protocol": protocol,
+    }  # fmt: skip
+    if predictions is not None:
+        refuse_asking(run, own)
+        from patchrec.operations.predictions import evaluate_predictions
+
+        show_evaluation(plain(evaluate_predictions(predictions, one_list=one_list, **common)), output, by=by or ())
+        output.next_step("patchrec runs compare")
+        return
+    if one_list:
+        raise UsageError("--one-list goes with --predictions FILE; drop it")
+    result = plain(operations.evaluate(run, **common, **own))
     show_evaluation(result, output, by=by or ())
+    among = f"--data {result['dataset']}" + (f" --split {split}" if split != "test" else "")
     output.next_step(
-        "patchrec runs compare",
+        f"patchrec runs compare {among}",
         f"patchrec runs show {result['run']} --slices",
         f"patchrec recommend --user ID --run {result['run']}",
     )
+
+
+def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
+    """Refuse what is asked of a run, where another system's lists are scored.
+
+    Raises:
+        UsageError: Something is.
+    """
+    asked = [flag_of(name) for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
+    if asked:
+        raise UsageError(f"--predictions FILE is scored as it is; drop {', '.join(asked)} (--data names the data set)")
 
 
 def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str] = ()) -> None:
@@ -146,7 +186,7 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
             "exact to": f"rank {count(result['exact_to'])}" if result.get("exact_to") else None,
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
             "tokens/target": tokens_of(cost),
-            "time/target": duration(cost["seconds_per_target"]),
+            "time/target": None if cost["seconds_per_target"] is None else duration(cost["seconds_per_target"]),
             "compute/target": compute_of(cost),
             "peak memory": memory_of(cost),
             "recommended": lists_of(cost),
@@ -164,12 +204,17 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
     print_slices(metrics, ("popularity", *by), title="\nslices, over items, seen items dropped")
+    if result["counted"]:
+        title = f"\nnot to be compared: {COUNTED[result['protocol']]}"
+        print_table(columns, metric_rows(result["counted"]), title=title)
 
 
-def tokens_of(cost: dict[str, Any]) -> str:
+def tokens_of(cost: dict[str, Any]) -> str | None:
     """Positions of a target, and how many of them are its prompt's and how many the catalog's."""
     total, prompt, catalog = (cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
-    shown = f"{total or 0:,.1f}"
+    if total is None:
+        return None
+    shown = f"{total:,.1f}"
     return shown if prompt is None or catalog is None else f"{shown} (prompt {prompt:,.1f}, catalog {catalog:,.1f})"
 
 

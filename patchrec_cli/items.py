@@ -60,6 +60,7 @@ def add(
         patchrec data items add shop --from new.csv --item-col sku --title-col name
     """
     from patchrec.operations import datasets
+    from patchrec.operations.runs import list_runs
 
     output = Output(json, quiet)
     options = {
@@ -92,7 +93,11 @@ def add(
         only = added[0] if len(added) == 1 else None
         shown = f"{only['item_id']} ({only['title']})" if only else f"{count(len(added))} items"
         print_fields({"data": name, "added": shown, "catalog": f"{count(found['num_items'])} items"})
-    output.next_step(f"patchrec recommend --user ID --data {name}")
+    rows = list_runs(home=home_of(ctx))
+    able = [
+        row["name"] for row in rows if (row["dataset"], row["status"]) == (name, "done") and row["stage"] != "pretrain"
+    ]
+    output.next_step(f"patchrec recommend --user ID --run {able[0]}" if able else f"patchrec data items ls {name}")
 
 
 @app.command("ls", cls=Command)

@@ -35,7 +35,8 @@ With `--dry-run`, `data add` prints `plan` instead (`name`, `command`, `recipe`,
 
 `data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
-`history` (item ids, oldest first, newest K).
+`history` (item ids, oldest first, newest K). With `--output` it writes files and prints `dataset`, `format`, `folder`,
+`files` and `rows` (of each file).
 
 `recommend` with `--all` or `--users` writes a file of its own (see [recommending.md](recommending.md)) and prints of it
 `run`, `label`, `dataset`, `score`, `k`, `output`, `format`, `users`, `rows`, `short` (users with fewer than `k` items),
@@ -80,20 +81,33 @@ JSON_KEYS = {
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),
-    "eval": ("run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "exact_to"),
+    "eval": (
+        "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "exact_to",
+        "protocol", "counted",
+    ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),
+    "runs export": ("tracked",),
+    "runs plot": ("picture", "file", "charts"),
+    "runs report": (
+        "file", "bytes", "dataset", "licence", "split", "metric", "reference", "runs", "users",
+    ),
     "runs compare": (
-        "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "rows", "notes",
+        "dataset", "split", "num_targets", "num_users", "metrics", "metric", "reference", "reference_picked",
+        "comparisons", "num_runs", "rows", "failed", "notes",
     ),
     "runs choose-score": (
         "run", "label", "dataset", "chosen", "item_weight", "before", "metric", "num_targets", "num_users", "results",
         "reference", "alternative", "difference",
     ),
-    "runs rm": ("removed",),
+    "runs query": ("columns", "rows", "more"),
+    "runs edit": ("run",),
+    "runs rm": ("removed", "runs"),
+    "runs restore": ("restored",),
+    "runs gc": ("deleted", "trash", "size"),
     "strategies ls": ("strategies", "problems"),
     "strategies show": ("strategy",),
     "strategies preview": (
@@ -127,7 +141,7 @@ def exit_codes() -> list[str]:
     """A table row for each exit code, from the error classes."""
     kinds = sorted(errors.PatchrecError.__subclasses__(), key=lambda kind: kind.exit_code)
     rows = [f"| {kind.exit_code} | {(kind.__doc__ or '').splitlines()[0].rstrip('.').lower()} |" for kind in kinds]
-    return [*rows, "| 143 | the same, on SIGTERM |"]
+    return [*rows, "| 129 | the same, on SIGHUP |", "| 143 | the same, on SIGTERM |"]
 
 
 def reference() -> str:

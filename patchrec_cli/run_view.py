@@ -1,13 +1,16 @@
 """One run as people read it: all its fields, or a few of them drawn again and again while it trains."""
 
+import json
 import time
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from patchrec_cli.display import clean
-from patchrec_cli.numbers import count, duration, moment, sparkline, value
+from patchrec.errors import flag_of
+from patchrec_cli.display import Column, clean, print_table
+from patchrec_cli.evaluate import compute_of
+from patchrec_cli.numbers import count, duration, gigabytes, moment, sparkline, value
 
 WATCH_SECONDS = 2.0
 WATCHED = ("run", "strategy", "steps", "speed", "time left", "loss", "curve", "validation", "validation curve")
@@ -43,10 +46,13 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
     unit = "nats a target" if shown["score"] == "item" else "nats a token"
     return {
         "run": shown["name"],
+        "note": shown["note"],
+        "tags": " ".join(shown["tags"]) or None,
         "stage": shown["stage"],
         "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],
         "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
+        "fault": tuple(f"{fault['what']}; {fault['fix']}" for fault in shown["faults"]) or None,
         "data": shown["dataset"],
         "backbone": shown["backbone"],
         "parent": shown["parent"],
@@ -69,9 +75,21 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "ranks by": shown["score"],
         "training": ", ".join(f"{key} {item}" for key, item in training.items() if item is not None),
         "fingerprints": ", ".join(f"{key} {item}" for key, item in shown["fingerprints"].items()),
+        "plugins": plugin_lines(shown["plugins"]),
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
         "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
     }
+
+
+def plugin_lines(found: list[dict[str, Any]]) -> tuple[str, ...] | None:
+    """A line for each plugin of a run that is no built-in one, and for whatever is wrong with one."""
+    return (
+        tuple(
+            row["fault"] or " ".join(filter(None, (row["name"], "of", row["package"] or "no package", row["version"])))
+            for row in found
+        )
+        or None
+    )
 
 
 def steps_taken(progress: dict[str, Any]) -> str:
@@ -102,16 +120,70 @@ def measured_curve(measured: list[dict[str, Any]]) -> list[float]:
     return [row["loss"] if row["metric"] is None else row["metric"] for row in measured]
 
 
+def newest_of_each(evaluations: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """The newest evaluation of each kind, and how many are like it."""
+    newest: dict[str, tuple[dict[str, Any], int]] = {}
+    for evaluation in evaluations:
+        asked = json.dumps([evaluation[key] for key in ("split", "score", "num_targets", "catalog", "config")])
+        before = newest.pop(asked, (None, 0))[1]
+        newest[asked] = evaluation, before + 1
+    return list(newest.values())
+
+
+def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
+    """Print the newest evaluation of each kind, when it was and its metrics; of equal ones only how many there are."""
+    for evaluation, times in newest_of_each(evaluations):
+        users = f"{count(evaluation['num_targets'])} targets of {count(evaluation['num_users'])} users"
+        config = evaluation["config"]
+        chosen = [(flag_of(key), config.get(key)) for key in ("limit", "users_with", "exact_to")]
+        parts = [
+            f"{moment(evaluation['created_at'])} UTC",
+            f"{evaluation['split']}, score {evaluation['score']}, {users}",
+            *(f"{flag} {given}" for flag, given in chosen if given is not None),
+            *(f"--by {field}" for field in config.get("by", ())),
+            *([f"the newest of {times} like it"] if times > 1 else []),
+        ]
+        columns = [Column("metric", "name"), Column("value [95 % interval]", "value", right=True)]
+        print_table(columns, evaluation_rows(evaluation), title=f"\n{'; '.join(parts)}")
+
+
+def draw_costs(evaluations: list[dict[str, Any]]) -> None:
+    """Print what a target of the newest evaluation of each kind cost; nothing of one that measured nothing."""
+    rows = [cost_cells(evaluation) for evaluation, _ in newest_of_each(evaluations)]
+    columns = [
+        Column("split", "split"),
+        Column("prompt tokens", "prompt", right=True),
+        Column("catalog tokens", "catalog", right=True),
+        Column("compute", "compute", right=True),
+        Column("time", "time", right=True),
+        Column("peak memory", "memory", right=True),
+    ]
+    known = [row for row in rows if any(row[column.key] is not None for column in columns[1:])]
+    if known:
+        print_table(columns, known, title="\nwhat a target cost, in the order above")
+
+
+def cost_cells(evaluation: dict[str, Any]) -> dict[str, object]:
+    """What a target of an evaluation cost; what an older one did not measure is not there."""
+    cost = evaluation["cost"]
+    total, prompt, catalog = (cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+    if catalog is None and total is not None and prompt is not None:  # an older one stored these two
+        catalog = total - prompt
+    memory, seconds = cost.get("peak_memory_bytes"), cost.get("seconds_per_target")
+    return {
+        "split": evaluation["split"],
+        "prompt": None if prompt is None else f"{prompt:,.1f}",
+        "catalog": None if catalog is None else f"{catalog:,.1f}",
+        "compute": compute_of(cost),
+        "time": None if seconds is None else duration(seconds),
+        "memory": None if memory is None else gigabytes(memory),
+    }
+
+
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:
     """One row for each metric in its default view: items with seen ones dropped; titles for the log-probability."""
     return [
-        {
-            "split": evaluation["split"],
-            "score": evaluation["score"],
-            "num_targets": count(evaluation["num_targets"]),
-            "name": row["name"],
-            "value": value(row["value"], row["low"], row["high"]),
-        }
+        {"name": row["name"], "value": value(row["value"], row["low"], row["high"])}
         for row in evaluation["metrics"]
         if row["slice"] == "all" and ((row["level"], row["seen"]) == ("item", "dropped") or row["name"] == "log_prob")
     ]

@@ -1,4 +1,4 @@
-"""`patchrec runs`: list, show, compare and remove runs, and choose the score they rank by."""
+"""`patchrec runs`: list, show, compare, query, mark and remove runs, and choose the score they rank by."""
 
 import sys
 from typing import Annotated, Any, Literal
@@ -7,24 +7,41 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.command import Command, command_group
+from patchrec_cli.comparison import Tagged, Where, compare
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
-from patchrec_cli.evaluate import compute_of
-from patchrec_cli.numbers import count, duration, gigabytes, moment, value
-from patchrec_cli.parameters import Data, Json, Quiet, home_of
-from patchrec_cli.run_view import evaluation_rows, run_fields, watch_run
+from patchrec_cli.marks import edit
+from patchrec_cli.numbers import count, duration, moment, value
+from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.pictures import plot, report
+from patchrec_cli.queries import query
+from patchrec_cli.run_view import draw_costs, draw_evaluations, run_fields, watch_run
 from patchrec_cli.slices import print_slices
+from patchrec_cli.trash import gc, restore, rm
 
-app = command_group("runs", "List, show, compare and remove runs; choose their score.")
+app = command_group("runs", "List, show, compare, query, mark and remove runs; choose their score.")
+MOST_FAULTS = 5  # that a listing tells
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
 
 
 @app.command("ls", cls=Command)
-def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
-    """List the runs, newest first."""
+def ls(
+    ctx: typer.Context,
+    where: Where = None,
+    tags: Tagged = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The newest N of them.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the runs, newest first.
+
+    Examples:
+        patchrec runs ls --tag paper
+        patchrec runs ls --where "status = 'done' and created >= '2026-11-01' and K = 100"
+    """
     from patchrec.operations import runs
 
     output = Output(json, quiet)
-    rows = runs.list_runs(home=home_of(ctx))
+    rows = runs.list_runs(where=where, tags=tags or (), limit=limit, home=home_of(ctx))
     if not output.emit({"runs": rows}, [row["name"] for row in rows]) and rows:
         columns = [
             Column("run", "name"),
@@ -34,10 +51,16 @@ def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
             Column("strategy", "label"),
             Column("started (UTC)", "started"),
         ]
-        print_table(columns, [row | {"started": moment(row["created_at"])} for row in rows])
+        if any(row["tags"] for row in rows):
+            columns.append(Column("tags", "marks"))
+        shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in rows]
+        print_table(columns, shown)
+        print_faults(rows)
     stopped = [row for row in rows if row["status"] == "interrupted"]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
+    elif where is not None or tags:
+        output.next_step("patchrec runs ls")
     else:
         output.next_step("patchrec pretrain", "patchrec finetune --strategy pft-s --L 5")
 
@@ -83,28 +106,9 @@ def show(
             print_slices(found["metrics"], title=f"{shown['name']}: {targets}, over items, seen items dropped")
         return
     print_fields(run_fields(shown))
-    if shown["evaluations"]:
-        columns = [
-            Column("split", "split"),
-            Column("score", "score"),
-            Column("targets", "num_targets", right=True),
-            Column("metric", "name"),
-            Column("value [95 % interval]", "value", right=True),
-        ]
-        print_table(columns, [row for evaluation in shown["evaluations"] for row in evaluation_rows(evaluation)])
-        print_table(
-            [
-                Column("split", "split"),
-                Column("prompt tokens", "prompt", right=True),
-                Column("catalog tokens", "catalog", right=True),
-                Column("compute", "compute", right=True),
-                Column("time", "time", right=True),
-                Column("peak memory", "memory", right=True),
-            ],
-            [cost_cells(evaluation) for evaluation in shown["evaluations"]],
-            title="\nwhat a target cost",
-        )
-    if shown["status"] == "interrupted" or (shown["status"] in ("lost", "failed") and shown["checkpoints"]):
+    draw_evaluations(shown["evaluations"])
+    draw_costs(shown["evaluations"])
+    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -112,37 +116,40 @@ def show(
         output.next_step(f"patchrec eval {shown['name']}")
 
 
-@app.command("compare", cls=Command)
-def compare(
+app.command("compare", cls=Command)(compare)
+
+
+@app.command("export", cls=Command)
+def export(
     ctx: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as ndcg@10; default: mrr."),
-    ] = None,
-    split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")] = "test",
-    data: Data = None,
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs; see `patchrec runs ls`.")],
+    *,
+    to: Annotated[Literal["mlflow", "trackio"], typer.Option("--to", help="Which tracker; an extra of its own.")],
+    project: Annotated[
+        str, typer.Option("--project", metavar="NAME", help="Project there (MLflow: experiment).")
+    ] = "patchrec",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare evaluated runs on the targets that they share.
+    """Copy settings, loss curves and metrics of runs into a tracker of experiments.
 
-    Intervals and paired differences resample users. The first run is the reference.
+    Where it writes, the tracker decides by its own settings, such as MLFLOW_TRACKING_URI.
 
     Examples:
-        patchrec runs compare
-        patchrec runs compare pft-s-1 pft-i-1 --metric ndcg@10
+        patchrec runs export pft-s-1 vanilla-1 --to mlflow
+        patchrec runs export pft-s-1 --to trackio --project movies
     """
-    from patchrec.operations import runs
+    from patchrec.operations.exporting import tracking
 
     output = Output(json, quiet)
-    table = runs.compare_runs(
-        names or [], metric=metric, split=split, data=data, home=home_of(ctx), report=output.reporter
-    )
-    if not output.emit(table, [row["run"] for row in table["rows"]]):
-        draw_comparison(table)
+    found = plain(tracking.track_runs(names, to, project=project, home=home_of(ctx)))
+    if not output.emit({"tracked": found}, [row["run"] for row in found]):
+        columns = [Column(name, name, right=name in ("settings", "values")) for name in found[0]]
+        print_table(columns, found)
+
+
+app.command("plot", cls=Command)(plot)
+app.command("report", cls=Command)(report)
 
 
 @app.command("choose-score", cls=Command)
@@ -168,30 +175,20 @@ def choose_score(
     output.next_step(f"patchrec eval {choice['run']}")
 
 
-@app.command("rm", cls=Command)
-def rm(ctx: typer.Context, run: RunName, json: Json = False, quiet: Quiet = False) -> None:
-    """Remove a run with its evaluations and checkpoints."""
-    from patchrec.operations import runs
-
-    output = Output(json, quiet)
-    name = runs.remove_run(run, home=home_of(ctx))
-    if not output.emit({"removed": name}, [name]):
-        print_fields({"removed": name})
+app.command("query", cls=Command)(query)
+app.command("edit", cls=Command)(edit)
+app.command("rm", cls=Command)(rm)
+app.command("restore", cls=Command)(restore)
+app.command("gc", cls=Command)(gc)
 
 
-def cost_cells(evaluation: dict[str, Any]) -> dict[str, object]:
-    """What a target of an evaluation cost; what an older one did not measure is not there."""
-    cost = evaluation["cost"]
-    prompt, catalog = cost.get("prompt_tokens_per_target"), cost.get("catalog_tokens_per_target")
-    memory = cost.get("peak_memory_bytes")
-    return {
-        "split": evaluation["split"],
-        "prompt": None if prompt is None else f"{prompt:,.1f}",
-        "catalog": None if catalog is None else f"{catalog:,.1f}",
-        "compute": compute_of(cost),
-        "time": duration(cost.get("seconds_per_target")),
-        "memory": None if memory is None else gigabytes(memory),
-    }
+def print_faults(rows: list[dict[str, Any]]) -> None:
+    """Say which runs cannot be used as they are, and what mends each."""
+    found = [f"{row['name']}: {fault['what']}; {fault['fix']}" for row in rows for fault in row["faults"]]
+    for line in found[:MOST_FAULTS]:
+        print_note(f"note: {line}")
+    if len(found) > MOST_FAULTS:
+        print_note(f"note: and {count(len(found) - MOST_FAULTS)} more; see `patchrec doctor`")
 
 
 def resume_command(run: dict[str, Any]) -> str:
@@ -232,73 +229,3 @@ def draw_choice(choice: dict[str, Any]) -> None:
             "ranks by": f"{choice['chosen']}{weight} (before: {choice['before']})",
         }
     )
-
-
-def draw_comparison(table: dict[str, Any]) -> None:
-    """Print a comparison: metrics under both rules for seen items, differences, compression and cost."""
-    print_fields(
-        {
-            "data": table["dataset"],
-            "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
-        }
-    )
-    first_k = next((name.partition("@")[2] for name in table["metrics"] if "@" in name), "10")
-    names = [f"hr@{first_k}", f"ndcg@{first_k}", "mrr", "log_prob"]
-    for seen in ("dropped", "kept"):
-        views: set[tuple[str, str]] = {("item", seen)} | ({("title", "kept")} if seen == "dropped" else set())
-        rows = [{"run": row["run"]} | metric_cells(row["metrics"], views) for row in table["rows"]]
-        columns = [Column(name, name, right=True) for name in names if any(name in row for row in rows)]
-        title = f"\nover items, seen items {seen}, with 95 % intervals over users"
-        print_table([Column("run", "run"), *columns], rows, title=title)
-    differences = [difference_row(row) for row in table["rows"] if row["difference"]]
-    if differences:
-        columns = [
-            Column("run", "run"),
-            Column(f"{table['metric']} minus that of {table['reference']}", "difference", right=True),
-            Column("p", "p", right=True),
-            Column("p (Holm)", "p_adjusted", right=True),
-        ]
-        print_table(columns, differences, title="\npaired difference on the same targets")
-    columns = [
-        Column("run", "run"),
-        Column("strategy", "label"),
-        *(Column(name, name, right=True) for name in ("paper", "history", "prompt")),
-        Column("tokens/target", "tokens", right=True),
-        Column("time/target", "time", right=True),
-    ]
-    print_table(columns, [cost_row(row) for row in table["rows"]], title="\ncompression ratios and cost")
-    for note in table["notes"]:
-        print_note(f"note: {note}")
-
-
-def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:
-    """Metric -> its value over its interval, for metrics of these views; the log-probability has one view alone."""
-    return {
-        row["name"]: tuple(value(row["value"], row["low"], row["high"]).split(" ", 1))
-        for row in metrics
-        if (row["level"], row["seen"]) in views and (row["level"] == "item" or row["name"] == "log_prob")
-    }
-
-
-def difference_row(row: dict[str, Any]) -> dict[str, object]:
-    """A run's difference to the reference."""
-    found = row["difference"]
-    return {
-        "run": row["run"],
-        "difference": value(found["difference"], found["low"], found["high"]),
-        "p": f"{found['p_value']:.4f}",
-        "p_adjusted": f"{found['p_adjusted']:.4f}",
-    }
-
-
-def cost_row(row: dict[str, Any]) -> dict[str, object]:
-    """What a target cost one run."""
-    ratios = {name: None if ratio is None else f"{ratio:.2f}" for name, ratio in row["compression"].items()}
-    tokens, seconds = row["tokens_per_target"], row["seconds_per_target"]
-    return {
-        "run": row["run"],
-        "label": row["label"],
-        **ratios,
-        "tokens": None if tokens is None else f"{tokens:,.1f}",
-        "time": duration(seconds),
-    }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from patchrec.evaluation.slice_names import group_of, in_order
 from patchrec_cli.display import Column, print_table
 from patchrec_cli.numbers import count, value
 
@@ -35,15 +36,3 @@ def print_slices(metrics: Sequence[dict[str, Any]], groups: Iterable[str] | None
             *(Column(name, name, right=True) for name in shown),
         ]
         print_table(columns, [lines[name] for name in sorted(lines, key=in_order)], title=title)
-
-
-def group_of(name: str) -> str:
-    """The group of a slice, or its field: "history 10-19" -> "history", "genre=Drama" -> "genre"."""
-    field, found, _ = name.partition("=")
-    return field if found else name.partition(" ")[0]
-
-
-def in_order(name: str) -> list[tuple[int, float, str]]:
-    """A key that sorts slices by group, and numbers in their names as numbers."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, float(part), "") if part.isdecimal() else (1, 0.0, part) for part in parts]

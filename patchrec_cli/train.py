@@ -6,6 +6,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Output, is_first_process, plain, print_fields
+from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
@@ -47,6 +48,9 @@ def pretrain(
     resume: Resume = None,
     force: Force = False,
     dry_run: DryRun = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -63,7 +67,8 @@ def pretrain(
     """
     output = Output(json, quiet)
     options = {"schedule": schedule, "into": into}
-    common = {"home": home_of(ctx), "report": output.reporter, "options": options, **settings}
+    marks = marks_of(run_name, note, tags)
+    common = {"home": home_of(ctx), "report": output.reporter, "options": options, "marks": marks, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("pretrain", output, **common)
@@ -74,7 +79,7 @@ def pretrain(
     if not is_first_process():
         return
     show_run(plain(result), output)
-    output.next_step("patchrec finetune --strategy pft-s --L 5")
+    output.next_step(f"patchrec finetune --strategy pft-s --L 5 --from {result.run} --data {result.dataset}")
 
 
 @takes_settings()
@@ -97,6 +102,9 @@ def finetune(
     resume: Resume = None,
     force: Force = False,
     dry_run: DryRun = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -110,10 +118,11 @@ def finetune(
         patchrec finetune --strategy pft-s --dry-run
     """
     options = option_values(ctx, STRATEGIES, strategy)
-    head_options = {} if resume else option_values(ctx, HEADS, head)
+    head_options = option_values(ctx, HEADS, head)
     output = Output(json, quiet)
     chosen = {"strategy": strategy, "options": options, "head": head, "head_options": head_options, "start": start}
-    common = {"home": home_of(ctx), "report": output.reporter, **chosen, **settings}
+    marks = marks_of(run_name, note, tags)
+    common = {"home": home_of(ctx), "report": output.reporter, "marks": marks, **chosen, **settings}
     if dry_run:
         refuse_resume(resume, force)
         show_dry_run("finetune", output, **common)
@@ -137,6 +146,9 @@ def baseline(
     *,
     resume: Resume = None,
     force: Force = False,
+    run_name: Name = None,
+    note: Note = None,
+    tags: Tags = None,
     json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -157,7 +169,14 @@ def baseline(
     from patchrec.operations.training import train
 
     result = train.baseline(
-        name, options=options, resume=resume, force=force, home=home_of(ctx), report=output.reporter, **settings
+        name,
+        options=options,
+        resume=resume,
+        force=force,
+        marks=marks_of(run_name, note, tags),
+        home=home_of(ctx),
+        report=output.reporter,
+        **settings,
     )
     if not is_first_process():
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from patchrec_cli.parameters import Backbone, Data, HistoryLength, PromptForm, SeparatorsAfter, Windows
+from patchrec_cli.parameters import PROMPT, Backbone, Data, HistoryLength, PromptForm, SeparatorsAfter, Windows
 
 TRAINING = "Training"  # sections of options
 VALIDATION = "Validation"
@@ -95,6 +95,12 @@ SETTINGS: dict[str, Any] = {
     ),
     "prompt": PromptForm,
     "separators": SeparatorsAfter,
+    "max_title_tokens": training_option(
+        int, "--max-title-tokens", "Tokens of a title that the model sees; default: 64.", PROMPT, metavar="N", min=1
+    ),
+    "long_titles": training_option(
+        Literal["cut", "refuse"], "--long-titles", "What becomes of titles with more; default: cut.", PROMPT
+    ),
     "windows": Windows,
     "K": HistoryLength,
     "seed": training_option(
@@ -105,7 +111,7 @@ SETTINGS: dict[str, Any] = {
 
 OF_LANGUAGE_MODELS = (
     "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
-    "prompt", "separators", "dropout", "layer_decay",
+    "prompt", "separators", "max_title_tokens", "long_titles", "dropout", "layer_decay",
 )  # fmt: skip
 BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
 

@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self, cast
 
-from patchrec.data.lines import open_bytes, reading
+from patchrec.data.lines import member, open_bytes, reading
 from patchrec.errors import InputError
 
 MAX_SOURCE_BYTES = 256 << 20
 """Of one file, unpacked: ten times the largest that we know by name."""
+MAX_SOURCE_LINES = 1 << 24
+"""Of one file: sixteen times the most that we know."""
 
 
 class SourceFiles:
@@ -54,6 +56,8 @@ class SourceFiles:
             content = stream.read(MAX_SOURCE_BYTES + 1)
         if len(content) > MAX_SOURCE_BYTES:
             raise InputError(f"{name!r} is larger than {MAX_SOURCE_BYTES >> 20} MiB unpacked; is this the right file?")
+        if content.count(b"\n") > MAX_SOURCE_LINES:
+            raise InputError(f"{name!r} has more than {MAX_SOURCE_LINES:,} lines; is this the right file?")
         return content.splitlines()
 
     def _open(self, name: str) -> BinaryIO:
@@ -64,8 +68,8 @@ class SourceFiles:
         with reading(name):
             if self._archive is None:
                 return open_bytes(Path(places[0]))
-            member = self._archive.open(places[0])
-            return cast(BinaryIO, gzip.open(member) if name.endswith(".gz") else member)
+            stream = member(self._archive, places[0])
+            return cast(BinaryIO, gzip.open(stream)) if name.endswith(".gz") else stream
 
 
 def _by_last_name(paths: list[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Conditions over items or rows: an SQL expression on their columns becomes a mask.
+"""Conditions over items, rows or runs: an SQL expression on their columns becomes a mask.
 
 The expression is judged for each item alone, by a database in memory that holds nothing but the items. It may compare
 and compute; it may not query, write, attach or configure anything, nor run on and on.
@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,15 @@ from patchrec.data.values import is_missing
 from patchrec.errors import UsageError, unknown
 from patchrec.history import BoolArray
 
-WHERE, ROWS = "--where", "--rows"
-ONE = {WHERE: "an item", ROWS: "a row"}
+
+class Asked(NamedTuple):
+    """The option that asks a condition, and what of: `one` in words."""
+
+    option: str
+    one: str
+
+
+WHERE, ROWS = Asked("--where", "an item"), Asked("--rows", "a row")
 MAX_SECONDS = 10.0
 _STEPS_BETWEEN_LOOKS = 1000  # of SQLite's machine: less than a millisecond as a rule
 _MAX_CONDITION = 100_000  # characters
@@ -53,6 +60,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
+# Text and quoted names are passed over.
+_NAMED = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|(?P<name>(?<![\w.@])[A-Za-z_]\w*(?:[.@]\w+)+)"""
+)
+
 
 def fitting(catalog: Catalog, condition: str) -> BoolArray:
     """(I,) which items a condition holds for; where it is NULL it does not hold.
@@ -75,7 +87,7 @@ def _judged(
     wanted: Mapping[str, str | None],
     rows: Iterable[Sequence[Any]],
     number: int,
-    option: str = WHERE,
+    asked: Asked = WHERE,
 ) -> BoolArray:
     """(n,) for which rows, each with its place first, a condition holds."""
     mask = np.zeros(number, dtype=np.bool_)
@@ -86,9 +98,52 @@ def _judged(
             # On lines of its own, so that it can neither end the line nor run into the bracket.
             found = db.execute(f"SELECT {place} FROM items WHERE (\n{condition}\n)").fetchall()  # noqa: S608
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
-            raise _refused(condition, str(error), columns, option) from error
+            raise _refused(condition, str(error), columns, asked) from error
     mask[[row for (row,) in found]] = True
     return mask
+
+
+def holding(
+    condition: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], texts: Collection[str], asked: Asked
+) -> BoolArray:
+    """(n,) for which rows a condition holds; where it is NULL it does not.
+
+    A name with a dot or an @ in it, such as `hr@10`, needs no quotes.
+
+    Args:
+        condition: In SQL.
+        rows: Column -> value; a column that a row lacks is NULL there.
+        columns: Those that there are; names that differ in nothing but case are one column, the first.
+        texts: Those that are text even where they read as numbers.
+        asked: By which option, of what.
+
+    Raises:
+        UsageError: It is no condition over these columns.
+    """
+    known = {column: None if column in texts else column for column in _unlike(columns)}
+    condition = _with_quotes(condition, known)
+    names = _names(condition, known, asked)
+    wanted = {column: key for column, key in known.items() if column.casefold() in names}
+    values = ([place, *(_value(row.get(column)) for column in wanted)] for place, row in enumerate(rows))
+    return _judged(condition, known, wanted, values, len(rows), asked)
+
+
+def _unlike(columns: Iterable[str]) -> list[str]:
+    """Columns without those that SQLite would take for an earlier one."""
+    found: dict[str, str] = {}
+    for column in columns:
+        found.setdefault(column.casefold(), column)
+    return list(found.values())
+
+
+def _with_quotes(condition: str, columns: Iterable[str]) -> str:
+    """Put quotes around names of columns that are no words of SQL."""
+    known = {column.casefold() for column in columns}
+
+    def quoted(found: re.Match[str]) -> str:
+        return _quoted(found["name"]) if found["name"] and found["name"].casefold() in known else found.group()
+
+    return _NAMED.sub(quoted, condition)
 
 
 class RowCondition:
@@ -186,7 +241,7 @@ def columns_of(catalog: Catalog) -> dict[str, str | None]:
     return columns
 
 
-def _names(condition: str, columns: Mapping[str, str | None], option: str = WHERE) -> set[str]:
+def _names(condition: str, columns: Mapping[str, str | None], asked: Asked = WHERE) -> set[str]:
     """Every word of a condition that may be a column, case folded.
 
     Raises:
@@ -194,25 +249,27 @@ def _names(condition: str, columns: Mapping[str, str | None], option: str = WHER
             would take for text.
     """
     if not condition.strip():
-        raise UsageError(f'{option} is empty; give a condition such as "year >= 1990"; columns: {_shown(columns)}')
+        raise UsageError(
+            f'{asked.option} is empty; give a condition such as "year >= 1990"; columns: {_shown(columns)}'
+        )
     if len(condition) > _MAX_CONDITION:
-        raise UsageError(f"{option} has {len(condition)} characters; at most {_MAX_CONDITION} are taken")
+        raise UsageError(f"{asked.option} has {len(condition)} characters; at most {_MAX_CONDITION} are taken")
     known = {column.casefold() for column in columns}
     names, depth = set(), 0
     for token in _TOKEN.finditer(condition):
         text = token.group()
         depth += (token.lastgroup == "open") - (token.lastgroup == "close")
         if token.lastgroup == "forbidden" or depth < 0:
-            raise _refused(condition, f"{text!r} has no place in one expression over {ONE[option]}", columns, option)
+            raise _refused(condition, f"{text!r} has no place in one expression over {asked.one}", columns, asked)
         if token.lastgroup == "quoted":
             name = text[1:-1].replace(text[-1] * 2, text[-1])
             if name.casefold() not in known:
-                raise _refused(condition, f"no such column: {name}", columns, option)
+                raise _refused(condition, f"no such column: {name}", columns, asked)
             names.add(name.casefold())
         elif token.lastgroup == "word":
             names.add(text.casefold())
     if depth:
-        raise _refused(condition, "a bracket is not closed", columns, option)
+        raise _refused(condition, "a bracket is not closed", columns, asked)
     return names
 
 
@@ -273,16 +330,18 @@ def _only_judging(action: int, first: str | None, second: str | None, *_: str | 
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _refused(condition: str, why: str, columns: Mapping[str, str | None], option: str = WHERE) -> UsageError:
+def _refused(condition: str, why: str, columns: Mapping[str, str | None], asked: Asked = WHERE) -> UsageError:
     """One line that says what is wrong and which columns there are."""
     shown = repr(condition if len(condition) <= 200 else condition[:200] + "...")
     missing = re.fullmatch(r"no such column: (.*)", why, re.DOTALL)
     if missing:
-        return UsageError(f"{option} {shown}: {unknown('column', missing[1], columns, 'write text in single quotes')}")
+        return UsageError(
+            f"{asked.option} {shown}: {unknown('column', missing[1], columns, 'write text in single quotes')}"
+        )
     if why == "interrupted":
         why = f"it was not judged in {MAX_SECONDS:.0f} s"
     said = " ".join(why.split())
-    return UsageError(f"{option} {shown} is no condition on {ONE[option]} ({said}); columns: {_shown(columns)}")
+    return UsageError(f"{asked.option} {shown} is no condition on {asked.one} ({said}); columns: {_shown(columns)}")
 
 
 def _shown(columns: Mapping[str, str | None]) -> str:

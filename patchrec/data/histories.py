@@ -12,6 +12,11 @@ from patchrec.errors import not_found
 from patchrec.history import History, IntArray
 
 
+def list_users(dataset: str) -> str:
+    """The command that lists the users of a data set, for messages."""
+    return f"`patchrec runs query \"SELECT user_id FROM users WHERE dataset = '{dataset}'\"`"  # noqa: S608 - a message
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One target and where its history starts: history = positions [start, position) of the user.
@@ -114,7 +119,7 @@ class Dataset:
             NotFoundError: No such user.
         """
         if user_id not in self.sequences.index:
-            raise not_found("user", user_id, self.sequences.user_ids, f"See `patchrec data show {self.name}`.")
+            raise not_found("user", user_id, self.sequences.user_ids, f"List them: {list_users(self.name)}")
         return self.sequences.index[user_id]
 
     def examples(self, split: SplitName, K: int, windows: Windows = "sliding") -> list[Example]:

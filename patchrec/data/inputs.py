@@ -16,6 +16,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, cast
 
 from patchrec.data.lines import DAMAGED, reading, unpacked
+from patchrec.data.lines import member as opened_member
 from patchrec.errors import InputError, UsageError
 
 PACKINGS = (".gz", ".bz2", ".xz", ".zst")
@@ -214,7 +215,7 @@ def _in_archive(path: Path, pattern: str, known: Mapping[str, str], stack: ExitS
 
     def member(name: str) -> Part:
         def open_member() -> BinaryIO:
-            return cast(BinaryIO, archive.open(name))
+            return opened_member(archive, name)
 
         return Part(f"{path.name}/{name}", path, open_member, archive.getinfo(name).file_size, name)
 

@@ -9,6 +9,9 @@ from patchrec.data.batches import Row
 from patchrec.data.lines import Lines, Rejects
 from patchrec.errors import InputError
 
+MAX_VALUES = 1 << 25
+"""Of an array, which is held whole: some 3 GB of the smallest objects."""
+
 
 def json_columns(lines: Lines, file: str, unread: Rejects) -> tuple[str, ...]:
     """All keys of all rows, in the order in which they appear: a row of its own may lack any of them.
@@ -29,6 +32,7 @@ def json_rows(lines: Lines, file: str, rejects: Rejects) -> Iterator[tuple[int, 
     literals = 0
     for text in lines:
         if not text.strip():
+            lines.skip_blank()
             continue
         try:
             row, literal = _row(text)
@@ -50,8 +54,10 @@ def json_array(text: str, file: str, rejects: Rejects) -> list[tuple[int, Row]]:
     """The objects of a file that is one array, numbered from 1.
 
     Raises:
-        InputError: It is no JSON.
+        InputError: It is no JSON, or holds more values than memory should.
     """
+    if sum(map(text.count, "{[,")) > MAX_VALUES:
+        raise InputError(f"{file!r} is a JSON array of more than {MAX_VALUES:,} values; give one object a line")
     try:
         rows = _parsed(text)
     except (ValueError, RecursionError) as error:

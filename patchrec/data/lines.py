@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import errno
 import gzip
 import io
 import json
@@ -10,11 +11,13 @@ import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
-from patchrec.errors import InputError, UsageError
+from patchrec.data.writers import harmless
+from patchrec.errors import InputError, OutOfResourcesError, UsageError
 
 try:
     from lzma import LZMAError
@@ -27,6 +30,8 @@ MAX_FILE_BYTES = 32 << 30
 BLOCK = 1 << 20
 AT_ONCE = 8
 """Blocks that are decoded together, so that values of columns repeat within them."""
+SIP = 4 << 10
+"""Packed bytes that are unpacked at once where nothing else bounds what becomes of them: 128 MiB of zstd at most."""
 
 DAMAGED = (zipfile.BadZipFile, UnicodeError, zlib.error, EOFError, gzip.BadGzipFile, LZMAError, UnicodeDecodeError)
 """What unpacking raises on bytes that are not what was packed; the last one for file names in an archive."""
@@ -122,7 +127,7 @@ class Rejects:
 
 
 class RejectsFile:
-    """A CSV file of the rows that could not be used: file, line, reason, and the row as it was."""
+    """A CSV file of the rows that could not be used: file, line, reason, and the row (`harmless`)."""
 
     HEADER = ("file", "line", "reason", "row")
 
@@ -133,7 +138,8 @@ class RejectsFile:
     def write(self, file: str, line: int, reason: str, row: object) -> None:
         """Write one."""
         shown = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str)
-        self._rows.writerow([file, line, reason, shown.encode("utf-8", "backslashreplace").decode("utf-8")])
+        shown = shown.encode("utf-8", "backslashreplace").decode("utf-8")
+        self._rows.writerow([harmless(file), line, harmless(reason), harmless(shown)])
 
 
 @contextmanager
@@ -143,7 +149,8 @@ def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
     It appears when the import fails too, unless there is nothing in it: then an earlier one stays as it is.
 
     Raises:
-        UsageError: There is a file that holds something else, or it cannot be written.
+        UsageError: There is a file that holds something else, or it cannot be written. OutOfResourcesError: The disk is
+            full.
     """
     if path is None:
         yield None
@@ -166,8 +173,13 @@ def rejects_file(path: Path | None) -> Iterator[RejectsFile | None]:
                 else:
                     unfinished.unlink()
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UsageError(f"cannot write --rejects {str(path)!r} ({error.strerror or error})") from error
+        with suppress(OSError):
+            unfinished.unlink()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfResourcesError(f"no space left for --rejects {str(path)!r}; free some and try again") from error
+        raise UsageError(
+            f"cannot write --rejects {str(path)!r} ({error.strerror or error}); name another file"
+        ) from error
 
 
 @contextmanager
@@ -228,6 +240,40 @@ def unpacked(stream: BinaryIO, name: str) -> BinaryIO:
     return stream
 
 
+def member(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+    """A file in an archive, unpacked as it is read: zipfile itself unpacks all that it took of some methods."""
+    info = archive.getinfo(name)
+    if info.compress_type == zipfile.ZIP_BZIP2:  # a kilobyte of it may be a gigabyte
+        import bz2
+
+        packed = copy(info)
+        packed.compress_type, packed.file_size = zipfile.ZIP_STORED, packed.compress_size
+        del packed.CRC  # of what it holds; the method has its own
+        return cast(BinaryIO, bz2.open(archive.open(packed)))
+    stream = archive.open(name)
+    if info.compress_type == zipfile.ZIP_LZMA:
+        return cast(BinaryIO, io.BufferedReader(_Sips(stream), SIP))
+    return cast(BinaryIO, stream)
+
+
+class _Sips(io.RawIOBase):
+    """A stream of which little is taken at once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        taken = self._stream.read(min(len(buffer), SIP))
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
 class _Zstd(io.RawIOBase):
     """What a stream of zstd frames holds. The package's own reader ends without a word where a frame is cut off."""
 
@@ -236,14 +282,14 @@ class _Zstd(io.RawIOBase):
         self._new_frame = frame
         self._frame: Any = None
         self._packed = b""
-        self._ready = b""
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            raw = self._packed or self._stream.read(BLOCK)
+            raw = self._packed or self._stream.read(SIP)
             self._packed = b""
             if not raw:
                 if self._frame is not None:
@@ -251,7 +297,7 @@ class _Zstd(io.RawIOBase):
                 return 0
             self._frame = self._frame or self._new_frame()
             try:
-                self._ready = self._frame.decompress(raw)
+                self._ready = memoryview(self._frame.decompress(raw))  # 128 MiB maybe, of which no copy is made
             except Exception as error:  # of a package that is not always there
                 raise zlib.error(f"zstd: {error}") from error
             if self._frame.eof:
@@ -427,6 +473,23 @@ class Lines:
         numbers, texts = self._numbers[self._place :], self._texts[self._place :]
         self._taken, self._place = self._place, len(self._texts)
         return numbers, texts
+
+    def skip_blank(self) -> None:
+        """Pass over the blank lines that come next, at the speed of blocks."""
+        while True:
+            if self._clean is not None:
+                number, block = self._clean
+                stop = block.rfind(b"\n", 0, len(block) - len(block.lstrip(b"\r\n"))) + 1
+                self._clean = number + block.count(b"\n", 0, stop), block[stop:]
+                if stop < len(block):
+                    return
+                self._clean = None
+            while self._place < len(self._texts):
+                if self._texts[self._place] not in ("", "\r"):
+                    return
+                self._place += 1
+            if not self._fill():
+                return
 
     def give_back(self) -> None:
         """Take back what `take` gave, to give it out line by line."""

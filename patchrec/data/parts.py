@@ -17,8 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from patchrec.data.sealed import read_sealed, seal
 from patchrec.data.whole_files import flush, sha256, write_whole
-from patchrec.errors import UsageError
+from patchrec.errors import CorruptError, UsageError
 
 _PLAN = "plan.json"
 _MERGED = "merged.json"
@@ -60,16 +61,18 @@ class Parts:
         """sha256 of the plan (hex, 16 digits)."""
         return hashlib.sha256(_dump(self.plan)).hexdigest()[:16]
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a plan of some job."""
+        return (self.folder / _PLAN).exists()
+
     def saved_plan(self) -> dict[str, Any] | None:
-        """The plan of the job whose parts are there; empty where it cannot be read, None where there is none."""
-        path = self.folder / _PLAN
-        if not path.exists():
-            return None
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        """The plan of the job whose parts are there; None where there is none.
+
+        Raises:
+            CorruptError: It is not what was written.
+        """
+        return _read(self.folder / _PLAN, "--restart")
 
     def claim(self, process: int) -> None:
         """Make the folder where it is missing, and be the only one at it as this process of the job until `release`.
@@ -109,7 +112,7 @@ class Parts:
     def begin(self) -> None:
         """Note the plan. Parts of the same plan stay, those of another one are never read."""
         if self.saved_plan() != self.plan:
-            write_whole(self.folder / _PLAN, _dump(self.plan))
+            write_whole(self.folder / _PLAN, seal({_PLAN: self.plan}))
 
     def write(self, number: int, rankings: Sequence[UserRanking]) -> None:
         """Write a part; it is there whole when this returns."""
@@ -150,19 +153,22 @@ class Parts:
         merged = self.folder / ".merged.unfinished"
         fill(merged)
         flush(merged)
-        record = {"plan": self.digest, "sha256": sha256(merged), "facts": facts()}
-        write_whole(self.folder / _MERGED, _dump(record))
+        record = {"plan": self.digest, "output": sha256(merged), "facts": facts()}
+        write_whole(self.folder / _MERGED, seal({_MERGED: record}))
         merged.replace(output)
         flush(output.parent)
 
     def published(self, output: Path) -> dict[str, Any] | None:
-        """The facts of the output where it is what this job wrote and only clearing up is left; else None."""
-        path = self.folder / _MERGED
-        if not (path.exists() and output.exists()):
+        """The facts of the output where it is what this job wrote and only clearing up is left; else None.
+
+        Raises:
+            CorruptError: The note of it is not what was written.
+        """
+        record = _read(self.folder / _MERGED, "--restart --overwrite") if output.exists() else None
+        if record is None or record["plan"] != self.digest or record["output"] != sha256(output):
             return None
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        same = record["plan"] == self.digest and record["sha256"] == sha256(output)
-        return record["facts"] if same else None
+        facts: dict[str, Any] = record["facts"]
+        return facts
 
     def clear(self) -> None:
         """Throw away what is done: parts before the plan that tells whose they are, the note of the output last."""
@@ -196,6 +202,16 @@ class Parts:
 def parts_folder(output: Path) -> Path:
     """Where the parts of an output are kept while it is made: beside it."""
     return output.with_name(f"{output.name}.parts")
+
+
+def _read(path: Path, again: str) -> dict[str, Any] | None:
+    """What a file of a job holds; None where there is none."""
+    if not path.exists():
+        return None
+    record: dict[str, Any] | None = (read_sealed(path) or {}).get(path.name)  # which one cannot take for the other
+    if record is None:
+        raise CorruptError(f"{str(path)!r} is damaged; the same command with {again} makes everything anew")
+    return record
 
 
 def _dump(value: Any) -> bytes:

@@ -19,6 +19,7 @@ from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import read_items
 from patchrec.data.lines import Rejects, account, rejects_file
 from patchrec.data.log_table import check_options, read_interactions
+from patchrec.data.long_titles import long_titles_note
 from patchrec.data.movielens import Loaded
 from patchrec.data.readers import FORMATS
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_recipe
@@ -302,8 +303,9 @@ def _dataset(
     """The data set in memory; says where a split came out empty."""
     noun, verb = words["noun"] or "item", words["verb"] or "chosen"
     dataset = Dataset(name, catalog, arranged.sequences, arranged.min_history, noun, verb)
-    if note := steering_note(catalog):
-        report.note(note)
+    for note in (steering_note(catalog), long_titles_note(catalog.titles)):
+        if note:
+            report.note(note)
     _tell_seen_targets(dataset, report)
     for split in SPLITS:
         if not dataset.num_targets(split):

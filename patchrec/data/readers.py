@@ -243,6 +243,7 @@ class _Delimited:
     def _batches(self, names: tuple[str, ...]) -> Iterator[Batch]:
         used = [place for place, name in enumerate(names) if not _is_index(place, name)]
         while True:
+            self._lines.skip_blank()
             quick = self._quick(names, used)
             if quick is not None:
                 yield quick
@@ -322,6 +323,8 @@ class _Delimited:
             for text in self._lines:
                 if text.rstrip("\r"):
                     yield self._lines.number, text.removesuffix("\r").split(self._sep)
+                else:
+                    self._lines.skip_blank()
             return
         lines = self._lines
         while True:
@@ -341,6 +344,8 @@ class _Delimited:
                 continue
             if fields:
                 yield lines.first, fields
+            else:
+                lines.skip_blank()
 
     def _of_width(
         self, numbers: "list[int] | range", rows: list[list[str]], width: int

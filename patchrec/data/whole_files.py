@@ -26,6 +26,20 @@ def write_whole(path: Path, content: bytes) -> None:
     flush(path.parent)
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone."""
+    for path in reversed((folder, *folder.parents)):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Let nobody but the owner read a folder and all that is in it."""
+    folder.chmod(0o700)
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def flush(path: Path) -> None:
     """Force a file or a folder's entries to the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -22,7 +22,7 @@ Row = tuple[str, str, float, int, float | None]
 COLUMNS = {"user_id": "VARCHAR", "item_id": "VARCHAR", "score": "DOUBLE", "rank": "INTEGER", "probability": "DOUBLE"}
 """Columns of a row, in order, and their types in Parquet."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def format_for(output: str, named: WrittenFormat | None) -> WrittenFormat:
@@ -68,16 +68,24 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
         if header:
             stream.write(",".join(COLUMNS) + "\n")
         for row in rows:
-            stream.write(",".join(map(_cell, row)) + "\n")
+            stream.write(",".join(map(csv_cell, row)) + "\n")
     else:
         for row in rows:
             values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in row]
             stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
 
 
-def _cell(value: str | float | None) -> str:
-    """A cell of CSV. Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers."""
+def harmless(text: str) -> str:
+    """Text for a cell of CSV, with a `'` in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def csv_cell(value: str | float | None) -> str:
+    """A cell of CSV; text that a spreadsheet would take for a formula gets a `'` in front.
+
+    Python's own writer leaves a lone carriage return unquoted, which ends a row for many readers.
+    """
     if not isinstance(value, str):
         return "" if value is None else repr(value)
-    text = f"'{value}" if value.startswith(_FORMULA) else value
+    text = harmless(value)
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text

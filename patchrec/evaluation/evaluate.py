@@ -1,6 +1,6 @@
 """Evaluate a recommender on held-out targets: each is ranked exactly among the whole catalog, or up to a limit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -16,7 +16,7 @@ from patchrec.evaluation.significance import interval_note
 from patchrec.evaluation.slices import cold_targets, slices
 from patchrec.history import BoolArray
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Cost, Located, Query, Recommender, locate_each
+from patchrec.recommender import Cost, Located, Query, Recommender, Scores, locate_each
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store.evaluations import MetricRow, RankingRow
 
@@ -69,6 +69,7 @@ def evaluate(
     exact_to: int | None = None,
     by: Sequence[str] = (),
     seed: int = 0,
+    also: Callable[[Example, Scores], None] | None = None,
     report: Reporter = SILENT,
 ) -> Evaluated:
     """Rank the whole catalog for every target.
@@ -82,14 +83,17 @@ def evaluate(
         exact_to: Find ranks up to this alone, which takes a model of titles a fraction of the work; None: all ranks.
         by: Fields of the catalog whose values make slices.
         seed: Fixes the sample and the intervals.
+        also: Is given every target with the scores of all items, for another way to count; not with `exact_to`.
         report: Where progress goes.
 
     Raises:
-        UsageError: There is no target, a cutoff is beyond `exact_to`, or no item has a field.
+        UsageError: There is no target, a cutoff is beyond `exact_to`, no item has a field, or `also` cannot be given
+            the scores of all items.
         CheckFailedError: The model's scores are not finite. PluginError: They are no distribution.
     """
     if exact_to is not None and exact_to < 1:
         raise UsageError(f"exact_to must be at least 1, got {exact_to!r}")
+    refuse_other_counts(exact_to, counted=also is not None)
     check_cutoffs(ks, exact_to)
     chosen = _targets(dataset, examples, limit, seed)
     parts = slices(dataset, chosen, by)
@@ -101,6 +105,8 @@ def evaluate(
     with report.task("evaluate", len(chosen), "targets") as task:
         for number, located in _located(dataset, chosen, recommender, exact_to):
             rows[number] = ranking_row(dataset, chosen[number], located, recommender.level, place, exact_to)
+            if also is not None:
+                also(chosen[number], Scores(located.log_probs, located.cost))  # of all items, in their order
             costs.append(located.cost)
             proven += located.is_whole or (located.certificate is not None and located.certificate.holds)
             task.advance(1, tokens=located.cost.positions)
@@ -121,6 +127,18 @@ def evaluate(
     if exact_to is not None:
         cost["proven_targets"] = proven
     return Evaluated(metric_rows(ordered, ks, slices=parts, seed=seed, exact_to=exact_to), ordered, cost)
+
+
+def refuse_other_counts(exact_to: int | None, *, counted: bool) -> None:
+    """Refuse to count in another way too where ranks are found up to a limit alone.
+
+    Raises:
+        UsageError: Both are asked for.
+    """
+    if exact_to is not None and counted:
+        raise UsageError(
+            "--protocol needs the scores of all items, which --exact-to does without; drop one, or evaluate twice"
+        )
 
 
 def _located(

@@ -126,6 +126,18 @@ def check_cutoffs(ks: Sequence[int], exact_to: int | None) -> None:
         )
 
 
+def default_values(rows: Sequence[RankingRow], metric: str) -> FloatArray:
+    """(B,) value of each target under a metric in its default view: items, seen ones dropped; titles for `log_prob`.
+
+    Args:
+        rows: Targets, whose ranks are known as far as the metric needs them (`check_cutoffs`).
+        metric: A name as in `hr@10`, with any cut-off.
+    """
+    _, _, k = metric.partition("@")
+    level, seen = LOG_PROB_VIEW if metric == LOG_PROB else ("item", "dropped")
+    return target_values(rows, level, seen, (int(k),) if k else ())[metric]
+
+
 def metric_rows(
     rows: Sequence[RankingRow],
     ks: Sequence[int],

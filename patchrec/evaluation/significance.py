@@ -16,6 +16,7 @@ from patchrec.history import FloatArray, IntArray
 
 DRAWS = 2_000
 FLIPS = 10_000
+MOST_FLIPS = 100_000
 FEW_USERS = 30
 _MANY_USERS = 300  # from here on nothing is simulated: intervals are as wide as they should be
 _NARROW = 0.94  # coverage of a 95 % interval below which it is told
@@ -119,18 +120,38 @@ def bootstrap(values: FloatArray, users: IntArray, *, draws: int = DRAWS, seed: 
     return [Interval(float(v), float(a), float(b)) for v, a, b in zip(means, low, high, strict=True)]
 
 
-def paired(first: FloatArray, second: FloatArray, users: IntArray, *, seed: int = 0) -> PairedDifference:
+def paired(
+    first: FloatArray, second: FloatArray, users: IntArray, *, flips: int = FLIPS, seed: int = 0
+) -> PairedDifference:
     """Compare two runs on the same targets.
 
     Args:
         first: (B,) value of each target under the first run.
         second: (B,) the same targets under the second.
         users: (B,) user of each target.
+        flips: Sign patterns to draw.
         seed: Fixes the draws.
     """
     differences = (first - second)[:, None]
     interval = bootstrap(differences, users, seed=seed)[0]
-    return PairedDifference(interval.value, interval.low, interval.high, sign_flip(differences[:, 0], users, seed=seed))
+    p_value = sign_flip(differences[:, 0], users, flips=flips, seed=seed)
+    return PairedDifference(interval.value, interval.low, interval.high, p_value)
+
+
+def num_comparisons(num_runs: int, *, picked: bool) -> int:
+    """How many comparisons a table of runs against a reference stands for.
+
+    Args:
+        num_runs: The reference among them.
+        picked: The reference is the run that is best on the targets compared. Which pairs are shown then depends on
+            all of them, so all count.
+    """
+    return num_runs * (num_runs - 1) // 2 if picked else num_runs - 1
+
+
+def flips_for(comparisons: int) -> int:
+    """Sign patterns to draw where so many comparisons are corrected for: enough that p can still fall below 0.05."""
+    return max(FLIPS, min(200 * comparisons, MOST_FLIPS))
 
 
 def sign_flip(differences: FloatArray, users: IntArray, *, flips: int = FLIPS, seed: int = 0) -> float:
@@ -164,16 +185,21 @@ def sign_flip(differences: FloatArray, users: IntArray, *, flips: int = FLIPS, s
     return (1 + extreme) / (1 + flips)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[float]:
     """Adjust p-values of several comparisons so that the chance of any false finding stays below the level.
+
+    Args:
+        p_values: Of those shown; nan stays nan.
+        comparisons: How many there are in all; those not shown count as not significant, which can only raise the
+            others. None: all are shown.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
     adjusted = [nan] * len(p_values)
     order = sorted((p, index) for index, p in enumerate(p_values) if p == p)  # noqa: PLR0124 (nan stays nan)
-    largest = 0.0
+    largest, all_of_them = 0.0, len(order) if comparisons is None else comparisons
     for place, (p, index) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p))
+        largest = max(largest, min(1.0, (all_of_them - place) * p))
         adjusted[index] = largest
     return adjusted
 

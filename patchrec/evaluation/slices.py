@@ -15,6 +15,7 @@ import numpy as np
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError, unknown
 from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.store.evaluations import RankingRow
 
 COLD = "cold"
 NEW_USER = "user new"
@@ -49,6 +50,11 @@ def slices(dataset: Dataset, examples: Sequence[Example], by: Sequence[str] = ()
     for name in by:
         found |= _by_field(dataset, targets, name)
     return {name: found[name] for name in sorted(found) if found[name].any()}
+
+
+def slices_of_rankings(dataset: Dataset, rows: Sequence[RankingRow], by: Sequence[str] = ()) -> dict[str, BoolArray]:
+    """(B,) the targets of every slice that has some, of stored rankings; see `slices`."""
+    return slices(dataset, [Example(dataset.user(row.user_id), 0, row.position) for row in rows], by)
 
 
 def cold_targets(dataset: Dataset, examples: Sequence[Example]) -> BoolArray:

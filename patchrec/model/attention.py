@@ -31,6 +31,7 @@ NAME = "token_forest"
 _ROWS = {"cpu": 128}
 _ROWS_ELSEWHERE = 512
 _RUNS = 8  # ranges of a prompt's rows, up to which they are taken one by one
+_COUNTED = 64  # tiles at most from which the size of all is told
 _DENSE = 0.75  # share of a range from which on it is taken whole: a gap costs a mask entry, gathering copies everything
 
 
@@ -258,6 +259,19 @@ class Visibility:
 def hang(context: Context, forest: Forest, under: IntArray) -> IntArray:
     """(n,) position ids of a forest's nodes below a context."""
     return context.depth[under] + 1 + forest.depth
+
+
+def mask_bytes(forest: Forest, device: torch.device) -> int:
+    """About what the masks of a forest that hangs under nothing take: some of its tiles are counted, none is made."""
+    height = _ROWS.get(device.type, _ROWS_ELSEWHERE)
+    starts = np.arange(0, len(forest), height)
+    counted = starts[:: -(-len(starts) // _COUNTED)] if len(starts) else starts
+    entries = 0
+    for start in counted.tolist():
+        stop = min(start + height, len(forest))
+        columns = int(np.count_nonzero(forest.end[:start] > start)) + stop - start
+        entries += (stop - start) * (columns if columns < _DENSE * stop else stop)
+    return 4 * entries * len(starts) // max(1, len(counted))
 
 
 def _tiles(extension: Extension, device: torch.device) -> Iterator[Tile]:

@@ -3,8 +3,9 @@
 Shapes: N nodes of a forest, D hidden size, V vocabulary, n nodes of some, I items of a catalog.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patchrec.errors import InputError, UsageError
-from patchrec.model.attention import Context, Extension, KeysValues, Visibility, register
+from patchrec.history import IntArray
+from patchrec.model.attention import Context, Extension, KeysValues, Visibility, mask_bytes, register
 from patchrec.model.forest import Forest, grow
 from patchrec.model.item_head import ItemSide
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import Bags, PathEncoder
+from patchrec.model.positions import Positions
+from patchrec.model.pulled_files import refuse_damaged
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code
 from patchrec.model.transfer import on_device
 
+_LARGE = 8192  # nodes of a pass below which no mask is large
 BagTensors = tuple[Tensor, Tensor, Tensor]  # rows (total,), offsets (N,) and weights (total,) of bags on a device
 
 
@@ -102,19 +107,24 @@ class Backbone(nn.Module):
             NotFoundError: No such folder. InputError: Not a causal language model we can read.
             UsageError: The architecture cannot run a forest.
         """
-        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
+
+        from patchrec.model.memory import is_out_of_memory  # which knows backbones itself
 
         quiet()
         refuse_unsafe(folder)
+        refuse_damaged(folder)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False,
-                use_safetensors=True,
+                use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except Exception as error:  # whatever a configuration leads to
+            if is_out_of_memory(error):
+                raise
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{folder} cannot be read as a causal language model: {first}") from error
+        _refuse_misfits(folder, found)
         backbone = cls(model, name, folder)
         backbone.make_room(len(load_tokenizer(folder)))
         backbone.to(device or best_device()).eval()
@@ -232,6 +242,9 @@ class Backbone(nn.Module):
         table = None if known is None else known.table
         keys = np.concatenate([extension.forest.keys for extension in extensions])
         depth = np.concatenate([extension.depth for extension in extensions])
+        self._refuse_beyond(depth)
+        if len(keys) > _LARGE:
+            self._refuse_masks(extensions)
         added = self.items is not None and self.items.vectors is not None and table is None
         return ForestBatch(
             *_tensors(encoder.bags(keys, item_rows=table is not None), self.device),
@@ -241,6 +254,37 @@ class Backbone(nn.Module):
             _tensors(encoder.item_bags(keys), self.device) if added else None,
             self._catalog_of(encoder) if self._reads_patches else None,
         )
+
+    def _refuse_beyond(self, depth: IntArray) -> None:
+        """Refuse position ids that the model has no vector for.
+
+        Raises:
+            UsageError: There are some.
+        """
+        most, deepest = self.positions.most, int(depth.max(initial=-1))
+        if self.positions.learned and most is not None and deepest >= most:
+            raise UsageError(
+                f"a prompt with its answer has {deepest + 1:,} positions or more, and {self.name} has {most:,}; give a "
+                "shorter history (--K), or a strategy that compresses more"
+            )
+
+    def _refuse_masks(self, extensions: Sequence[Extension]) -> None:
+        """Refuse forests whose masks alone are more than what is free: the system would end us, not say so.
+
+        Raises:
+            MemoryError: They are.
+        """
+        from patchrec.model.memory import free_memory
+
+        wanted = sum(mask_bytes(extension.forest, self.device) for extension in extensions)
+        free = free_memory(self.device)
+        if wanted > free:
+            raise MemoryError(f"masks of {wanted / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free")
+
+    @cached_property
+    def positions(self) -> Positions:
+        """How many positions the model has."""
+        return Positions.of(self.model)
 
     @property
     def _reads_patches(self) -> bool:
@@ -380,6 +424,7 @@ class Backbone(nn.Module):
 
         Raises:
             UsageError: A node's logits differ from those of its path alone through the model's own forward pass.
+            InputError: Its weights are not finite.
         """
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -401,10 +446,24 @@ class Backbone(nn.Module):
             ) from error
         tolerance = 1e-3 if self.embedding.dtype == torch.float32 else 0.25
         if not torch.allclose(branch, alone, atol=tolerance * max(1.0, float(alone.abs().max())), rtol=0):
+            self._refuse_no_numbers()
             raise UsageError(
                 f"{self.name}: {self.model.config.model_type} models do not keep a token forest's branches apart; "
                 "choose one with plain attention, such as a Llama or Qwen"
             )
+
+    def _refuse_no_numbers(self) -> None:
+        """Refuse weights that are NaN or infinite: they compare with nothing, whatever the architecture.
+
+        Raises:
+            InputError: Names the first.
+        """
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise InputError(
+                    f"{self.name}: its weights are not finite (NaN or infinity in {name}); get them again, or name "
+                    "another model"
+                )
 
     def _branch(self, stem: list[int], branches: list[list[int]]) -> Tensor:
         """(V,) logits at the end of the last of some branches, run under the keys and values of their stem."""
@@ -465,6 +524,31 @@ def refuse_unsafe(folder: Path) -> None:
     refuse_code(folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{folder} has no safetensors weights; patchrec reads no pickled weights (.bin, .pt)")
+
+
+def _refuse_misfits(folder: Path, found: Mapping[str, Any]) -> None:
+    """Refuse weights of another shape than the configuration says, or none: those would be random numbers.
+
+    Args:
+        folder: Of the model.
+        found: What reading it reported.
+
+    Raises:
+        InputError: In one line, with the first of them.
+    """
+    misfits = sorted(found["mismatched_keys"])
+    if misfits:
+        name, stored, wanted = misfits[0]
+        raise InputError(
+            f"{folder}: {len(misfits)} weights are not of the shape that its config.json says, such as {name} "
+            f"({list(stored)}, not {list(wanted)}); put the configuration of these weights beside them"
+        )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} weights that its config.json asks for are not there, such as {missing[0]}; put "
+            "the configuration of these weights beside them, or all of its weights"
+        )
 
 
 def best_device() -> str:

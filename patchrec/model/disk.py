@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from patchrec.errors import OutOfResourcesError, PatchrecError
+from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -19,7 +19,8 @@ def disk_errors(doing: str, kept: str, again: str) -> Iterator[None]:
         again: What to do once that is put right, such as "resume".
 
     Raises:
-        OutOfResourcesError: The disk is full. PatchrecError: Anything else the system refuses.
+        OutOfResourcesError: The disk is full. UsageError: The path cannot be written. PatchrecError: Anything else that
+            the system refuses, such as a connection.
     """
     from safetensors import SafetensorError
 
@@ -30,4 +31,6 @@ def disk_errors(doing: str, kept: str, again: str) -> Iterator[None]:
         if number in FULL or any(f"os error {code}" in str(error) for code in FULL):
             raise OutOfResourcesError(f"disk full while {doing}; {kept}, free some space and {again}") from error
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise PatchrecError(f"{doing} failed: {why}; {kept}, put that right and {again}") from error
+        of_path = "os error" in why if number is None else error.filename is not None  # type: ignore[union-attr]
+        kind = UsageError if of_path else PatchrecError
+        raise kind(f"{doing} failed: {why}; {kept}, put that right and {again}") from error

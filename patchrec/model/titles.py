@@ -7,7 +7,7 @@ tokenizer's model has special tokens among its words (word lists, unigrams), a t
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -48,6 +48,15 @@ class TitleTokens:
     def of(self, item: int) -> IntArray:
         """Token ids of one item's title."""
         return self.ids[self.offsets[item] : self.offsets[item + 1]]
+
+    def cut(self, most: int) -> "TitleTokens":
+        """The same titles, none with more than `most` tokens; those that begin alike so far become alike."""
+        lengths = self.lengths
+        if not (lengths > most).any():
+            return self
+        place = np.arange(len(self.ids)) - np.repeat(self.offsets[:-1], lengths)
+        stops = np.cumsum(np.minimum(lengths, most))
+        return replace(self, ids=self.ids[place < most], offsets=np.concatenate([[0], stops]).astype(np.int64))
 
     @classmethod
     def encode(

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.config import PromptConfig
+from patchrec.data.long_titles import excerpt
 from patchrec.errors import InputError, NotFoundError
 from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt, build_prompt
 from patchrec.model.titles import TitleTokens
+from patchrec.reporting import SILENT, Reporter
 
 
 def quiet() -> None:
@@ -37,7 +39,7 @@ def load_tokenizer(folder: Path) -> Any:
     refuse_code(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # tokenizers raises no other class
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{folder} has no tokenizer we can read: {first}") from error
     missing = [marker for marker in (ITEM_MARKER, SESSION_MARKER) if marker not in tokenizer.get_added_vocab()]
@@ -117,7 +119,7 @@ def make_encoder(folder: Path, titles: Sequence[str], prompt: PromptConfig, voca
         vocab_size: V, rows of the model's embedding.
     """
     built = build_prompt(load_tokenizer(folder), prompt)
-    return PathEncoder(built, encode_titles(folder, titles, built), vocab_size)
+    return PathEncoder(built, shortened(encode_titles(folder, titles, built), titles, prompt), vocab_size)
 
 
 def encode_titles(folder: Path, titles: Sequence[str], prompt: Prompt) -> TitleTokens:
@@ -127,3 +129,31 @@ def encode_titles(folder: Path, titles: Sequence[str], prompt: Prompt) -> TitleT
         InputError: A title has no tokens, or holds one that structures the prompt.
     """
     return TitleTokens.encode(load_tokenizer(folder), titles, reserved=(prompt.separator, prompt.end))
+
+
+def shortened(
+    tokens: TitleTokens, titles: Sequence[str], config: PromptConfig, report: Reporter = SILENT
+) -> TitleTokens:
+    """Title tokens as a prompt takes them: those beyond `max_title_tokens` cut, and told, or refused.
+
+    Args:
+        tokens: Of all titles.
+        titles: (I,) the same as text.
+        config: Of the prompt.
+        report: Where it is told.
+
+    Raises:
+        InputError: There are longer ones, which the configuration refuses.
+    """
+    most, lengths = config.max_title_tokens, tokens.lengths
+    if most is None or not (lengths > most).any():
+        return tokens
+    longest, count = int(lengths.argmax()), int((lengths > most).sum())
+    told = (
+        f"{count:,} {'title has' if count == 1 else 'titles have'} more than --max-title-tokens {most}: the longest, "
+        f"{excerpt(titles[longest])}, has {int(lengths[longest]):,}"
+    )
+    if config.long_titles == "refuse":
+        raise InputError(f"{told}; shorten them, take --long-titles cut, or allow more tokens")
+    report.note(f"{told}; the model sees the first {most} tokens of such a title, here and as an answer")
+    return tokens.cut(most)

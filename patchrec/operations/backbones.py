@@ -62,7 +62,8 @@ def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled
     Raises:
         NotFoundError: Unknown, or nowhere to be had. InputError: Not usable.
     """
-    from patchrec.model.pull import folder_name, locate
+    from patchrec.model.pull import locate
+    from patchrec.model.pulled_files import folder_name
 
     pulled = locate(name, store.home / "backbones", report)
     if pulled.folder.parent == store.home / "backbones":

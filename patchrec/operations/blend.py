@@ -13,11 +13,14 @@ from patchrec.evaluation.significance import Interval, PairedDifference, bootstr
 from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
 from patchrec.operations.load import fingerprints, load, stamp, versions
+from patchrec.operations.run_plugins import plugins_of
+from patchrec.plugins import find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Part, Saved
+from patchrec.recommender import Part, Saved, refuse_unasked
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Run
 
 METRIC = "ndcg@20"
@@ -63,6 +66,7 @@ def blend(
     weights: Sequence[float] | None = None,
     metric: str = METRIC,
     limit: int | None = 1000,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> BlendResult:
@@ -75,6 +79,7 @@ def blend(
         weights: Of them, in their order, in any unit; None chooses them.
         metric: What shall be best: `ndcg@20`, `hr@10`, `mrr`, `log_prob` and the like.
         limit: A sample of so many validation targets; None takes all.
+        marks: Name, note and tags of the run.
 
     Raises:
         NotFoundError: No such run. UsageError: Runs that cannot be mixed, weights that are none, or no validation
@@ -83,11 +88,12 @@ def blend(
     check_metric(metric)
     with Store.open(home) as store:
         runs = _runs(store, names)
+        store.runs.check_free(marks)
         given = None if weights is None else _shares(weights, runs)
         dataset = store.datasets.load(runs[0].dataset)
         history = HistoryConfig(K=max(run.config.history.K for run in runs), windows="sliding")
         if given is not None:
-            made = _make(store, runs, given, history)
+            made = _make(store, runs, given, history, marks)
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
@@ -113,7 +119,7 @@ def blend(
             )
         if note := interval_note(values[best], weighed.users):
             report.note(note)
-        made = _make(store, runs, weighed.weightings[best], history)
+        made = _make(store, runs, weighed.weightings[best], history, marks)
         return _result(made, runs, weighed, best, metric)
 
 
@@ -129,6 +135,8 @@ def _runs(store: Store, names: Sequence[str]) -> list[Run]:
             f"run {runs[0].name} is on data set {runs[0].dataset!r} and {other.name} on {other.dataset!r}; name runs "
             "of one data set"
         )
+    for run in runs:
+        refuse_unasked(find_kind(run.kind), run.name)
     return runs
 
 
@@ -144,7 +152,7 @@ def _shares(weights: Sequence[float], runs: Sequence[Run]) -> FloatArray:
     return np.asarray(given / given.sum(), dtype=np.float64)
 
 
-def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig) -> Run:
+def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig, marks: Marks) -> Run:
     """The run of a blend, done as soon as it is made; runs without a share are no part of it."""
     kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0]
     parts = tuple(
@@ -163,8 +171,11 @@ def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: Histor
     )
     label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
-    made = store.runs.create(config, label=label, versions=versions(), fingerprints=prints)
-    store.runs.finish(made.name, {})
+    with store.write():
+        made = store.runs.create(
+            config, label=label, versions=versions(), fingerprints=prints, plugins=plugins_of(config), marks=marks
+        )
+        store.runs.finish(made.name, {})
     return store.runs.get(made.name)
 
 

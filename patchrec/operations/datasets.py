@@ -7,6 +7,7 @@ from typing import Any
 
 from patchrec.config import SplitName
 from patchrec.data.export import export_rows
+from patchrec.data.long_titles import long_titles_note
 from patchrec.data.prepare import gathered, prepare, prepare_item, prepare_items, with_options
 from patchrec.data.recipe import Recipe, find_recipe, known_recipes
 from patchrec.data.sources import SOURCES
@@ -210,8 +211,9 @@ def add_items(
             new = prepare_item(catalog, item_id or "", title or "", metadata)
         else:
             new, rejected = prepare_items(catalog, from_path, report=report, **options)
-        if note := steering_note(new):
-            report.note(note)
+        for note in (steering_note(new), long_titles_note(new.titles)):
+            if note:
+                report.note(note)
         with store.write():
             store.catalogs.extend(name, new)
             items = store.catalogs.items(name, len(new))[::-1]

@@ -3,15 +3,17 @@
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import patchrec
 from patchrec import plugins
+from patchrec.operations.run_faults import faults_of
 from patchrec.store import Store
 from patchrec.store import home as default_home
+from patchrec.store.audit import RESTORE, Fault, audit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +25,9 @@ PACKAGES = (
     "sqlite-utils", "tokenizers", "torch", "transformers", "typer",
 )  # fmt: skip
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what bfloat16 arithmetic and fast kernels hang on
+NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs")
+MEMORY_GB = 1.0  # the smallest backbone, evaluated
+MOST_FAULTS = 5  # of one check that are told
 ROOM_GB = 3.0  # a backbone, its conversion and a few checkpoints
 
 
@@ -51,8 +56,13 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
     """
     checks: list[tuple[str, Callable[[], str], str]] = [
         ("torch", _check_torch, "reinstall: pip install -c constraints.txt -e ."),
-        ("store", lambda: _check_store(home), "restore a copy of store.db, or move it away to begin anew"),
+        ("device", _check_device, "close other programs, or use a machine with more memory"),
+        ("sqlite", lambda: _check_sqlite(home), "set PATCHREC_HOME to a disk of this machine"),
+        ("store", lambda: _check_store(home), RESTORE),
+        ("data", lambda: _check_data(home), RESTORE),
+        ("runs", lambda: _check_runs(home), RESTORE),
         ("folder", lambda: _check_folder(home), "give yourself write access, or set PATCHREC_HOME"),
+        ("trash", lambda: _check_trash(home), RESTORE),
         ("disk", lambda: _check_disk(home), "free some space, or set PATCHREC_HOME to another disk"),
         ("backbones", lambda: _check_backbones(home), "fetch it again: patchrec backbones pull NAME"),
         ("plugins", _check_plugins, "mend or uninstall the plugin, or use --no-plugins"),
@@ -65,6 +75,7 @@ def _checked(name: str, check: Callable[[], str], fix: str) -> dict[str, Any]:
     try:
         return {"name": name, "ok": True, "detail": check(), "fix": ""}
     except Exception as error:
+        fix = getattr(error, "fix", None) or fix
         return {"name": name, "ok": False, "detail": str(error) or type(error).__name__, "fix": fix}
 
 
@@ -79,7 +90,23 @@ def _catalog_checks(home: Path | None) -> list[dict[str, Any]]:
 
 
 class _NotSoundError(Exception):
-    """A check did not hold; the message says what was found."""
+    """A check did not hold; the message says what was found.
+
+    Attributes:
+        fix: Its own mend; None: that of the check.
+    """
+
+    def __init__(self, message: str, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    """Fail a check with the first faults and their mends, where there are any."""
+    if faults:
+        more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        fixes = dict.fromkeys(fault.fix for fault in faults[:MOST_FAULTS])
+        raise _NotSoundError("; ".join(fault.what for fault in faults[:MOST_FAULTS]) + more, "; ".join(fixes))
 
 
 def _check_torch() -> str:
@@ -95,11 +122,55 @@ def _check_store(home: Path | None) -> str:
     if not (folder / "store.db").exists():
         return f"none yet in {folder}"
     with Store.open(folder) as store:
-        faults = [row[0] for row in store.db.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
-        strays = store.db.execute("PRAGMA foreign_key_check").fetchall()
-        if faults or strays:
-            raise _NotSoundError(faults[0] if faults else f"{len(strays)} rows point at nothing")
+        _refuse(audit(store))
         return f"{len(store.datasets.names())} data sets, {len(store.runs.names())} runs"
+
+
+def _check_data(home: Path | None) -> str:
+    """Whether every data set is what was added, to the last interaction."""
+    folder = _folder(home)
+    if not (folder / "store.db").exists():
+        return "none yet"
+    with Store.open(folder, read_only=True) as store:
+        names = store.datasets.names()
+        for name in names:
+            store.datasets.load(name)
+    return f"{', '.join(names)}: as added" if names else "none yet"
+
+
+def _check_runs(home: Path | None) -> str:
+    """Whether every run can be used."""
+    folder = _folder(home)
+    if not (folder / "store.db").exists():
+        return "none yet"
+    with Store.open(folder, read_only=True) as store:
+        runs = store.runs.all()
+        faults = faults_of(store, runs)
+    _refuse([Fault(f"{name}: {one.what}", one.fix) for name, found in faults.items() for one in found])
+    return f"{len(runs)} can be used" if runs else "none yet"
+
+
+def _check_sqlite(home: Path | None) -> str:
+    found = _sqlite()
+    kind = _file_system(_existing(_folder(home)))
+    if kind in NETWORK:
+        raise _NotSoundError(f"the store is on a network file system ({kind}), where SQLite's locks cannot be trusted")
+    return f"{found['version']} ({found['module']}), journal {found['journal']}"
+
+
+def _check_device() -> str:
+    """Whether there is a processor or GPU with memory for the smallest model."""
+    import torch
+
+    from patchrec.model.memory import free_memory
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if float(torch.ones(2, device=device).sum()) != 2:
+        raise _NotSoundError(f"{device} adds 1 and 1 wrongly", "update the driver, or hide it: CUDA_VISIBLE_DEVICES=")
+    free = free_memory(device) / 1e9
+    if free < MEMORY_GB:
+        raise _NotSoundError(f"{free:.1f} GB of memory free on {device}, {MEMORY_GB:.0f} GB wanted")
+    return f"{_gpu() or 'no GPU'}, {_num_threads()} threads, {free:.1f} GB of memory free on {device}"
 
 
 def _check_folder(home: Path | None) -> str:
@@ -114,6 +185,16 @@ def _check_disk(home: Path | None) -> str:
     if free < ROOM_GB:
         raise _NotSoundError(f"{free:.1f} GB free, {ROOM_GB:.0f} GB wanted")
     return f"{free:.1f} GB free"
+
+
+def _check_trash(home: Path | None) -> str:
+    folder = _folder(home)
+    if not (folder / "store.db").exists():
+        return "none yet"
+    with Store.open(folder, read_only=True) as store:
+        removed = store.trash.about(store.trash.names())
+    size = sum(found.size for found in removed) / 1e6
+    return f"{len(removed)} runs, {size:,.1f} MB; `patchrec runs gc` frees them" if removed else "empty"
 
 
 def _check_backbones(home: Path | None) -> str:
@@ -141,6 +222,14 @@ def _plugin(plugin: plugins.Plugin) -> str:
 
 def _folder(home: Path | None) -> Path:
     return default_home() if home is None else home.absolute()
+
+
+def _file_system(folder: Path) -> str:
+    """Kind of the file system that holds a folder; empty where nobody says."""
+    mounts = (line.split() for line in _proc("self/mounts").splitlines())
+    above = {str(path) for path in (folder.resolve(), *folder.resolve().parents)}
+    places = [(len(fields[1]), fields[2]) for fields in mounts if len(fields) > 2 and fields[1] in above]
+    return max(places)[1] if places else ""
 
 
 def _existing(folder: Path) -> Path:

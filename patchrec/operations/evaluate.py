@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 
 from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import UsageError
+from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
+from patchrec.evaluation.protocols import Counting, Protocol
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
@@ -25,14 +26,17 @@ from patchrec.operations.load import (
     start_folder,
     versions,
 )
+from patchrec.operations.run_plugins import plugins_of
 from patchrec.operations.training.defaults import shape_defaults
 from patchrec.operations.training.train import baseline as fit_baseline
 from patchrec.plugins import find_kind, find_strategy, plan_for
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
-from patchrec.store.evaluations import Evaluation, MetricRow
+from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Run
+from patchrec.training.interrupts import stoppable
 
 UNTRAINED = "untrained"
 
@@ -47,6 +51,7 @@ class EvaluationResult:
             of each slice.
         cost: What a target took, compression ratios, and what was recommended; see `docs/evaluation.md`.
         exact_to: Ranks beyond this are not known; None: all are.
+        protocol: Another way to count that was asked for. counted: Its metrics, over the same targets.
     """
 
     run: str
@@ -59,6 +64,8 @@ class EvaluationResult:
     metrics: list[MetricRow]
     cost: dict[str, Any]
     exact_to: int | None = None
+    protocol: Protocol | None = None
+    counted: list[MetricRow] = field(default_factory=list)
 
 
 def evaluate(
@@ -76,7 +83,9 @@ def evaluate(
     strategy: str | None = None,
     options: dict[str, Any] | None = None,
     score: ScoreName | None = None,
+    protocol: Protocol | None = None,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> EvaluationResult:
@@ -94,17 +103,24 @@ def evaluate(
         by: Fields of the catalog whose values make slices, beside those that every evaluation has.
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
+        protocol: Another way to count, beside the right one: `paper` or `sampled` (`patchrec.evaluation.protocols`). It
+            is stored as an evaluation of its own. It needs the scores of all items, and so no `exact_to`.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
+        marks: Name, note and tags of the run that `baseline` or `strategy` makes; one that is there keeps its name.
 
     Raises:
         NotFoundError: No such run, kind, data set, strategy or backbone. UsageError: Arguments that do not fit.
     """
+    if baseline is None and strategy is None and marks.given:
+        flags = ", ".join(map(flag_of, marks.given))
+        raise UsageError(f"{flags}: evaluating a run makes none; mark one with `patchrec runs edit RUN`")
+    engine.refuse_other_counts(exact_to, counted=protocol is not None)
     if baseline is not None and baseline != UNTRAINED:
         _refuse(baseline, run=run, backbone=backbone, strategy=strategy, options=options or None)
-        run = fit_baseline(baseline, data=data, reuse=True, home=home, report=report).run
+        run = fit_baseline(baseline, data=data, reuse=True, marks=marks, home=home, report=report).run
     with Store.open(home) as store:
         if baseline == UNTRAINED:
-            chosen = _untrained_run(store, run, data, backbone, strategy, options, report)
+            chosen = _untrained_run(store, run, data, backbone, strategy, options, marks, report)
         else:
             if backbone is not None:
                 raise UsageError("--backbone is for --baseline untrained; a run has its own: drop it")
@@ -116,12 +132,12 @@ def evaluate(
                 )
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
-                chosen = _under(store, chosen, strategy, options, report)
+                chosen = _under(store, chosen, strategy, options, marks, report)
         asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by))
         config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
-        if reuse and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
+        if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
-        return _evaluate(store, chosen, split, asked, score, report)
+        return _evaluate(store, chosen, split, asked, score, protocol, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,34 +158,52 @@ class Asked:
 
 
 def _evaluate(
-    store: Store, run: Run, split: SplitName, asked: Asked, score: ScoreName | None, report: Reporter
+    store: Store,
+    run: Run,
+    split: SplitName,
+    asked: Asked,
+    score: ScoreName | None,
+    protocol: Protocol | None,
+    report: Reporter,
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
-    examples = _of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
-    found = engine.evaluate(
-        dataset,
-        examples,
-        loaded.recommender,
-        ks=asked.ks,
-        limit=asked.limit,
-        exact_to=asked.exact_to,
-        by=asked.by,
-        report=report,
-    )
-    store.evaluations.add(
-        run.name,
-        split,
-        loaded.recommender.score,
-        config=asked.config(dataset.catalog.fingerprint),
-        metrics=found.metrics,
-        rankings=found.rankings,
-        cost=found.cost,
-    )
-    return _result(store, run, store.evaluations.all(run.name, split)[-1])
+    examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
+    counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
+    also = None if counting is None else counting.add
+    with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
+        found = engine.evaluate(
+            dataset,
+            examples,
+            loaded.recommender,
+            ks=asked.ks,
+            limit=asked.limit,
+            exact_to=asked.exact_to,
+            by=asked.by,
+            also=also,
+            report=report,
+        )
+    config = asked.config(dataset.catalog.fingerprint)
+    each: list[tuple[dict[str, Any], list[MetricRow], list[RankingRow]]] = [(config, found.metrics, found.rankings)]
+    if counting is not None:
+        each.append((config | counting.config, counting.metrics(), counting.rankings()))
+        report.note(counting.note)
+    with store.write():
+        for own, metrics, rankings in each:
+            store.evaluations.add(
+                run.name,
+                split,
+                loaded.recommender.score,
+                config=own,
+                metrics=metrics,
+                rankings=rankings,
+                cost=found.cost,
+            )
+    result = stored_result(store, run, store.evaluations.all(run.name, split)[-1])
+    return result if counting is None else replace(result, protocol=protocol, counted=each[1][1])
 
 
-def _of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
+def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
     """The targets of users with a number of items in a range: "500+", "20-99" or "40".
 
     Raises:
@@ -201,10 +235,10 @@ def _same_evaluation(
         for found in store.evaluations.all(run.name, split)
         if (found.config | {"catalog": found.catalog}, found.score) == wanted
     ]
-    return _result(store, run, same[-1]) if same else None
+    return stored_result(store, run, same[-1]) if same else None
 
 
-def _result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
+def stored_result(store: Store, run: Run, stored: Evaluation) -> EvaluationResult:
     """An evaluation read back from the store: what is shown is what was stored."""
     return EvaluationResult(
         run=run.name,
@@ -227,7 +261,9 @@ def _refuse(baseline: str, **given: object) -> None:
             raise UsageError(f"--baseline {baseline} takes no {name}; drop it")
 
 
-def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None, report: Reporter) -> Run:
+def _under(
+    store: Store, run: Run, strategy: str, options: dict[str, Any] | None, marks: Marks, report: Reporter
+) -> Run:
     """The run that has another's weights and a strategy of its own, and trains nothing.
 
     Raises:
@@ -244,12 +280,20 @@ def _under(store: Store, run: Run, strategy: str, options: dict[str, Any] | None
     prints = fingerprints(Saved(config, dataset, start=folder))
     same = find_same(store, config, prints)
     if same is not None:
-        return same
+        return store.runs.mark(same.name, marks)
     label = f"{planner.label}, weights of {run.name}"
-    made = store.runs.create(
-        config, label=label, versions=versions(), fingerprints=prints, prefix=f"{run.name}-{strategy}"
-    )
-    store.runs.finish(made.name, {})
+    with store.write():
+        prefix = f"{run.name[:40]}-{strategy}"[:64]  # a name has an end
+        made = store.runs.create(
+            config,
+            label=label,
+            versions=versions(),
+            fingerprints=prints,
+            plugins=plugins_of(config),
+            prefix=prefix,
+            marks=marks,
+        )
+        store.runs.finish(made.name, {})
     return store.runs.get(made.name)
 
 
@@ -260,6 +304,7 @@ def _untrained_run(
     backbone: str | None,
     strategy: str | None,
     options: dict[str, Any] | None,
+    marks: Marks,
     report: Reporter,
 ) -> Run:
     """The run that trains nothing: a backbone with a strategy and a prompt, as another run has them or as given."""
@@ -297,7 +342,16 @@ def _untrained_run(
     prints = fingerprints(Saved(config, dataset, start=pulled.folder))
     same = find_same(store, config, prints)
     if same is not None:
-        return same
-    run = store.runs.create(config, label=planner.label, versions=versions(), fingerprints=prints, prefix=UNTRAINED)
-    store.runs.finish(run.name, {})
+        return store.runs.mark(same.name, marks)
+    with store.write():
+        run = store.runs.create(
+            config,
+            label=planner.label,
+            versions=versions(),
+            fingerprints=prints,
+            plugins=plugins_of(config),
+            prefix=UNTRAINED,
+            marks=marks,
+        )
+        store.runs.finish(run.name, {})
     return store.runs.get(run.name)

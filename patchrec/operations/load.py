@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,14 +17,28 @@ from patchrec.data.histories import Dataset, Example, window_start
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
-from patchrec.plugins import find_kind, is_builtin_kind, problems, recommenders
+from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
+from patchrec.plugins import find_kind, is_builtin_kind
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
-from patchrec.recommender import Kind, Part, Query, Recommender, Saved, Search, nothing, refuse_retrieval, refuse_score
+from patchrec.recommender import (
+    Part,
+    Query,
+    Recommender,
+    Saved,
+    Search,
+    nothing,
+    refuse_retrieval,
+    refuse_score,
+    refuse_unasked,
+)
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
 from patchrec.training.checkpoint import read_manifest
+
+_TRIES = 10  # at reading a checkpoint that a running run may replace meanwhile
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +97,16 @@ def load(
         retrieve: The run's item head proposes so many items, and only they are searched; None searches all.
 
     Raises:
-        UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog or
-            split are not those it was fitted with.
-        NotFoundError: It has no checkpoint, or its kind is of a plugin that is gone.
+        UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog,
+            split or layouts are not those it was fitted with.
+        NotFoundError: It has no checkpoint, or a plugin of it is gone.
         CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
         raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
-    kind = kind_of(run)
+    refuse_changed_plugins(store, run, report)
+    kind = find_kind(run.kind)
+    refuse_unasked(kind, run.name)
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
@@ -98,7 +114,6 @@ def load(
     saved = Saved(
         run.config,
         dataset,
-        folder=checkpoint_folder(store, run),
         start=start_folder(store, run.config, report),
         score=score or run.score,
         item_weight=item_weight if item_weight is not None else run.item_weight,
@@ -109,10 +124,15 @@ def load(
         cache=store.run_folder(run.name),
         report=report,
     )
-    prints = fingerprints(saved)
-    refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
-    with kind_errors(kind.name):
-        recommender = kind.load(replace(saved, stamp={**prints, **versions()}))
+
+    def read(folder: Path | None) -> Recommender:
+        found = replace(saved, folder=folder)
+        prints = fingerprints(found)
+        refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
+        with kind_errors(kind.name):
+            return kind.load(replace(found, stamp={**prints, **versions()}))
+
+    recommender = with_checkpoint(store, run, read)
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
@@ -126,6 +146,11 @@ def _parts(store: Store, run: Run, report: Reporter) -> tuple[Part, ...]:
     """
     parts = []
     for part in run.config.parts:
+        if part.run in store.trash.names():
+            raise NotFoundError(
+                f"run {run.name} mixes run {part.run!r}, which is gone to the trash; take it back with `patchrec runs "
+                f"restore {part.run}`, or blend again with `patchrec blend RUN RUN`"
+            )
         if part.run not in store.runs.names():
             raise NotFoundError(
                 f"run {run.name} mixes run {part.run!r}, which is gone; blend again with `patchrec blend RUN RUN`, or "
@@ -149,19 +174,25 @@ def stamp(store: Store, run: Run) -> str:
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def kind_of(run: Run) -> Kind:
-    """The kind of a run.
+def with_checkpoint(store: Store, run: Run, use: Callable[[Path | None], T]) -> T:
+    """Use the folder of a run's newest checkpoint, verified; None for a run that learned nothing.
+
+    A run that trains meanwhile replaces its checkpoints: where the one in use was removed, its newest is used instead.
+
+    Args:
+        use: May be called again; what it gave up half-way is for it to clear.
 
     Raises:
-        NotFoundError: The plugin that brought it is gone.
+        NotFoundError: There is none. CorruptError: Its bytes are not those written.
     """
-    if run.kind in recommenders():
-        return find_kind(run.kind)
-    broken = f" (some plugins did not load: {problems()[0]})" if problems() else ""
-    raise NotFoundError(
-        f"run {run.name} is of kind {run.kind!r}, which no plugin brings now{broken}; install its plugin again, or "
-        "choose another run from `patchrec runs ls`; `patchrec doctor` says which plugins there are"
-    )
+    for left in reversed(range(_TRIES)):
+        noted = store.runs.checkpoints(run.name)
+        try:
+            return use(checkpoint_folder(store, run))
+        except Exception:
+            if not left or run.status != "running" or not noted or noted[-1].path.exists():
+                raise
+    raise AssertionError
 
 
 def checkpoint_folder(store: Store, run: Run) -> Path | None:
@@ -172,7 +203,12 @@ def checkpoint_folder(store: Store, run: Run) -> Path | None:
     """
     saved = store.runs.checkpoints(run.name)
     if saved:
-        read_manifest(saved[-1].path)
+        again, mend = f"`patchrec {run.command} --resume {run.name}`", None
+        if run.status == "done":
+            mend = f"remove that folder, and {again} makes the run anew"
+            if not saved[-1].path.exists():
+                raise NotFoundError(f"run {run.name}: its checkpoint {saved[-1].path} is gone; {again} makes it anew")
+        read_manifest(saved[-1].path, mend)
         return saved[-1].path
     if run.config.training is None and run.status == "done":
         return None
@@ -282,7 +318,8 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
 def find_same(store: Store, config: RunConfig, prints: Mapping[str, str]) -> Run | None:
     """The newest finished run of this very configuration and these fingerprints: what was made need not be again."""
     for run in reversed(store.runs.all()):
-        if run.config == config and run.status == "done" and run.fingerprints == prints:
+        alike = run.config == config and run.status == "done" and run.fingerprints == prints
+        if alike and has_the_same_plugins(store, run):
             return run
     return None
 

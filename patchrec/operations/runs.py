@@ -1,28 +1,51 @@
-"""Runs: list, show, compare, remove. Reads stored rows; no model runs here."""
+"""Runs: list, show, compare, mark, remove. Reads stored rows; no model runs here."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
-from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
-from patchrec.evaluation.significance import holm, interval_note, paired
+from patchrec.evaluation.derived import cut_offs, is_known, of_ranks, with_metrics
+from patchrec.evaluation.protocols import PROTOCOLS
+from patchrec.evaluation.rows import LOG_PROB, default_values
+from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.datasets import pick_dataset
+from patchrec.operations.run_columns import Columned
+from patchrec.operations.run_faults import faults_of
+from patchrec.operations.run_fields import chosen as chosen_runs
+from patchrec.operations.run_fields import differing
+from patchrec.operations.run_plugins import shown_plugins
 from patchrec.operations.training.run_progress import run_progress
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow, RankingRow
+from patchrec.store.marks import Marks
 from patchrec.store.runs import Run, as_json
 
+LEVEL = 0.05  # of p-values below which a difference is called one
+QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
 COMPRESSION = {name: f"compression_{name}" for name in ("paper", "history", "prompt")}
 
 
-def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """Every run, newest first, with what a listing shows."""
+def list_runs(
+    *, where: str | None = None, tags: Sequence[str] = (), limit: int | None = None, home: Path | None = None
+) -> list[dict[str, Any]]:
+    """Runs, newest first, with what a listing shows, and their `faults` (`what` is wrong, `fix`).
+
+    Args:
+        where: A condition on their fields and settings, in SQL (`docs/store.md`); None takes all.
+        tags: Which they all have.
+        limit: The newest so many of these.
+        home: Folder of the store.
+
+    Raises:
+        UsageError: `where` is no condition on runs.
+    """
     keys = (
         "name",
         "stage",
@@ -36,13 +59,20 @@ def list_runs(*, home: Path | None = None) -> list[dict[str, Any]]:
         "seed",
         "created_at",
         "finished_at",
+        "note",
+        "tags",
     )
     with Store.open(home) as store:
-        return [{key: getattr(run, key) for key in keys} for run in reversed(store.runs.all())]
+        runs = chosen_runs(store.runs.all(), where, tags)[-limit if limit else None :]
+        faults = faults_of(store, runs, most_items=QUICKLY_READ)
+        return [
+            {key: getattr(run, key) for key in keys} | {"faults": [asdict(one) for one in faults.get(run.name, ())]}
+            for run in reversed(runs)
+        ]
 
 
 def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
-    """Everything kept of a run: configuration, losses, validations, checkpoints, evaluations, and how far it is.
+    """All that is kept of a run: configuration, losses, validations, checkpoints, evaluations, progress, faults.
 
     Raises:
         NotFoundError: No such run.
@@ -55,29 +85,71 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         ]
         losses = store.runs.losses(run.name)
         return as_json(run) | {
+            "plugins": shown_plugins(store, run),
             "progress": asdict(run_progress(run, losses)) if losses else None,
             "losses": [asdict(row) for row in losses],
             "validations": [asdict(row) for row in store.runs.validations(run.name)],
+            "protocols": [
+                asdict(found) | {"metrics": [asdict(row) for row in store.evaluations.metrics(found.id)]}
+                for protocol in PROTOCOLS
+                for found in store.evaluations.all(run.name, protocol=protocol)
+            ],
             "checkpoints": [
                 {"step": saved.step, "path": str(saved.path)}
                 for saved in store.runs.checkpoints(run.name)
                 if saved.path.exists()  # a running process prunes folders first, its notes at the end
             ],
             "evaluations": evaluations,
+            "faults": [asdict(fault) for fault in faults_of(store, [run]).get(run.name, ())],
         }
 
 
-def remove_run(name: str, *, home: Path | None = None) -> str:
-    """Remove a run with its evaluations and checkpoints, and return its whole name.
+def edit_run(
+    name: str,
+    *,
+    note: str | None = None,
+    tags: Sequence[str] = (),
+    without: Sequence[str] = (),
+    home: Path | None = None,
+) -> dict[str, Any]:
+    """Note and tag a run that is there.
+
+    Args:
+        name: Of the run, or the unique beginning of one.
+        note: In place of the old one; an empty one takes it away, None leaves it.
+        tags: To add.
+        without: Tags to take away.
+        home: Folder of the store.
+
+    Returns:
+        Its `name`, `note` and `tags` now.
+
+    Raises:
+        NotFoundError: No such run, or it has no such tag. UsageError: Nothing to change, or a tag or note that is none.
+    """
+    marks = Marks(note=note, tags=tuple(tags))
+    if not marks.given and not without:
+        raise UsageError("nothing to change; give --note TEXT, --tag WORD or --untag WORD")
+    if both := sorted(set(tags) & set(without)):
+        raise UsageError(f"tag {both[0]!r} is to be added and taken away; choose one")
+    with Store.open(home) as store:
+        run = store.runs.mark(name, marks, without=without)
+    return {"name": run.name, "note": run.note, "tags": list(run.tags)}
+
+
+def remove_run(*names: str, home: Path | None = None) -> None:
+    """Put runs into the trash, all or none: `patchrec.operations.trash` takes back what is there, or empties it.
+
+    Args:
+        names: Whole: the beginning of a name finds a run, and removes none.
+        home: Folder of the store.
 
     Raises:
         NotFoundError: No such run.
-        UsageError: It is running, or another run started from it.
+        UsageError: One is running, or another run started from it and would stay.
     """
     with Store.open(home) as store:
-        whole = store.runs.get(name).name
-        store.runs.remove(whole)
-        return whole
+        store.trash.put(names)
 
 
 def compare_runs(
@@ -86,6 +158,12 @@ def compare_runs(
     metric: str | None = None,
     split: SplitName = "test",
     data: str | None = None,
+    where: str | None = None,
+    tags: Sequence[str] = (),
+    sort: str | None = None,
+    limit: int | None = None,
+    columns: Sequence[str] | Callable[[str], Sequence[str]] = (),
+    fail_if: str | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> dict[str, Any]:
@@ -93,51 +171,84 @@ def compare_runs(
 
     Args:
         names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
-            first.
-        metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles);
-            default: mrr, cut off where ranks are known up to a limit alone.
+            first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
+        metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
+            Any cut-off of any metric here, in `sort`, `columns` and `fail_if` is computed from the stored ranks. None:
+            mrr, cut off where ranks are known up to a limit alone.
         split: Whose targets.
-        data: Data set, where no run is named.
+        data: Data set; runs that are named have to be of it.
+        where: A condition on runs, in SQL: those that it does not hold for are not compared.
+        tags: Runs that lack one of these are not compared either.
+        sort: The order of rows: a metric (best first) or a field; "-" before it turns it round.
+        limit: Give the first so many rows alone. All are compared and corrected for.
+        columns: Fields, settings, metrics and costs that each row gives under `columns`, or what says them of the
+            metric that differences are taken in.
+        fail_if: A condition on these, in SQL; the runs that it holds for are named under `failed`.
         home: Folder of the store.
         report: Where picks are told.
 
     Returns:
-        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `rows` (a run each,
-        with metrics, paired difference, compression ratios and cost) and `notes`.
+        `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `num_runs` (compared), `rows` (a run
+        each, with what differs in its settings, metrics, paired difference, compression ratios and cost), `failed` and
+        `notes`.
 
     Raises:
-        NotFoundError: No such run, or one without an evaluation.
-        UsageError: The runs are of different data sets, or ranked different targets or catalogs, or the metric needs
-            ranks that some do not know.
+        NotFoundError: No such run, or one without an evaluation; no run left by `where` and `tags`.
+        UsageError: The runs are of different data sets, or ranked different targets or catalogs; no such metric or
+            column, or no condition; the reference is left out; the metric, `sort` or `fail_if` needs ranks that some
+            do not know, or `columns` those that none knows.
+        CheckFailedError: `fail_if` asks for a metric that a run has no value of.
     """
     left_out: dict[str, str] = {}
+    choose = partial(chosen_runs, where=where, tags=tags)
+    needed = of_ranks(metric, sort, fail_if, *(() if callable(columns) else columns))
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split, metric)
+            chosen = _named(store, names, split, data, choose, needed)
         else:
-            chosen, left_out = _all_evaluated(store, split, data, metric, report)
+            chosen, left_out = _all_evaluated(store, split, data, choose, needed, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
     notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
-    limit = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)
+    known_to = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)
+    metric = metric or ("mrr" if known_to is None else f"mrr@{known_to}")
+    columns = columns(metric) if callable(columns) else columns
+    if metric == LOG_PROB:
+        chosen = _with_log_prob(chosen, notes, named=bool(names))
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
-    metric = metric or ("mrr" if limit is None else f"mrr@{limit}")
-    if metric not in {*known, f"mrr@{limit}"}:
+    known += [name for name in cut_offs(metric, sort, fail_if, *columns) if name not in known]
+    if metric not in {*known, "mrr"}:
         raise UsageError(unknown("metric", metric, known))
-    for run, found in chosen:
-        _refuse_unknown_ranks(run, found, metrics[run.name], metric)
-    if not names:
-        chosen.sort(key=lambda pair: -float(_target_metric(rankings[pair[0].name], metric).mean()))
+    _refuse_unknown_ranks(chosen, metrics, metric, {"--sort": sort, "--fail-if": fail_if}, columns)
     rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
-    scores = {found.score for _, found in chosen}
+    metrics = {
+        run.name: with_metrics(metrics[run.name], rankings[run.name], known, found.exact_to) for run, found in chosen
+    }
+    if not names:  # by the sum: all have the same targets
+        chosen.sort(key=lambda pair: -float(default_values(rankings[pair[0].name], metric).sum()))
+    scores = {found.score for _, found in chosen} - {"list"}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
+    comparisons = num_comparisons(len(chosen), picked=not names)
+    differences = _differences(chosen, rankings, metric, comparisons)
     num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
     reference = rankings[chosen[0][0].name]
-    narrow = interval_note(_target_metric(reference, metric), _user_numbers(reference))
+    narrow = interval_note(default_values(reference, metric), _user_numbers(reference))
+    settings = differing([run for run, _ in chosen])
+    rows = [
+        _row(run, found, metrics[run.name], difference) | {"differing": own}
+        for (run, found), difference, own in zip(chosen, differences, settings, strict=True)
+    ]
+    columned = Columned([run for run, _ in chosen], rows)
+    failed = columned.holding(fail_if) if fail_if is not None else []
+    if columns:
+        rows = columned.with_columns(columns)
+    if sort is not None:
+        rows = [rows[place] for place in columned.order(sort)]
     return {
         "dataset": chosen[0][0].dataset,
         "split": split,
@@ -146,10 +257,11 @@ def compare_runs(
         "metrics": known,
         "metric": metric,
         "reference": chosen[0][0].name,
-        "rows": [
-            _row(run, found, metrics[run.name], difference)
-            for (run, found), difference in zip(chosen, _differences(chosen, rankings, metric), strict=True)
-        ],
+        "reference_picked": not names,
+        "comparisons": comparisons,
+        "num_runs": len(rows),
+        "rows": rows[:limit],
+        "failed": failed,
         "notes": notes + ([narrow] if narrow else []),
     }
 
@@ -159,38 +271,72 @@ Evaluated = tuple[Run, Evaluation]
 Targets = tuple[int, int | None, str | None, str]
 
 
-def _refuse_unknown_ranks(run: Run, found: Evaluation, metrics: list[MetricRow], metric: str) -> None:
-    """Refuse a metric that an evaluation with `--exact-to` does not know.
+def _refuse_unknown_ranks(
+    chosen: Sequence[Evaluated],
+    metrics: Mapping[str, Sequence[MetricRow]],
+    metric: str,
+    asked: Mapping[str, str | None],
+    columns: Sequence[str],
+) -> None:
+    """Refuse metrics that evaluations with `--exact-to` do not know.
+
+    Args:
+        chosen: What is compared.
+        metrics: Those stored, by run.
+        metric: What differences are taken in.
+        asked: Option -> what names metrics that every run has to know.
+        columns: Of which each run shows what it knows, one of them all.
 
     Raises:
         UsageError: The message says what to do.
     """
-    if found.exact_to is None or (_gives(found, metric) and metric != LOG_PROB):
-        return
-    if metric == LOG_PROB and any(row.name == LOG_PROB for row in metrics):
-        return
-    raise UsageError(
-        f"--metric {metric}: the evaluation of {run.name} is exact to rank {found.exact_to} and does not know it; take "
-        f"a cutoff up to {found.exact_to}, or `patchrec eval {run.name} --split {found.split}` without --exact-to"
+    for run, found in chosen:
+        if metric == LOG_PROB:
+            lacking = [] if any(row.name == LOG_PROB for row in metrics[run.name]) else [f"--metric {metric}"]
+        else:
+            lacking = [] if is_known(metric, found.exact_to) else [f"--metric {metric}"]
+        for option, text in asked.items():
+            lacking += [f"{option} {name}" for name in of_ranks(text) if not is_known(name, found.exact_to)]
+        if found.exact_to is not None and lacking:
+            raise UsageError(_beyond(lacking[0], run, found))
+    for name in of_ranks(*columns):
+        if not any(is_known(name, found.exact_to) for _, found in chosen):
+            raise UsageError(_beyond(f"--columns {name}", *chosen[0]))
+
+
+def _beyond(asked: str, run: Run, found: Evaluation) -> str:
+    """Word that an evaluation does not know the ranks that something needs."""
+    return (
+        f"{asked}: the evaluation of {run.name} is exact to rank {found.exact_to} and does not know it; take a cutoff "
+        f"up to {found.exact_to}, or `patchrec eval {run.name} --split {found.split}` without --exact-to"
     )
 
 
-def _gives(found: Evaluation, metric: str | None) -> bool:
-    """Whether the ranks that an evaluation knows give a metric."""
-    if found.exact_to is None or metric is None or metric == LOG_PROB:
-        return True
-    k = metric.partition("@")[2]
-    return k.isdecimal() and int(k) <= found.exact_to
-
-
-def _named(store: Store, names: Sequence[str], split: SplitName, metric: str | None) -> list[Evaluated]:
-    """An evaluation of each run named, of the same targets: the newest that all of them have."""
-    runs = list({run.name: run for run in map(store.runs.get, names)}.values())
+def _named(
+    store: Store,
+    names: Sequence[str],
+    split: SplitName,
+    data: str | None,
+    choose: Callable[[list[Run]], list[Run]],
+    needed: Sequence[str],
+) -> list[Evaluated]:
+    """An evaluation of each run named and chosen, of the same targets: the newest that all of them have."""
+    named = list({run.name: run for run in map(store.runs.get, names)}.values())
+    runs = _some(choose(named))
+    if runs[0] != named[0]:
+        raise UsageError(
+            f"run {named[0].name}, the reference, is left out by --where or --tag; name another first, or drop these"
+        )
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
         shown = ", ".join(f"{name} on {dataset}" for name, dataset in datasets.items())
         raise UsageError(f"runs of different data sets cannot be compared ({shown}); name runs of one data set")
-    found = [_by_targets(store, run, split, metric) for run in runs]
+    for run in runs:
+        if data not in (None, run.dataset):
+            raise UsageError(
+                f"run {run.name} is on data set {run.dataset!r}, not {data!r}; drop --data or name other runs"
+            )
+    found = [_by_targets(store, run, split, needed) for run in runs]
     for run, evaluations in zip(runs, found, strict=True):
         if not evaluations:
             raise NotFoundError(
@@ -201,6 +347,22 @@ def _named(store: Store, names: Sequence[str], split: SplitName, metric: str | N
         raise UsageError(_different_targets(store, runs, split))
     best = max(shared, key=lambda targets: max(evaluations[targets].id for evaluations in found))
     return [(run, evaluations[best]) for run, evaluations in zip(runs, found, strict=True)]
+
+
+def _with_log_prob(chosen: list[Evaluated], notes: list[str], *, named: bool) -> list[Evaluated]:
+    """The evaluations that have log-probabilities: lists of another system have none.
+
+    Raises:
+        UsageError: One that was named has none, or no one has.
+    """
+    kept = [(run, found) for run, found in chosen if found.score != "list"]
+    without = [run.name for run, found in chosen if found.score == "list"]
+    if without and (named or not kept):
+        raise UsageError(
+            f"run {without[0]} holds lists of another system, which have no log_prob; choose another --metric"
+        )
+    notes += [f"{name} is left out: lists of another system have no log_prob" for name in without]
+    return kept
 
 
 def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
@@ -249,15 +411,21 @@ def _asked(found: Evaluation) -> tuple[int, int | None, str | None]:
 
 
 def _all_evaluated(
-    store: Store, split: SplitName, data: str | None, metric: str | None, report: Reporter
+    store: Store,
+    split: SplitName,
+    data: str | None,
+    choose: Callable[[list[Run]], list[Run]],
+    needed: Sequence[str],
+    report: Reporter,
 ) -> tuple[list[Evaluated], dict[str, str]]:
-    """Evaluations of the targets that most runs ranked, and the runs left out, with what they ranked instead.
+    """Evaluations of the targets that most chosen runs ranked, and those left out, with what they ranked instead.
 
     Of equals those of the most targets, then those of the largest catalog.
     """
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
-    found = [(run, _by_targets(store, run, split, metric)) for run in runs]
+    runs = _some(choose(runs)) if runs else runs
+    found = [(run, _by_targets(store, run, split, needed)) for run in runs]
     groups: dict[Targets, list[Evaluated]] = defaultdict(list)
     for run, evaluations in found:
         for targets, evaluation in evaluations.items():
@@ -277,37 +445,52 @@ def _all_evaluated(
     return groups[best], left_out
 
 
-def _by_targets(store: Store, run: Run, split: SplitName, metric: str | None) -> dict[Targets, Evaluation]:
-    """The newest evaluation of a run for each set of targets and catalog that it ranked, if possible with a metric."""
-    found = sorted(store.evaluations.all(run.name, split), key=lambda found: _gives(found, metric))
+def _some(runs: list[Run]) -> list[Run]:
+    """The runs, if there is one.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if not runs:
+        raise NotFoundError("no run fits --where and --tag; see `patchrec runs ls`")
+    return runs
+
+
+def _by_targets(store: Store, run: Run, split: SplitName, needed: Sequence[str]) -> dict[Targets, Evaluation]:
+    """The newest evaluation of a run for each set of targets and catalog, if possible one that knows some metrics."""
+    found = sorted(
+        store.evaluations.all(run.name, split), key=lambda one: sum(is_known(name, one.exact_to) for name in needed)
+    )
     return {(*_asked(one), one.catalog): one for one in found}
 
 
 def _differences(
-    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str
-) -> list[dict[str, float] | None]:
-    """Each run minus the reference on the same targets, with Holm's correction over all; None for the reference.
+    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
+) -> list[dict[str, Any] | None]:
+    """Each run minus the reference on the same targets, with Holm's correction for so many comparisons.
+
+    None for the reference.
 
     Also None where the metric is the log-probability under scores that do not compare.
     """
     (reference, evaluation), *others = chosen
     users = _user_numbers(rankings[reference.name])
-    base = _target_metric(rankings[reference.name], metric)
+    base = default_values(rankings[reference.name], metric)
     found = [
         None
         if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
-        else asdict(paired(_target_metric(rankings[run.name], metric), base, users))
+        else asdict(paired(default_values(rankings[run.name], metric), base, users, flips=flips_for(comparisons)))
         for run, other in others
     ]
-    corrected = iter(holm([difference["p_value"] for difference in found if difference]))
-    return [None, *(difference and difference | {"p_adjusted": next(corrected)} for difference in found)]
+    corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
+    return [None, *(difference and _told(difference | {"p_adjusted": next(corrected)}) for difference in found)]
 
 
-def _target_metric(rows: list[RankingRow], metric: str) -> Any:
-    """(B,) value of each target under a metric in its default view."""
-    _, _, k = metric.partition("@")
-    level, seen = LOG_PROB_VIEW if metric == LOG_PROB else ("item", "dropped")
-    return target_values(rows, level, seen, (int(k),) if k else ())[metric]
+def _told(difference: dict[str, Any]) -> dict[str, Any]:
+    """A difference with what it shows: that no difference is shown does not say that there is none."""
+    shown = difference["p_adjusted"] < LEVEL  # nan is not
+    finding = ("better" if difference["difference"] > 0 else "worse") if shown else "no difference shown"
+    return difference | {"finding": finding}
 
 
 def _user_numbers(rows: list[RankingRow]) -> Any:
@@ -317,7 +500,7 @@ def _user_numbers(rows: list[RankingRow]) -> Any:
     return np.unique([row.user_id for row in rows], return_inverse=True)[1]
 
 
-def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict[str, float] | None) -> dict[str, Any]:
+def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "run": run.name,
         "label": run.label,
@@ -331,7 +514,7 @@ def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict
         "exact_to": found.exact_to,
         "tokens_per_target": found.cost.get("tokens_per_target"),
         "prompt_tokens_per_target": found.cost.get("prompt_tokens_per_target"),
-        "catalog_tokens_per_target": found.cost.get("catalog_tokens_per_target"),
+        "catalog_tokens_per_target": found.catalog_tokens,
         "seconds_per_target": found.cost.get("seconds_per_target"),
     }
 

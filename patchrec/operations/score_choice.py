@@ -16,7 +16,8 @@ from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.evaluation.significance import PairedDifference, bootstrap, interval_note, paired
 from patchrec.history import FloatArray
-from patchrec.operations.load import LoadedRun, kind_of, load, pick_run
+from patchrec.operations.load import LoadedRun, load, pick_run
+from patchrec.operations.run_plugins import kind_of, refuse_changed_plugins
 from patchrec.recommender import Query
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -110,7 +111,8 @@ def choose_score(
     """
     with Store.open(home) as store:
         chosen_run = pick_run(store, run, None, report)
-        scores = kind_of(chosen_run).scores
+        scores = kind_of(store, chosen_run).scores
+        refuse_changed_plugins(store, chosen_run, report)
         if len(scores) == 1:
             raise UsageError(f"run {chosen_run.name} ({chosen_run.kind}) has one score, {scores[0]}: nothing to choose")
         dataset, history = store.datasets.load(chosen_run.dataset), chosen_run.config.history

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchrec.config import ScoreName, SplitName
-from patchrec.data.histories import Example
 from patchrec.errors import NotFoundError
 from patchrec.evaluation.rows import metric_rows
-from patchrec.evaluation.slices import slices
+from patchrec.evaluation.slices import slices_of_rankings
 from patchrec.store import Store
 from patchrec.store.evaluations import MetricRow
 
@@ -45,12 +44,10 @@ def slices_of(run: str, *, by: Sequence[str] = (), home: Path | None = None) -> 
         cut = []
         for evaluation in newest.values():
             rows = store.evaluations.rankings(evaluation.id)
-            users = [dataset.user(row.user_id) for row in rows]
-            examples = [Example(user, 0, row.position) for user, row in zip(users, rows, strict=True)]
             metrics = metric_rows(
                 rows,
                 evaluation.config.get("ks", ()),
-                slices=slices(dataset, examples, by),
+                slices=slices_of_rankings(dataset, rows, by),
                 exact_to=evaluation.exact_to,
             )
             facts = evaluation.split, evaluation.score, evaluation.num_targets, evaluation.num_users

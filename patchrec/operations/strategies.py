@@ -11,7 +11,7 @@ from patchrec.config import HistoryConfig, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
 from patchrec.layout import Layout
-from patchrec.options import Options
+from patchrec.options import Options, default_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.strategy import Planner, Strategy
@@ -45,7 +45,7 @@ def describe_options(options: type[Options]) -> list[dict[str, Any]]:
         {
             "name": name,
             "type": _type_name(field.annotation),
-            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            "default": default_of(field),
             "required": field.is_required(),
             "help": field.description or "",
         }
@@ -175,6 +175,7 @@ def _of_run(
 ) -> "tuple[Planner, Dataset, PromptConfig, HistoryConfig, Path]":
     """Strategy, data set, prompt, cut and model folder of a run, which takes none of them from the command line."""
     from patchrec.operations.load import weights_folder
+    from patchrec.operations.run_plugins import refuse_changed_plugins
 
     for option, value in own.items():
         if value is not None:
@@ -183,6 +184,7 @@ def _of_run(
     if not run.config.strategies:
         raise UsageError(f"run {run.name} has no strategy to preview; choose another from `patchrec runs ls`")
     dataset = store.datasets.load(run.dataset) if user is not None else _made_up(length or 0)
+    refuse_changed_plugins(store, run, report)
     planner = plugins.plan_for(run.config.strategies[-1])
     prompt = run.config.prompt or PromptConfig()
     return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)

@@ -33,9 +33,9 @@ def kind_errors(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (PatchrecError, MemoryError, BrokenPipeError):
+    except (PatchrecError, MemoryError, BrokenPipeError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # an extension may raise what is no Exception
         if is_builtin_kind(name) or _is_out_of_memory(error):
             raise
         raise PluginError(f"recommender {name!r} failed: {why(error)}; --debug shows where") from error

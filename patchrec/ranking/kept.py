@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrec.data.whole_files import write_whole
+from patchrec.data.whole_files import private_folder, write_whole
 from patchrec.model.forest import Forest
 from patchrec.model.titles import TitleTokens
 from patchrec.ranking.trie import TitleTrie
@@ -60,7 +60,7 @@ def keep(path: Path, titles: TitleTokens, trie: TitleTrie, key: Mapping[str, str
     arrays = {name: np.ascontiguousarray(array, dtype="<i4") for name, array in zip(_NAMES, values, strict=True)}
     content = save(arrays, metadata={**_stamp(key), _DIGEST: _digest(arrays)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         write_whole(path, content)
     except OSError:  # disk full, read-only folder: the next call builds again
         return False

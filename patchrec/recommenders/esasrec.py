@@ -18,7 +18,9 @@ class ESASRecOptions(SASRecOptions):
     """Size and regularisation of the transformer, and how many items its loss compares."""
 
     dropout: float = Field(0.4, ge=0, lt=1, description="share of activations dropped in training")
-    negatives: int = Field(256, ge=1, description="items that each step's loss compares targets with, drawn anew")
+    negatives: int = Field(
+        256, ge=1, le=1_048_576, description="items that each step's loss compares targets with, drawn anew"
+    )
 
 
 def make_esasrec(num_items: int, max_items: int, options: ESASRecOptions) -> nn.Module:

@@ -97,10 +97,10 @@ def item_model_kind(
         num_items, device = len(fitting.dataset.catalog), torch.device(best_device())
         what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
         with memory_errors(what, again):
+            # weights, gradient and two moments, before there are any of them
+            wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, num_items))
+            refuse_larger(f"{what} takes in training", wanted, device, again)
             model = module(fitting.config, num_items)
-        copies = 3 if device.type == "cpu" else 4  # gradient and two moments; the weights where they are not there yet
-        wanted = 4 * copies * sum(parameter.numel() for parameter in model.parameters())
-        refuse_larger(f"{what} takes in training", wanted, device, again)
         return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation)
 
     def load(saved: Saved) -> Recommender:
@@ -138,6 +138,21 @@ def item_model_kind(
     return Kind(
         name, summary, learner, load, _copy, options=options, training=training, source=source, shape=shape or {}
     )
+
+
+def _num_parameters(make: Callable[[], Any]) -> int:
+    """Weights of a module that is made without any, on torch's device for that; 0 where it cannot be made there."""
+    import torch
+
+    from patchrec.model.memory import is_out_of_memory
+
+    try:
+        with torch.device("meta"):
+            return sum(int(parameter.numel()) for parameter in make().parameters())
+    except Exception as error:  # of a module of a third party, which reads numbers that are not there
+        if is_out_of_memory(error):
+            raise
+        return 0
 
 
 def _copy(saved: Saved, folder: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from patchrec.options import Options
 from patchrec.recommender import Fitting, Kind, Recommender, Saved
+from patchrec.reporting import SILENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from patchrec.model.prompt import Prompt
     from patchrec.model.titles import TitleTokens
     from patchrec.ranking.trie import TitleTrie
+    from patchrec.reporting import Reporter
     from patchrec.training.learner import Learner
 
 
@@ -61,8 +63,12 @@ class ItemHeadOptions(Options):
 class TwoHeadsOptions(ItemHeadOptions, TitleOptions):
     """Options of titles and an item head together."""
 
-    item_loss: float = Field(1.0, gt=0, description="Weight of the item loss beside the title loss in training.")
-    item_weight: float = Field(1.0, gt=0, description="Weight of the item head in the score, until one is chosen.")
+    item_loss: float = Field(
+        1.0, gt=0, le=1e6, description="Weight of the item loss beside the title loss in training."
+    )
+    item_weight: float = Field(
+        1.0, gt=0, le=1e6, description="Weight of the item head in the score, until one is chosen."
+    )
 
 
 def _learner(fitting: Fitting) -> Learner:
@@ -71,6 +77,7 @@ def _learner(fitting: Fitting) -> Learner:
     from patchrec.ranking.trie import TitleTrie
     from patchrec.training.batches import all_batches
     from patchrec.training.language_learner import HeadWeights, LanguageLearner
+    from patchrec.training.longest import refuse_longer
 
     config, dataset = fitting.config, fitting.dataset
     assert fitting.start is not None
@@ -79,7 +86,7 @@ def _learner(fitting: Fitting) -> Learner:
     if config.layers is not None:
         backbone.keep_layers(config.layers)
     options = _options(config)
-    encoder = _encoder(config, dataset, fitting.start)
+    encoder = _encoder(config, dataset, fitting.start, report=fitting.report)
     _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder, trained=True)
     weights = HeadWeights()
     if options is not None:
@@ -87,13 +94,18 @@ def _learner(fitting: Fitting) -> Learner:
     branches = None
     if config.kind.options.get("loss") == "catalog":
         branches = TitleTrie.build(encoder.titles, encoder.prompt.end)
+    planners, batches = [plan_for(strategy) for strategy in config.strategies], all_batches(config, dataset)
+    refuse_longer(
+        backbone.positions, backbone.name, config.history.K, batches.longest_of_trees, dataset, encoder,
+        planners, fitting.report, answers=weights.title > 0,
+    )  # fmt: skip
     return LanguageLearner(
         config,
         dataset,
         backbone,
         encoder=encoder,
-        planners=[plan_for(strategy) for strategy in config.strategies],
-        batches=all_batches(config, dataset),
+        planners=planners,
+        batches=batches,
         weights=weights,
         branches=branches,
         validation=fitting.validation,
@@ -168,6 +180,7 @@ def _export(saved: Saved, folder: Path) -> Mapping[str, Any]:
             "after_patches": prompt.after_patches,
             "tail": prompt.tail.tolist(),
             "end": prompt.end,
+            "max_title_tokens": None if saved.config.prompt is None else saved.config.prompt.max_title_tokens,
         },
         "markers": {"item": ITEM_MARKER, "session": SESSION_MARKER},
     }
@@ -207,7 +220,13 @@ def _options(config: RunConfig) -> ItemHeadOptions | None:
     return None if model is None else model.model_validate(config.kind.options)
 
 
-def _encoder(config: RunConfig, dataset: Dataset, folder: Path, titles: TitleTokens | None = None) -> PathEncoder:
+def _encoder(
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    titles: TitleTokens | None = None,
+    report: Reporter = SILENT,
+) -> PathEncoder:
     """Prompt and titles, and the texts that patches are made of where those are not the titles.
 
     Args:
@@ -215,6 +234,7 @@ def _encoder(config: RunConfig, dataset: Dataset, folder: Path, titles: TitleTok
         dataset: Whose titles.
         folder: A model folder.
         titles: Title tokens, where they are there already.
+        report: Where titles that are cut are told.
     """
     from patchrec.data.item_texts import TITLE, item_texts
     from patchrec.model.patching import PathEncoder
@@ -222,21 +242,31 @@ def _encoder(config: RunConfig, dataset: Dataset, folder: Path, titles: TitleTok
 
     prompt, options = _prompt(config, folder), _options(config)
     if titles is None:
-        titles = encode_titles(folder, dataset.catalog.titles, prompt)
+        titles = _titles(config, dataset, folder, prompt, report)
     texts = None
     if options is not None and options.item_text != TITLE:
         texts = encode_titles(folder, item_texts(dataset.catalog, options.item_text), prompt)
     return PathEncoder(prompt, titles, vocab_size(folder), texts)
 
 
+def _titles(
+    config: RunConfig, dataset: Dataset, folder: Path, prompt: Prompt, report: Reporter = SILENT
+) -> TitleTokens:
+    """Tokens of a catalog's titles as a run's prompt takes them."""
+    from patchrec.config import PromptConfig
+    from patchrec.model.tokenizer import encode_titles, shortened
+
+    titles = dataset.catalog.titles
+    return shortened(encode_titles(folder, titles, prompt), titles, config.prompt or PromptConfig(), report)
+
+
 def _kept(saved: Saved, prompt: Prompt) -> tuple[TitleTokens, TitleTrie]:
     """Title tokens and trie of a fitted run, kept beside it."""
-    from patchrec.model.tokenizer import encode_titles
     from patchrec.ranking.kept import FILE_NAME, recall_or_build
     from patchrec.ranking.trie import TitleTrie
 
     def encode() -> TitleTokens:
-        return encode_titles(_weights(saved), saved.dataset.catalog.titles, prompt)
+        return _titles(saved.config, saved.dataset, _weights(saved), prompt)
 
     if saved.cache is None:
         titles = encode()

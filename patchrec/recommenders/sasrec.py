@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class SASRecOptions(Options):
     """Size and regularisation of the transformer."""
 
-    width: int = Field(64, ge=1, description="size of item vectors and states")
-    layers: int = Field(2, ge=1, description="transformer layers")
+    width: int = Field(64, ge=1, le=2**48, description="size of item vectors and states")
+    layers: int = Field(2, ge=1, le=1_024, description="transformer layers")
     heads: int = Field(2, ge=1, description="attention heads, a divisor of the width")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of activations dropped in training")
 

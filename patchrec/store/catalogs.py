@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchrec.data.catalog import Catalog
 from patchrec.errors import CorruptError
-from patchrec.store.naming import now
+from patchrec.store.naming import json_object, now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -55,7 +55,7 @@ class Catalogs:
         return Catalog(
             item_ids=tuple(item_id for item_id, _, _ in rows),
             titles=tuple(title for _, title, _ in rows),
-            metadata=tuple(json.loads(metadata or "{}") for _, _, metadata in rows) if some else (),
+            metadata=tuple(json_object(metadata or "{}") for _, _, metadata in rows) if some else (),
         )
 
     def versions(self, dataset: str) -> list[CatalogVersion]:
@@ -79,7 +79,7 @@ class Catalogs:
             [dataset, limit],
         )
         return [
-            StoredItem(item, item_id, title, json.loads(metadata or "{}"), added_at)
+            StoredItem(item, item_id, title, json_object(metadata or "{}"), added_at)
             for item, item_id, title, metadata, added_at in rows
         ]
 

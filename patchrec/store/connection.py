@@ -5,6 +5,7 @@ It knows SQLite and the operating system; the tables are in `schema.py`, what th
 
 import errno
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from patchrec.errors import (
     StoreBusyError,
     UsageError,
 )
+from patchrec.store.naming import PLAIN
 from patchrec.store.schema import pending, upgrade
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from patchrec.store.datasets import Datasets
     from patchrec.store.evaluations import Evaluations
     from patchrec.store.runs import Runs
+    from patchrec.store.trash import Trash
 else:
     # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
     # one, since the exceptions of the two are different classes.
@@ -42,7 +45,18 @@ BUSY_SECONDS = 10.0
 SOUND_WAL = (3, 51, 3)
 """First SQLite whose WAL cannot lose a frame when several processes write and restart the log."""
 
-DESCRIBING_PRAGMAS = {"table_info", "table_xinfo", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+DESCRIBING_PRAGMAS = {
+    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+    "foreign_key_check", "integrity_check", "quick_check",
+}  # fmt: skip
+"""Pragmas that only tell, whatever they are asked of."""
+TELLING_PRAGMAS = {
+    "application_id", "collation_list", "compile_options", "data_version", "database_list", "encoding", "foreign_keys",
+    "freelist_count", "function_list", "journal_mode", "module_list", "page_count", "page_size", "pragma_list",
+    "query_only", "schema_version", "synchronous", "user_version",
+}  # fmt: skip
+"""Pragmas that tell where they are given no value."""
+OUTREACHING = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
 T = TypeVar("T")
 
@@ -70,6 +84,7 @@ class Store:
         catalogs: Items of data sets, and how their catalogs grew.
         backbones: Language models that were pulled.
         runs: Runs, their losses and checkpoints.
+        trash: Removed runs that can be taken back.
         evaluations: Metrics and per-target rankings.
     """
 
@@ -79,12 +94,19 @@ class Store:
         self._reading = False
 
     @classmethod
-    def open(cls, home: Path | None = None, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        home: Path | None = None,
+        *,
+        read_only: bool = False,
+        before: "Callable[[sqlite3.Connection], None] | None" = None,
+    ) -> Self:
         """Open the store, creating or upgrading its file where needed.
 
         Args:
             home: Folder of the store; None means `connection.home()`.
             read_only: Refuse every write; the file must exist.
+            before: Sets up a read-only connection before it refuses what is not reading.
 
         Raises:
             NotFoundError: Read-only and no store yet.
@@ -101,7 +123,7 @@ class Store:
         if read_only:
             connection.close()
             with error_mapping(path):
-                connection = _connect_read_only(path)
+                connection = _connect_read_only(path, before)
         return cls(folder, _wrap(connection))
 
     @property
@@ -110,7 +132,16 @@ class Store:
         return self.home / FILE_NAME
 
     def run_folder(self, name: str) -> Path:
-        """Where a run keeps its checkpoints. The folder may not exist yet."""
+        """Where a run keeps its checkpoints. The folder may not exist yet.
+
+        Raises:
+            CorruptError: The name leads elsewhere: patchrec gives no such name, somebody else wrote it.
+        """
+        if not PLAIN.fullmatch(name):
+            raise CorruptError(
+                f"{name!r} is no name that patchrec gives a run, so {str(self.path)!r} was written by something else; "
+                f"restore a copy, or take the run out: `patchrec runs rm {shlex.quote(name)}`"
+            )
         return self.home / "runs" / name
 
     @contextmanager
@@ -196,6 +227,13 @@ class Store:
         return Runs(self)
 
     @property
+    def trash(self) -> "Trash":
+        """Removed runs that can be taken back."""
+        from patchrec.store.trash import Trash
+
+        return Trash(self)
+
+    @property
     def evaluations(self) -> "Evaluations":
         """Metrics and per-target rankings."""
         from patchrec.store.evaluations import Evaluations
@@ -225,13 +263,14 @@ def error_mapping(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        mapped = _mapped(error, path)
+        mapped = system_error(error, path) or _not_ours(str(error), path)
         if mapped is None:
             raise
         raise mapped from error
 
 
-def _mapped(error: "sqlite3.Error", path: Path) -> PatchrecError | None:
+def system_error(error: "sqlite3.Error", path: Path) -> PatchrecError | None:
+    """What the system or other processes did to a store; None for what only a statement can have done."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     where = repr(str(path))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -245,6 +284,20 @@ def _mapped(error: "sqlite3.Error", path: Path) -> PatchrecError | None:
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return UsageError(f"cannot open {where} for writing ({error}); set PATCHREC_HOME to a folder of yours")
     return None
+
+
+def _not_ours(message: str, path: Path) -> CorruptError | None:
+    """What SQLite says of a store that is whole as a database, and not as a store."""
+    mend = "restore a copy"
+    if message.startswith("Could not decode to UTF-8"):
+        column = message.partition("column ")[2].partition(" with text")[0]
+        what = f"a text that is no UTF-8 in column {column}"
+        mend = "`patchrec doctor` says where: remove that data set or run, or restore a copy"
+    elif message.startswith(("no such table", "no such column")) or "has no column named" in message:
+        what = f"tables that are not those of a store ({message})"
+    else:
+        return None
+    return CorruptError(f"{str(path)!r} holds {what}, which patchrec never wrote; {mend}")
 
 
 def _create_file(path: Path) -> None:
@@ -287,24 +340,31 @@ def _connect(path: Path) -> "sqlite3.Connection":
     return connection
 
 
-def _connect_read_only(path: Path) -> "sqlite3.Connection":
+def _connect_read_only(path: Path, before: "Callable[[sqlite3.Connection], None] | None") -> "sqlite3.Connection":
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    if before is not None:
+        before(connection)
     connection.set_authorizer(_only_reading)
     return connection
 
 
 def _only_reading(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Let through what reads this file: no ATTACH or VACUUM INTO, which write others, and no pragma that sets."""
+    """Let through what reads this file: no ATTACH or VACUUM INTO, which write others, and no pragma that does a thing.
+
+    Functions that reach outside the database are refused by name; SQLite's own are not among them.
+    """
     reading = {
         sqlite3.SQLITE_SELECT,
         sqlite3.SQLITE_READ,
-        sqlite3.SQLITE_FUNCTION,
         sqlite3.SQLITE_RECURSIVE,
         sqlite3.SQLITE_TRANSACTION,
         sqlite3.SQLITE_SAVEPOINT,
     }
-    describing = action == sqlite3.SQLITE_PRAGMA and (second is None or first in DESCRIBING_PRAGMAS)
-    return sqlite3.SQLITE_OK if action in reading or describing else sqlite3.SQLITE_DENY
+    describing = action == sqlite3.SQLITE_PRAGMA and (
+        first in DESCRIBING_PRAGMAS or (second is None and first in TELLING_PRAGMAS)
+    )
+    computing = action == sqlite3.SQLITE_FUNCTION and second not in OUTREACHING
+    return sqlite3.SQLITE_OK if action in reading or describing or computing else sqlite3.SQLITE_DENY
 
 
 def _set_journal(connection: "sqlite3.Connection") -> None:

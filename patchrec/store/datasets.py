@@ -15,7 +15,7 @@ from patchrec.config import SPLITS
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
 from patchrec.history import FloatArray, IntArray
-from patchrec.store.naming import check_name, now
+from patchrec.store.naming import check_name, json_object, now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -129,11 +129,11 @@ class Datasets:
             "licence": row["licence"],
             "noun": row["noun"],
             "verb": row["verb"],
-            "split": json.loads(row["split"]),
+            "split": json_object(row["split"]),
             "min_history": row["min_history"],
             "fingerprints": {"catalog": row["catalog_fingerprint"], "sequences": row["sequences_fingerprint"]},
             "versions": [asdict(version) for version in self._store.catalogs.versions(name)],
-            "summary": json.loads(row["summary"]),
+            "summary": json_object(row["summary"]),
             "created_at": row["created_at"],
         }
 
@@ -147,11 +147,19 @@ class Datasets:
         with self._store.write() as db:
             if name not in self.names():
                 raise self._unknown(name)
-            runs = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+            made = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+            removed = self._store.trash.names()
+            runs = [run for run in made if run not in removed]
+            if made and not runs:
+                raise UsageError(
+                    f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
+                    f"delete them first: `patchrec runs gc {' '.join(made)}`"
+                )
             if runs:
                 shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
                 raise UsageError(
-                    f"data set {name!r} has runs ({shown}); remove them first with `patchrec runs rm {runs[0]}`"
+                    f"data set {name!r} has runs ({shown}); remove them first, the newest first, since others may be "
+                    f"its start: `patchrec runs rm {runs[-1]}`"
                 )
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])

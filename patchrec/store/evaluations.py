@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from patchrec.config import ScoreName, SplitName
 from patchrec.errors import not_found
 from patchrec.recommender import Level
-from patchrec.store.naming import now
+from patchrec.store.naming import json_object, now
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -95,6 +95,14 @@ class Evaluation:
         limit: int | None = self.config.get("exact_to")
         return limit
 
+    @property
+    def catalog_tokens(self) -> float | None:
+        """Positions of a target after its prompt; of an evaluation that did not store them, what its prompt leaves."""
+        tokens, prompt, catalog = (self.cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+        if catalog is not None or tokens is None or prompt is None:
+            return catalog
+        return float(tokens - prompt)
+
 
 class Evaluations:
     """The evaluations of a store."""
@@ -158,12 +166,20 @@ class Evaluations:
         return int(evaluation)
 
     def newest(self, run: str, split: SplitName) -> Evaluation | None:
-        """The newest evaluation of a run on a split."""
+        """The newest evaluation of a run on a split, by ranks among all items."""
         found = self.all(run, split)
         return found[-1] if found else None
 
-    def all(self, run: str | None = None, split: SplitName | None = None) -> list[Evaluation]:
+    def all(
+        self, run: str | None = None, split: SplitName | None = None, *, protocol: str | None = None
+    ) -> list[Evaluation]:
         """Evaluations, oldest first, of a run and split or of any.
+
+        Args:
+            run: Whole name.
+            split: Whose targets.
+            protocol: Those that count in another way (`patchrec.evaluation.protocols`); None: those that do not, by
+                ranks among all items.
 
         One that does not say which catalog it ranked is from before catalogs could grow: it ranked the first version.
         """
@@ -171,10 +187,11 @@ class Evaluations:
             "SELECT evaluations.*, coalesce(evaluations.config ->> 'catalog', (SELECT fingerprint FROM catalog_versions"
             " WHERE catalog_versions.dataset = runs.dataset ORDER BY num_items LIMIT 1)) AS catalog"
             " FROM evaluations JOIN runs ON runs.name = run"
-            " WHERE run = coalesce(?, run) AND split = coalesce(?, split) ORDER BY evaluations.id",
-            [run, split],
+            " WHERE run = coalesce(?, run) AND split = coalesce(?, split)"
+            " AND coalesce(evaluations.config ->> 'protocol', '') = ? ORDER BY evaluations.id",
+            [run, split, protocol or ""],
         )
-        decoded = ({**row, "config": json.loads(row["config"]), "cost": json.loads(row["cost"])} for row in rows)
+        decoded = ({**row, "config": json_object(row["config"]), "cost": json_object(row["cost"])} for row in rows)
         return [Evaluation(**row) for row in decoded]
 
     def metrics(self, evaluation: int) -> list[MetricRow]:

@@ -1,16 +1,20 @@
 """Runs in the store: their names, states, loss curves and checkpoints."""
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.config import RunConfig, ScoreName, Stage
-from patchrec.errors import UsageError, not_found
-from patchrec.store.naming import check_name, now
+from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
+from patchrec.store import marks as marking
+from patchrec.store.marks import NO_MARKS, Marks
+from patchrec.store.naming import check_name, json_object, now
 from patchrec.store.process import is_alive, this_process
+from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
+from patchrec.store.trash import OUT
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -34,6 +38,7 @@ class Run:
         fingerprints: Of prompt, tokenizer, splits and catalog.
         summary: Results that a listing shows, once done.
         num_steps: Optimizer steps that it takes in all; None before training began, or where it never does.
+        note, tags: What its user says of it; tags in alphabetical order.
     """
 
     id: int
@@ -55,6 +60,8 @@ class Run:
     finished_at: str | None
     summary: dict[str, Any] | None
     num_steps: int | None
+    note: str | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def score(self) -> ScoreName:
@@ -125,25 +132,30 @@ class Runs:
         label: str,
         versions: Mapping[str, str],
         fingerprints: Mapping[str, str],
+        plugins: Sequence[RunPlugin] = (),
         prefix: str | None = None,
+        marks: Marks = NO_MARKS,
     ) -> Run:
-        """Begin a run of this process: status `running`, named after what it is and a number.
+        """Begin a run of this process: status `running`, named as its user wants, else after what it is and a number.
 
         Args:
             config: Everything that determines it.
             label: In words.
             versions, fingerprints: See `Run`.
-            prefix: Of its name; None: its strategy, its stage or its kind.
+            plugins: What it takes from plugins: its strategies in their order, then its kind.
+            prefix: Of a counted name; None: its strategy, its stage or its kind.
+            marks: What its user says of it.
 
         Raises:
             NotFoundError: The data set or the parent run does not exist.
+            UsageError: The name is or was another run's.
         """
         prefix = check_name("run", prefix or _prefix(config))
         host, pid, process = this_process()
         with self._store.write() as db:
             dataset, _ = self._store.datasets.resolve(config.dataset)
             parent = None if config.parent is None else self.get(config.parent).name
-            name = f"{prefix}-{_next_number(db, prefix)}"
+            name = _counted(db, prefix) if marks.name is None else marking.claim(db, marks.name)
             db.table("runs").insert(
                 {
                     "name": name,
@@ -164,7 +176,46 @@ class Runs:
                     "created_at": now(),
                 }
             )
+            insert_plugins(db, name, plugins)
+            marking.put(db, name, marks.note, marks.tags)
         return self.get(name)
+
+    def plugins(self, name: str) -> list[RunPlugin]:
+        """What a run took from plugins when it was made; nothing where that was not noted yet."""
+        return read_plugins(self._store, name)
+
+    def check_free(self, marks: Marks) -> None:
+        """Refuse a name that no new run could get.
+
+        Raises:
+            UsageError: A run has it, or had it.
+        """
+        with self._store.read() as db:
+            if marks.name is not None and marking.is_taken(db, marks.name):
+                raise UsageError(f"--name {marks.name}: a run has it or had it; choose another")
+
+    def mark(self, name: str, marks: Marks, *, without: Iterable[str] = ()) -> Run:
+        """Note and tag a run that is there.
+
+        Args:
+            name: Which.
+            marks: An empty note takes the old one away; tags are added to those that it has.
+            without: Tags to take away; all of them have to be there.
+
+        Raises:
+            NotFoundError: No such run or tag. UsageError: The run has another name than the marks: it keeps that.
+        """
+        with self._store.write() as db:
+            run = self.get(name)
+            if marks.name not in (None, run.name):
+                raise UsageError(
+                    f"run {run.name!r} is there already and keeps its name; drop --name {marks.name}, or take it"
+                )
+            gone = tuple(without)
+            if unknown := [tag for tag in gone if tag not in run.tags]:
+                raise not_found(f"tag of run {run.name!r}", unknown[0], run.tags)
+            marking.put(db, run.name, marks.note, marks.tags, gone)
+        return self.get(run.name)
 
     def get(self, name: str) -> Run:
         """The run of this name, or the only one whose name begins so.
@@ -176,16 +227,20 @@ class Runs:
             names = self.names()
             begin_so = [known for known in names if known.startswith(name)] if name else []
             exact = name if name in names else begin_so[0] if len(begin_so) == 1 else None
+            if exact is None and name in self._store.trash.names():
+                raise NotFoundError(
+                    f"run {name!r} is in the trash; take it back with `patchrec runs restore {shlex.quote(name)}`"
+                )
             if exact is None:
                 raise not_found("run", name, begin_so or names, LIST_THEM)
             return self._read("name = ?", [exact])[0]
 
     def names(self) -> list[str]:
-        """Names of all runs, oldest first."""
-        return [name for (name,) in self._store.rows("SELECT name FROM runs ORDER BY id")]
+        """Names of all runs, oldest first, without those in the trash."""
+        return [name for (name,) in self._store.rows(f"SELECT name FROM runs WHERE {OUT} ORDER BY id")]  # noqa: S608
 
     def all(self) -> list[Run]:
-        """All runs, oldest first."""
+        """All runs, oldest first, without those in the trash."""
         return self._read("1", [])
 
     def newest(
@@ -205,8 +260,10 @@ class Runs:
         return found[-1] if found else None
 
     def finish(self, name: str, summary: Mapping[str, Any]) -> None:
-        """Mark a run as done."""
-        self._end(name, {"status": "done", "summary": json.dumps(dict(summary)), "error": None})
+        """Mark a run as done. One that is made anew, with the same weights, keeps what was chosen for it."""
+        with self._store.write():
+            kept = self.get(name).summary or {}
+            self._end(name, {"status": "done", "summary": json.dumps({**kept, **summary}), "error": None})
 
     def fail(self, name: str, error: str) -> None:
         """Mark a run as failed, with the reason in one line."""
@@ -302,25 +359,17 @@ class Runs:
     def checkpoints(self, name: str) -> list[Checkpoint]:
         """Noted checkpoints, oldest step first."""
         rows = self._store.rows("SELECT step, path, manifest FROM checkpoints WHERE run = ? ORDER BY step", [name])
-        return [Checkpoint(step, self._store.home / path, json.loads(manifest)) for step, path, manifest in rows]
+        return [Checkpoint(step, self._store.home / path, json_object(manifest)) for step, path, manifest in rows]
 
     def remove(self, name: str) -> None:
-        """Delete a run with its losses, evaluations and folder.
+        """Delete a run with its losses, evaluations and folder, at once and for good.
 
         Raises:
-            NotFoundError: No such run (the whole name is needed here).
+            NotFoundError: No such run: the whole name is needed here, so that a slip removes nothing.
             UsageError: It is still running, or another run began with its weights.
         """
-        with self._store.write() as db:
-            if name not in self.names():
-                raise not_found("run", name, self.names(), LIST_THEM)
-            if self.get(name).status == "running":
-                raise UsageError(f"run {name!r} is still running; stop it first")
-            children = [row[0] for row in db.execute("SELECT name FROM runs WHERE parent = ? ORDER BY id", [name])]
-            if children:
-                raise UsageError(f"run {name!r} is the start of {', '.join(children)}; remove those first")
-            db.execute("DELETE FROM runs WHERE name = ?", [name])
-        shutil.rmtree(self._store.run_folder(name), ignore_errors=True)
+        self._store.trash.put([name])
+        self._store.trash.empty([name])
 
     def _end(self, name: str, values: dict[str, Any]) -> None:
         with self._store.write() as db:
@@ -330,11 +379,33 @@ class Runs:
 
     def _read(self, where: str, values: list[Any]) -> list[Run]:
         # `where` is one of the clauses written in this class, never text from outside.
-        rows = self._store.records(f"SELECT * FROM runs WHERE {where} ORDER BY id", values)  # noqa: S608
+        marked = (
+            "(SELECT note FROM notes WHERE run = name) AS note,"
+            " (SELECT json_group_array(tag) FROM tags WHERE run = name) AS tags"
+        )
+        rows = self._store.records(
+            f"SELECT runs.*, {marked} FROM runs WHERE {where} AND {OUT} ORDER BY id",  # noqa: S608
+            values,
+        )
         return [_run(row) for row in rows]
 
 
 def _run(row: dict[str, Any]) -> Run:
+    """One row as a run.
+
+    Raises:
+        CorruptError: Its configuration or what else it keeps as JSON is not what patchrec writes.
+    """
+    try:
+        return _decoded(row)
+    except (ValueError, TypeError, CorruptError) as error:  # pydantic's and json's errors are among them
+        raise CorruptError(
+            f"run {row['name']!r} is not as it was stored ({' '.join(str(error).split())[:200]}); restore a copy of "
+            f"the store, or remove the run: `patchrec runs rm {shlex.quote(row['name'])}`"
+        ) from error
+
+
+def _decoded(row: dict[str, Any]) -> Run:
     lost = row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"])
     return Run(
         id=row["id"],
@@ -347,15 +418,17 @@ def _run(row: dict[str, Any]) -> Run:
         status="lost" if lost else row["status"],
         config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
-        versions=json.loads(row["versions"]),
-        fingerprints=json.loads(row["fingerprints"]),
+        versions=json_object(row["versions"]),
+        fingerprints=json_object(row["fingerprints"]),
         error=row["error"],
         pid=row["pid"],
         host=row["host"],
         created_at=row["created_at"],
         finished_at=row["finished_at"],
-        summary=None if row["summary"] is None else json.loads(row["summary"]),
+        summary=None if row["summary"] is None else json_object(row["summary"]),
         num_steps=row["num_steps"],
+        note=row["note"],
+        tags=tuple(sorted(json.loads(row["tags"]))),
     )
 
 
@@ -366,15 +439,22 @@ def _prefix(config: RunConfig) -> str:
     return config.strategies[-1].name if config.stage == "finetune" and config.strategies else config.stage
 
 
-def _next_number(db: "Database", prefix: str) -> int:
-    """Count up per prefix. A number is never given twice, so that no run inherits the folder of a removed one."""
-    return int(
+def _counted(db: "Database", prefix: str) -> str:
+    """Count up per prefix, past names that users gave.
+
+    A number is never given twice, so that no run inherits the folder of a removed one.
+    """
+    while True:
+        number = db.execute("SELECT value FROM settings WHERE key = 'runs.' || ?", [prefix]).fetchone()
+        name = f"{prefix}-{int(number[0]) + 1 if number else 1}"
+        free = not marking.is_taken(db, name)
         db.execute(
             "INSERT INTO settings VALUES ('runs.' || ?, '1')"
-            " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING value",
+            " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
             [prefix],
-        ).fetchone()[0]
-    )
+        )
+        if free:
+            return name
 
 
 def as_json(run: Run) -> dict[str, Any]:

@@ -54,7 +54,20 @@ def m005_named_sessions(db: Database) -> None:
 
 
 @migrations()
-def m006_any_slice(db: Database) -> None:
+def m006_plugins_of_runs(db: Database) -> None:
+    """A run notes the plugins that it was made with."""
+    db.execute(PLUGINS_OF_RUNS)
+
+
+@migrations()
+def m008_marks_and_trash(db: Database) -> None:
+    """Users note and tag runs; a removed run is in the trash until that is emptied."""
+    for statement in MARKS_AND_TRASH.split(";\n"):
+        db.execute(statement)
+
+
+@migrations()
+def m009_any_slice(db: Database) -> None:
     """Metrics may be of any slice of the targets, and say of how many targets and users."""
     for statement in ANY_SLICE.split(";\n"):
         db.execute(statement)
@@ -311,6 +324,36 @@ ALTER TABLE validations ADD COLUMN metric REAL
 """
 
 NAMED_SESSIONS = "ALTER TABLE interactions ADD COLUMN session INTEGER"
+
+PLUGINS_OF_RUNS = """
+CREATE TABLE plugins (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('strategy', 'recommender')),
+    name TEXT NOT NULL,
+    package TEXT,
+    version TEXT,
+    layouts TEXT,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID
+"""
+
+MARKS_AND_TRASH = """
+CREATE TABLE notes (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    note TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tags (
+    run TEXT NOT NULL REFERENCES runs (name) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (run, tag)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trash (
+    run TEXT PRIMARY KEY REFERENCES runs (name) ON DELETE CASCADE,
+    removed_at TEXT NOT NULL,
+    emptying INTEGER NOT NULL DEFAULT 0 CHECK (emptying IN (0, 1))
+) STRICT, WITHOUT ROWID
+"""
 
 ANY_SLICE = """
 CREATE TABLE metrics_of_any_slice (

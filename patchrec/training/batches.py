@@ -73,6 +73,11 @@ class Batches:
             self.num_steps += len(taken)
             self.num_targets += sum(len(tree) for trees in taken for tree in trees)
 
+    @property
+    def longest_of_trees(self) -> list[Example]:
+        """Of each tree the example with the longest history, of which the others' are begins."""
+        return [tree[-1] for tree in self._trees]
+
     def _plan(self, epoch: int) -> list[tuple[Tree, ...]]:
         return plan_epoch(self._trees, self._batch_size, self._seed, epoch, self._stage)
 

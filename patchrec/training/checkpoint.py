@@ -7,15 +7,14 @@ A checkpoint is written under a temporary name beside its place, flushed to disk
 bytes: no tensors, no training.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from patchrec.data.whole_files import flush, sha256
+from patchrec.data.sealed import read_sealed, seal, sealed
+from patchrec.data.whole_files import flush, make_private, sha256
 from patchrec.errors import CorruptError
 from patchrec.model.disk import disk_errors
 from patchrec.store.runs import Checkpoint
@@ -40,8 +39,9 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
             _remove(temporary)
             temporary.mkdir()
             write(temporary)
-            manifest = _sealed(_describe(temporary, step))
-            (temporary / MANIFEST).write_bytes(_dump(manifest))
+            manifest = sealed(_describe(temporary, step))
+            (temporary / MANIFEST).write_bytes(seal(manifest))
+            make_private(temporary)
             for path in [*_files(temporary), *(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
                 flush(path)
             temporary.rename(final)
@@ -52,29 +52,28 @@ def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> 
     return Checkpoint(step, final, manifest)
 
 
-def read_manifest(folder: Path) -> Checkpoint:
+def read_manifest(folder: Path, mend: str | None = None) -> Checkpoint:
     """Check a checkpoint, every byte of it, and return it.
+
+    Args:
+        folder: Of the checkpoint.
+        mend: What to do where it is damaged; None: to resume without it.
 
     Raises:
         CorruptError: A file differs from what was written, is missing, or was added.
     """
-    try:
-        content = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(content)
-        whole = isinstance(manifest, dict) and content == _dump(_sealed(manifest))
-    except (OSError, ValueError):
-        whole = False
-    if not whole:
-        raise CorruptError(_corrupt(folder, MANIFEST, "is missing or damaged"))
+    manifest = read_sealed(folder / MANIFEST)
+    if manifest is None:
+        raise _corrupt(folder, MANIFEST, "is missing or damaged", mend)
     listed: dict[str, dict[str, Any]] = manifest["files"]
     present = {path.relative_to(folder).as_posix(): path for path in _files(folder) if path != folder / MANIFEST}
     for name in sorted(present.keys() ^ listed.keys()):
-        raise CorruptError(_corrupt(folder, name, "is missing" if name in listed else "does not belong there"))
+        raise _corrupt(folder, name, "is missing" if name in listed else "does not belong there", mend)
     for name, entry in listed.items():
         if present[name].stat().st_size != entry["size"]:
-            raise CorruptError(_corrupt(folder, name, "has another size than was written"))
+            raise _corrupt(folder, name, "has another size than was written", mend)
         if sha256(present[name]) != entry["sha256"]:
-            raise CorruptError(_corrupt(folder, name, "has other bytes than were written"))
+            raise _corrupt(folder, name, "has other bytes than were written", mend)
     return Checkpoint(int(manifest["step"]), folder, manifest)
 
 
@@ -107,17 +106,6 @@ def _describe(folder: Path, step: int) -> dict[str, Any]:
     return {"schema": 1, "step": step, "files": files}
 
 
-def _sealed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with the digest of everything else in it."""
-    open_manifest = {**manifest, "sha256": None}
-    return {**manifest, "sha256": hashlib.sha256(_dump(open_manifest)).hexdigest()}
-
-
-def _dump(manifest: dict[str, Any]) -> bytes:
-    """A manifest's only valid bytes."""
-    return json.dumps(manifest, sort_keys=True, indent=1).encode()
-
-
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if not path.is_dir())
 
@@ -135,8 +123,10 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _corrupt(folder: Path, name: str, what: str) -> str:
-    return f"checkpoint {folder}: {name} {what}; remove that folder to go on from the checkpoint before it"
+def _corrupt(folder: Path, name: str, what: str, mend: str | None) -> CorruptError:
+    others = [other for other in list_checkpoints(folder.parent) if other != folder]
+    before = "the checkpoint before it" if others else "the first step"
+    return CorruptError(f"checkpoint {folder}: {name} {what}; {mend or f'remove that folder to go on from {before}'}")
 
 
 def _disk_errors(place: Path) -> AbstractContextManager[None]:

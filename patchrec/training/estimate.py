@@ -6,18 +6,26 @@ Shapes: N nodes of a forest, n nodes with logits, V vocabulary.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchrec.config import TrainingConfig
+from patchrec.model.attention import mask_bytes
 from patchrec.model.backbone import Backbone
+from patchrec.model.loss import Labels, nodes_of_a_chunk
 from patchrec.model.patching import PathEncoder
 from patchrec.model.shape import head_size
-from patchrec.training.language_learner import LanguageLearner
 from patchrec.training.objective import LabelledForest
+
+if TYPE_CHECKING:
+    from patchrec.training.language_learner import LanguageLearner
 
 COUNTED_STEPS = 16
 LONGEST_MEASUREMENT = 8.0  # seconds that one measured forest may take
+ALLOCATOR = 150_000_000
+"""Bytes that glibc's allocator holds beside what is used, over steps of unequal forests: 110 to 180 million on each of
+six shapes, whatever their size."""
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
@@ -78,21 +86,30 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes that training holds at its peak, by what for. Python and its libraries come on top (about 0.5 GB)."""
+    """Bytes that training holds at its peak, by what for. Python and its libraries come on top (about 0.5 GB).
+
+    Attributes:
+        masks: Of the largest forest, and of the one that is compiled beside it.
+        logits: With the gradients of heads that are held beside them.
+        allocator: What is held and not used.
+    """
 
     weights: int
     gradients: int
     moments: int
     activations: int
+    masks: int
     logits: int
+    allocator: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.moments + self.activations + self.logits
+        of_the_model = self.weights + self.gradients + self.moments
+        return of_the_model + self.activations + self.masks + self.logits + self.allocator
 
 
-def count_steps(learner: LanguageLearner, *, limit: int = COUNTED_STEPS) -> CountedSteps:
+def count_steps(learner: "LanguageLearner", *, limit: int = COUNTED_STEPS) -> CountedSteps:
     """Count the tokens of evenly spaced steps, the first and the last among them; of all where there are few."""
     batches = learner.batches
     last = batches.num_steps - 1
@@ -124,8 +141,57 @@ def bytes_per_node(shape: ModelShape, training: TrainingConfig) -> int:
     return shape.layers * layer
 
 
+def logits_bytes(labelled: LabelledForest, backbone: Backbone) -> int:
+    """What the heads of a forest hold at their peak: logits and log-probabilities of a chunk, gradients of the heads.
+
+    A head of choices alone is taken out of the whole one, and its gradient is spread to the whole one's size.
+    """
+    hidden, device = int(backbone.embedding.shape[1]), backbone.device.type
+    head = backbone.model.get_output_embeddings().weight
+    chunk = held = 0
+    if labelled.titles is not None:
+        classes = len(head)
+        if labelled.titles.choices is not None:
+            classes = len(np.unique(labelled.titles.choices.classes))
+            held += 2 * classes * hidden * _FLOAT32
+        held += len(head) * hidden * _FLOAT32 * int(head.requires_grad)
+        chunk = _chunk_bytes(labelled.titles, classes, device)
+    if labelled.items is not None and backbone.items is not None:
+        items = backbone.items.num_items
+        held += (4 if backbone.items.reads_patches else 1) * items * hidden * _FLOAT32
+        chunk = max(chunk, _chunk_bytes(labelled.items, items, device))
+    return chunk + held
+
+
+def _chunk_bytes(labels: Labels, classes: int, device: str) -> int:
+    return 2 * min(len(labels.nodes), nodes_of_a_chunk(classes, device)) * classes * _FLOAT32
+
+
+def memory_of(learner: "LanguageLearner", forests: Sequence[LabelledForest]) -> Memory:
+    """Memory of training at the forests of some steps."""
+    backbone = learner.backbone
+    return estimate_memory(
+        ModelShape.of(backbone),
+        learner.training,
+        parameters=sum(parameter.numel() for parameter in backbone.parameters()),
+        trained=sum(parameter.numel() for parameter in learner.parameters),
+        nodes=max(len(labelled.forest) for labelled in forests),
+        masks=max(mask_bytes(labelled.forest, backbone.device) for labelled in forests),
+        logits=max(logits_bytes(labelled, backbone) for labelled in forests),
+        allocator=ALLOCATOR if backbone.device.type == "cpu" else 0,
+    )
+
+
 def estimate_memory(
-    shape: ModelShape, training: TrainingConfig, *, parameters: int, trained: int, nodes: int, labelled: int
+    shape: ModelShape,
+    training: TrainingConfig,
+    *,
+    parameters: int,
+    trained: int,
+    nodes: int,
+    masks: int = 0,
+    logits: int = 0,
+    allocator: int = 0,
 ) -> Memory:
     """Memory of training.
 
@@ -135,7 +201,7 @@ def estimate_memory(
         parameters: Weights in all.
         trained: Those that training updates; they alone have a gradient and AdamW's two moments.
         nodes: N of the largest forest.
-        labelled: n, of how many nodes there are logits at once.
+        masks: Bytes of one forest's at most. logits: What the heads hold. allocator: What it holds beside.
     """
     cast = _BFLOAT16 if training.dtype == "bfloat16" else 0  # the backward pass needs the weights as they were used
     return Memory(
@@ -143,12 +209,13 @@ def estimate_memory(
         gradients=trained * _FLOAT32,
         moments=trained * 2 * _FLOAT32,
         activations=nodes * bytes_per_node(shape, training),
-        # logits and their log-probabilities; the head's gradient, before it joins that of the embeddings
-        logits=(2 * labelled + (shape.hidden if trained == parameters else 0)) * shape.vocabulary * _FLOAT32,
+        masks=2 * masks,
+        logits=logits,
+        allocator=allocator,
     )
 
 
-def seconds_per_token(learner: LanguageLearner, forests: Sequence[tuple[PathEncoder, LabelledForest]]) -> float:
+def seconds_per_token(learner: "LanguageLearner", forests: Sequence[tuple[PathEncoder, LabelledForest]]) -> float:
     """Time of forward and backward pass for each node, measured on one forest.
 
     The smallest runs first: it warms up, and its rate says how large a forest can be measured. That rate is too slow a
@@ -161,7 +228,7 @@ def seconds_per_token(learner: LanguageLearner, forests: Sequence[tuple[PathEnco
     return _measure(learner, *fitting[-1]) if fitting else rate
 
 
-def _measure(learner: LanguageLearner, encoder: PathEncoder, labelled: LabelledForest) -> float:
+def _measure(learner: "LanguageLearner", encoder: PathEncoder, labelled: LabelledForest) -> float:
     learner.backbone.train()
     batch = learner.batch(encoder, labelled)
     begun = time.perf_counter()

@@ -16,18 +16,21 @@ from torch.nn import Parameter
 
 from patchrec.config import RunConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import UsageError
+from patchrec.data.long_titles import excerpt
+from patchrec.errors import OutOfResourcesError, UsageError
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone, ForestBatch
-from patchrec.model.lora import add_adapters, peft_version
-from patchrec.model.memory import memory_errors
+from patchrec.model.lora import add_adapters, peft_version, refuse_rank
+from patchrec.model.memory import free_memory, memory_errors
 from patchrec.model.patching import PathEncoder
 from patchrec.recommender import Recommender
 from patchrec.store.runs import LossRow
 from patchrec.strategy import EVALUATION, Planner
 from patchrec.training.ahead import one_ahead
 from patchrec.training.batches import Batches, Step, group_trees, pass_seed
+from patchrec.training.estimate import memory_of
 from patchrec.training.learner import Measured, Updater, Write, checked_validation
+from patchrec.training.longest import text_lengths
 from patchrec.training.objective import Branches, Heads, LabelledForest, label_step, label_trees
 from patchrec.training.processes import Process
 from patchrec.training.sharding import is_sharded, release, shard
@@ -105,6 +108,9 @@ class LanguageLearner:
             weights: Of the heads; None: titles alone.
             branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
             validation: Targets to measure; the same whenever it is resumed.
+
+        Raises:
+            UsageError: A setting that the model does not allow.
         """
         self.training = config.training or TrainingConfig()
         self.config, self.seed = config, config.seed
@@ -114,6 +120,8 @@ class LanguageLearner:
         self.heads = replace(self.weights.heads, branches=branches)
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
+        if self.training.lora_rank is not None:
+            refuse_rank(backbone, self.training.lora_rank)
 
     def begin(self) -> None:
         """See `Learner.begin`.
@@ -137,6 +145,9 @@ class LanguageLearner:
         if training.dropout:
             backbone.drop(training.dropout)
         self.updater = Updater(backbone, training, self.num_steps, self.process, groups=self._groups())
+        # gradient and moments come with the first step; what splits a model is not counted here
+        to_come = 0 if training.shard else 3 * 4 * sum(parameter.numel() for parameter in self.parameters)
+        self.room = free_memory(backbone.device) - to_come
 
     def _groups(self) -> list[tuple[list[Parameter], float]]:
         """Weights with the peaks of their rates: those above all layers first, then layer by layer downwards."""
@@ -211,10 +222,40 @@ class LanguageLearner:
             tokens = sum(len(labelled.forest) for labelled in forests)
             share = self._share(forests)
             for number, labelled, counts in share:
+                self._refuse_larger(step, labelled)
                 with self._memory_errors(len(labelled.forest)):
                     batch = self.batch(encoder, labelled)
                 last = number == share[-1][0]
                 yield Pass(step, number, batch, labelled, (titles * counts, items * counts), tokens, last)
+
+    def _refuse_larger(self, step: Step, labelled: LabelledForest) -> None:
+        """Refuse a forest that cannot be held, before it is made: the system would end us, not say so.
+
+        Raises:
+            OutOfResourcesError: The message names the prompt and the title.
+        """
+        wanted = memory_of(self, [labelled])
+        own = wanted.activations + wanted.masks + wanted.logits
+        if own > self.room:
+            raise OutOfResourcesError(
+                f"a forest of {len(labelled.forest):,} nodes takes about {own / 1e9:,.1f} GB, "
+                f"{wanted.masks / 1e9:,.1f} GB of it masks, and {max(0, self.room) / 1e9:,.1f} GB are free for it; "
+                f"{self.longest_prompt([tree[-1] for tree in step.trees])}; begin again with a lower "
+                "--max-title-tokens, --K or --max-nodes, or with --gradient-checkpointing"
+            )
+
+    def longest_prompt(self, examples: Sequence[Example]) -> str:
+        """Words on the longest history, as text, of some examples, and on the longest title in it."""
+        lengths = text_lengths(examples, self.dataset, self.encoder)
+        longest = int(lengths.argmax())
+        items = self.dataset.history(examples[longest]).items
+        item = int(items[self.encoder.titles.lengths[items].argmax()])
+        user = self.dataset.sequences.user_ids[examples[longest].user]
+        title, tokens = self.dataset.catalog.titles[item], int(self.encoder.titles.lengths[item])
+        return (
+            f"the longest history, of user {user!r}, is {int(lengths[longest]):,} tokens, its longest title, "
+            f"{excerpt(title)}, {tokens:,}"
+        )
 
     def forests(self, step: Step, encoder: PathEncoder) -> list[LabelledForest]:
         """The forests of a step."""

@@ -80,3 +80,35 @@ def test_ranks_up_to_a_limit(genres):
     assert refused.code == 2
     assert "--exact-to 20" in refused.err
     assert evaluated(genres, "--exact-to", "0").code == 2
+
+
+def test_lists_of_another_system_have_slices_of_fields_too(genres, tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_text("user_id,item_id,rank\nann,14,1\nbob,10,1\nbob,13,2\n")
+    ran = genres("eval", "--predictions", path, "--by", "genre")
+    assert ran.code == 0, ran.err
+    assert "genre=Crime" in ran.out
+    assert "compute/target" not in ran.out
+    out = genres("runs", "show", "predictions-1").out
+    assert "--by genre" in out
+    assert "what a target cost" not in out
+    assert "genre=Crime" in genres("runs", "show", "predictions-1", "--slices", "--by", "genre").out
+
+
+def test_a_protocol_beside_a_limit_is_refused_in_one_line(genres):
+    ran = evaluated(genres, "--exact-to", "20", "--protocol", "paper")
+    assert (ran.code, len(ran.err.strip().splitlines())) == (2, 1)
+    assert "--protocol needs the scores of all items" in ran.err
+
+
+def test_tables_for_papers_go_as_far_as_the_ranks(genres):
+    evaluated(genres, "--k", "3", "--exact-to", "5")
+    ran = genres("runs", "compare", "--csv")
+    assert ran.code == 0, ran.err
+    assert "mrr@5" in ran.out.splitlines()[0]
+    ran = genres("runs", "compare")
+    assert ran.code == 0, ran.err
+    assert "mrr@5" in ran.out
+    assert "hr@3" in ran.out
+    out = genres("runs", "show", "popularity-1").out
+    assert "--exact-to 5" in out

@@ -17,7 +17,8 @@ HEAVY = ("torch", "transformers", "numpy", "scipy", "duckdb", "sqlite_utils", "p
 DEMANDED = [
     "data add", "data ls", "data show", "data use", "data rm", "data export", "data items add",
     "data items ls", "pretrain", "finetune", "eval",
-    "recommend", "runs ls", "runs show", "runs compare", "strategies ls", "strategies show", "strategies preview",
+    "recommend", "runs ls", "runs show", "runs compare", "runs query",
+    "strategies ls", "strategies show", "strategies preview",
     "backbones ls", "backbones pull", "export", "env", "doctor", "demo",
 ]  # fmt: skip
 

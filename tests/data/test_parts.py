@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from patchrec.data.parts import Parts, UserRanking, parts_folder
-from patchrec.errors import UsageError
+from patchrec.errors import CorruptError, UsageError
 
 RANKINGS = [
     UserRanking(3, [5, 1], [-0.1, -2.5e-17], [0.9, 1e-300]),
@@ -96,7 +96,8 @@ def test_cleared_parts_are_gone_with_their_plan(parts: Parts) -> None:
     assert parts.read(0, PLACES) is None
 
 
-def test_a_plan_that_cannot_be_read_is_that_of_another_job(parts: Parts) -> None:
+def test_a_plan_that_cannot_be_read_is_damaged(parts: Parts) -> None:
     for content in (b"{", b"[1]"):
         (parts.folder / "plan.json").write_bytes(content)
-        assert parts.saved_plan() == {}
+        with pytest.raises(CorruptError, match=r"plan\.json' is damaged; the same command with --restart"):
+            parts.saved_plan()

@@ -50,7 +50,8 @@ def test_memory_and_time_are_told(home: Path) -> None:
     assert said.seconds is not None
     assert said.seconds > 0
     assert said.trained_parameters == said.parameters
-    assert {"weights", "gradients", "moments", "activations", "logits", "total"} == said.memory.keys()
+    parts = {"weights", "gradients", "moments", "activations", "masks", "logits", "allocator"}
+    assert parts | {"total"} == said.memory.keys()
     assert said.memory["total"] == sum(said.memory.values()) - said.memory["total"]
     width = 6 if said.config["training"]["dtype"] == "bfloat16" else 4
     assert said.memory["weights"] == width * said.parameters

@@ -41,6 +41,7 @@ def everything(path: Path) -> dict[str, list[tuple]]:
         ("KINDS_OF_RECOMMENDER", "b4bcef341b55f159bd01976ec9a774dac12b7bf74ef7945c0df368b5eb6f0b79"),
         ("NAMED_SESSIONS", "080c852ac8a1a1ad822a65b8ea9576130c960017603a7e4b5e98b98513a7f7cd"),
         ("ANY_SLICE", "dced032962323d24dfb4b45e03cf79b67f906312ca24fdeaf874b47d1a126f8b"),
+        ("PLUGINS_OF_RUNS", "efc68d477035447328d75a2424fc800e64fa5d46bd991218064293a6f1f8840f"),
     ],
 )
 def test_a_migration_that_stores_have_does_not_change(statements: str, digest: str) -> None:

@@ -57,18 +57,18 @@ def test_checkpointing_keeps_the_inputs_of_layers_and_one_layer():
 
 
 def test_memory_adds_up():
-    memory = estimate_memory(SHAPE, TRAINING, parameters=5000, trained=5000, nodes=100, labelled=20)
+    memory = estimate_memory(
+        SHAPE, TRAINING, parameters=5000, trained=5000, nodes=100, masks=300, logits=7000, allocator=11
+    )
     assert (memory.weights, memory.gradients, memory.moments) == (4 * 5000, 4 * 5000, 8 * 5000)
     assert memory.activations == 100 * bytes_per_node(SHAPE, TRAINING)
-    assert memory.logits == 4 * (2 * 20 + 10) * 1000
-    assert memory.total == 16 * 5000 + memory.activations + memory.logits
+    assert memory.total == 16 * 5000 + memory.activations + 2 * 300 + 7000 + 11
 
 
 def test_only_trained_weights_have_a_gradient_and_moments():
     low = TRAINING.model_copy(update={"dtype": "bfloat16"})
-    memory = estimate_memory(SHAPE, low, parameters=5000, trained=100, nodes=1, labelled=1)
+    memory = estimate_memory(SHAPE, low, parameters=5000, trained=100, nodes=1)
     assert (memory.weights, memory.gradients, memory.moments) == (6 * 5000, 4 * 100, 8 * 100)
-    assert memory.logits == 4 * 2 * 1 * 1000
 
 
 def test_the_shape_is_read_from_the_model(tiny_folder):

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from patchrec.errors import UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.load import checkpoint_folder, kind_of, start_folder
+from patchrec.operations.load import start_folder, with_checkpoint
+from patchrec.operations.run_plugins import kind_of
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Saved
+from patchrec.recommender import Saved, refuse_unasked
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.runs import Run
@@ -71,26 +72,31 @@ def export_run(
         raise UsageError(f"{str(folder)!r} is not empty; name a new folder")
     with Store.open(home) as store:
         found = store.runs.get(run)
-        kind = kind_of(found)
+        kind = kind_of(store, found)
+        refuse_unasked(kind, found.name)
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),
-            folder=checkpoint_folder(store, found),
             start=start_folder(store, found.config, report),
         )
         card = model_card(card_facts(store, found))
-    with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
-            work = Path(temporary) / "model"
-            work.mkdir()
-            with kind_errors(kind.name):
-                facts = _facts(found) | dict(kind.export(saved, work))
-            (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-            (work / "README.md").write_text(card, encoding="utf-8")
-            if folder.exists():
-                folder.rmdir()
-            shutil.move(work, folder)
+        with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
+                work = Path(temporary) / "model"
+
+                def fill(checkpoint: Path | None) -> dict[str, Any]:
+                    shutil.rmtree(work, ignore_errors=True)
+                    work.mkdir()
+                    with kind_errors(kind.name):
+                        return _facts(found) | dict(kind.export(replace(saved, folder=checkpoint), work))
+
+                facts = with_checkpoint(store, found, fill)
+                (work / "patchrec.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+                (work / "README.md").write_text(card, encoding="utf-8")
+                if folder.exists():
+                    folder.rmdir()
+                shutil.move(work, folder)
     pushed = None
     if push is not None:
         pushed = push_folder(folder, push, public=public, message=f"patchrec export of {found.name}", report=report)

@@ -39,9 +39,10 @@ prompt = json.loads((FOLDER / "patchrec.json").read_text(encoding="utf-8"))["pro
 
 
 def tokens(title):
-    """A title is text, never markup, and one line."""
+    """A title is text, never markup, and one line; the model sees its first tokens."""
     line = re.sub(r"[\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029]+", " ", title)
-    return tokenizer(line, add_special_tokens=False, split_special_tokens=True).input_ids
+    ids = tokenizer(line, add_special_tokens=False, split_special_tokens=True).input_ids
+    return ids[: prompt["max_title_tokens"]]
 
 
 def embed(ids):

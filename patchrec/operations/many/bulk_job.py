@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from patchrec.config import ScoreName
-from patchrec.data.histories import Dataset
+from patchrec.data.histories import Dataset, list_users
 from patchrec.data.names import read_names
 from patchrec.data.parts import UserRanking
 from patchrec.data.writers import Row, WrittenFormat
@@ -165,7 +165,7 @@ def _users(dataset: Dataset, source: str | None, report: Reporter) -> IntArray:
         shown = ", ".join(repr(name) for name in unknown[:5]) + (" and others" if len(unknown) > 5 else "")
         raise NotFoundError(
             f"{len(unknown):,} of {len(distinct):,} users are not in data set {dataset.name!r}: {shown}; "
-            f"take them out, or see `patchrec data show {dataset.name}`"
+            f"take them out; the users that there are: {list_users(dataset.name)}"
         )
     if len(names) > len(distinct):
         report.note(f"{len(names) - len(distinct):,} user ids stand there more than once and are taken once")

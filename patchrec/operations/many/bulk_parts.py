@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrec.data.parts import Parts, UserRanking
-from patchrec.errors import PatchrecError
+from patchrec.errors import CorruptError, PatchrecError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.many.bulk_job import Job
 from patchrec.reporting import Task
@@ -105,7 +105,7 @@ def in_order(parts: Parts, planned: Sequence[Sequence[int]], num_users: int, k: 
     """All rankings of all parts, in the order of their places. Holds 20 bytes a row, not the rankings themselves.
 
     Raises:
-        PatchrecError: A part vanished.
+        CorruptError: A part vanished, or is not what was written.
     """
     counts = np.zeros(num_users, dtype=np.int64)
     items: npt.NDArray[np.int32] = np.zeros((num_users, k), dtype=np.int32)
@@ -113,7 +113,7 @@ def in_order(parts: Parts, planned: Sequence[Sequence[int]], num_users: int, k: 
     for number, places in enumerate(planned):
         rankings = parts.read(number, places)
         if rankings is None:
-            raise PatchrecError(
+            raise CorruptError(
                 f"part {number} of {str(parts.folder)!r} is gone or damaged; start the same command again"
             )
         for ranking in rankings:

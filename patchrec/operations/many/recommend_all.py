@@ -84,7 +84,7 @@ def recommend_all(
 
     Raises:
         NotFoundError: Users or items that are not there. UsageError: The output exists, or parts of another job do.
-        InterruptedRunError: Stopped by Ctrl-C or SIGTERM; what is done is kept.
+        InterruptedRunError: Stopped by Ctrl-C, SIGTERM or SIGHUP; what is done is kept.
         OutOfResourcesError: Disk or memory ran out; what is done is kept.
     """
     process = Process.this_one()
@@ -144,9 +144,10 @@ def _prepare(request: Request, output: Path, process: Process, home: Path | None
             _refuse_output(output, request, parts)
             if request.restart:
                 parts.clear()
-            _refuse_another(parts, request.output)
-            parts.begin()
-        facts = parts.published(output)
+            facts = parts.published(output)
+            if facts is None:
+                _refuse_another(parts, request.output)
+                parts.begin()
         planned = job.parts_of(part_size(job.loaded))
         return _State(job, parts, planned, {} if facts is not None else missing_parts(parts, planned), facts)
     except BaseException:
@@ -177,9 +178,12 @@ def _refuse_output(output: Path, request: Request, parts: Parts | None = None) -
         raise UsageError(f"{str(output)!r} is no file; name one with --output")
     if request.overwrite or not output.exists():
         return
-    clearing_up = parts_folder(output).exists() if parts is None else parts.published(output) is not None
+    if parts is None:
+        clearing_up = parts_folder(output).exists()
+    else:
+        clearing_up = not request.restart and parts.published(output) is not None
     if request.restart or not clearing_up:
-        if parts is not None and parts.saved_plan() is None:
+        if parts is not None and not parts.is_begun:
             parts.remove()  # nothing but locks, of a job that was killed on its last step
         raise UsageError(f"{str(output)!r} is there already; write over it with --overwrite, or name another --output")
 

@@ -23,7 +23,8 @@ _OTHER_DATA = (64, 1e-5)
 SMALL = ("smollm2-135m", "tiny-random")
 _PAPERS = "as in the paper"
 LORA_RATE = 10  # learning rate of adapters over that of all weights
-_OF_PROMPT = {"form", "separators"}
+_OF_PROMPT = {"form", "separators", "max_title_tokens", "long_titles"}
+MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokenizer
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 _SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
@@ -60,7 +61,7 @@ def shape_defaults(
         backbone: By name.
         kind: What ranks; some ask for windows of their own.
         inherited: The parent's configuration.
-        given: `form`, `separators`, `windows` and `K`; None where not given.
+        given: `form`, `separators`, `max_title_tokens`, `long_titles`, `windows` and `K`; None where not given.
         report: Where the choice is told.
 
     Raises:
@@ -68,7 +69,7 @@ def shape_defaults(
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     small = backbone in SMALL
-    base: dict[str, Any] = dict(_SMALL_SHAPE) if small else {}
+    base: dict[str, Any] = {"max_title_tokens": MAX_TITLE_TOKENS} | (_SMALL_SHAPE if small else {})
     if inherited is not None:
         base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include=_OF_PROMPT)
     base |= {

@@ -1,23 +1,19 @@
 """Verb: what a training run would cost. Nothing of it is stored; a backbone that is not there yet is fetched."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from patchrec.config import TrainingConfig
-from patchrec.model.backbone import Backbone
-from patchrec.model.loss import nodes_of_a_chunk
 from patchrec.model.memory import free_memory
 from patchrec.operations.training.new_run import NewRun, RunSettings, new_finetuning, new_pretraining
 from patchrec.operations.training.train import make_learner, refuse_unknown
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.training.estimate import (
-    CountedSteps,
-    Memory,
-    ModelShape,
     count_steps,
-    estimate_memory,
+    memory_of,
     seconds_per_token,
 )
 from patchrec.training.language_learner import LanguageLearner
@@ -67,6 +63,7 @@ def dry_run(
     head: str | None = None,
     head_options: dict[str, Any] | None = None,
     start: str | None = None,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -79,6 +76,7 @@ def dry_run(
         options: Of the strategy; of a pre-training's own, `patch-pretraining`.
         head, head_options: What answers, and its options, as `finetune` has them.
         start: Run to start from, as `finetune` has it.
+        marks: Name, note and tags that it would get: the name has to be free.
         home: Folder of the store.
         report: Where picks are told.
         settings: See `RunSettings`.
@@ -89,6 +87,7 @@ def dry_run(
     """
     refuse_unknown(settings)
     with Store.open(home) as store:
+        store.runs.check_free(marks)
         if stage == "pretrain":
             new = new_pretraining(store, options, settings, report)
         else:
@@ -100,7 +99,7 @@ def dry_run(
 
 def _estimate(new: NewRun, report: Reporter) -> DryRun:
     config, training = new.config, new.config.training or TrainingConfig()
-    learner = make_learner(new.fitting)
+    learner = make_learner(replace(new.fitting, report=report))
     assert isinstance(learner, LanguageLearner)  # both stages train one
     learner.begin()
     backbone, batches = learner.backbone, learner.batches
@@ -112,7 +111,7 @@ def _estimate(new: NewRun, report: Reporter) -> DryRun:
         validation_tokens = sum(len(labelled.forest) for labelled in learner.validation_forests[1])
     validations = -(-batches.num_steps // training.validate_every) if training.validate_every else 0
     trained = sum(parameter.numel() for parameter in learner.parameters)
-    memory = _memory(backbone, training, counted, parameters, trained)
+    memory = memory_of(learner, [labelled for _, labelled in counted.forests])
     held = sum(parameter.nbytes for parameter in backbone.parameters())
     tokens = counted.tokens_of(batches.num_targets)
     seconds = None
@@ -127,8 +126,8 @@ def _estimate(new: NewRun, report: Reporter) -> DryRun:
         seconds = work * seconds_per_token(learner, counted.forests) + planning
     else:
         report.note(
-            "this needs more memory than is free; take a lower --max-nodes, --gradient-checkpointing, "
-            "--lora-rank or a smaller backbone"
+            f"this needs more memory than is free; {learner.longest_prompt(batches.longest_of_trees)}; take a lower "
+            "--max-nodes, --K or --max-title-tokens, --gradient-checkpointing, --lora-rank or a smaller backbone"
         )
     return DryRun(
         stage=config.stage,
@@ -148,21 +147,4 @@ def _estimate(new: NewRun, report: Reporter) -> DryRun:
         free_memory=free + held,
         seconds=seconds,
         config=config.model_dump(mode="json"),
-    )
-
-
-def _memory(
-    backbone: Backbone, training: TrainingConfig, counted: CountedSteps, parameters: int, trained: int
-) -> Memory:
-    """Memory at the largest forest among those counted."""
-    return estimate_memory(
-        ModelShape.of(backbone),
-        training,
-        parameters=parameters,
-        trained=trained,
-        nodes=max(len(labelled.forest) for _, labelled in counted.forests),
-        labelled=min(
-            max(0 if labelled.titles is None else len(labelled.titles.nodes) for _, labelled in counted.forests),
-            nodes_of_a_chunk(backbone.vocab_size, backbone.device.type),
-        ),
     )

@@ -33,6 +33,7 @@ class RunSettings(TypedDict, total=False):
         layers: Keep the first so many of the backbone.
         prompt: Form of the prompt.
         separators: What a line break follows in it.
+        max_title_tokens, long_titles: How much of a title it takes, and what becomes of longer ones.
         windows, K: How histories are cut.
         seed: Fixes all random draws; default 0.
         others: See `TrainingConfig`.
@@ -43,6 +44,8 @@ class RunSettings(TypedDict, total=False):
     layers: int | None
     prompt: str | None
     separators: str | None
+    max_title_tokens: int | None
+    long_titles: str | None
     windows: str | None
     K: int | None
     seed: int | None
@@ -69,9 +72,11 @@ class RunSettings(TypedDict, total=False):
     validation_targets: int | None
 
 
+_OF_SHAPE = ("separators", "max_title_tokens", "long_titles", "windows", "K")  # of the prompt, and of histories
+
 OF_LANGUAGE_MODELS = (
-    "backbone", "layers", "prompt", "separators", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
-    "head_learning_rate", "dropout", "layer_decay",
+    "backbone", "layers", "prompt", "separators", "max_title_tokens", "long_titles", "lora_rank", "dtype", "max_nodes",
+    "gradient_checkpointing", "shard", "head_learning_rate", "dropout", "layer_decay",
 )  # fmt: skip
 
 
@@ -172,7 +177,7 @@ def new_baseline(
         raise UsageError(f"{name!r} is a head of a language model; train it with `patchrec finetune --head {name}`")
     if name in known and known[name].mixes:
         raise UsageError(f"{name!r} mixes other runs; make one with `patchrec {name} RUN RUN`")
-    if name not in known:
+    if name not in known or not known[name].is_baseline:
         raise not_found("baseline", name, [other for other, kind in known.items() if kind.is_baseline])
     bound = find_kind(name).bind(plain_options(options))
     given = {key: value for key, value in settings.items() if value is not None}
@@ -279,7 +284,7 @@ def _settle(
     else:
         pulled = find_backbone(store, name, report)
         name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
-    shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in ("separators", "windows", "K")}
+    shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in _OF_SHAPE}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
     learned = training_defaults(stage, dataset, name, kind.kind, training, report)

@@ -1,14 +1,17 @@
 """Verbs that fit: pre-training, fine-tuning and baselines are one loop with other learners."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Unpack
 
+from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
+from patchrec.model.disk import disk_errors
 from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
+from patchrec.operations.run_plugins import plugins_of, refuse_changed_plugins
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
     NewRun,
@@ -24,7 +27,9 @@ from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
+from patchrec.training.interrupts import Terminated, terminable
 from patchrec.training.learner import Learner
 from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
@@ -69,6 +74,7 @@ def pretrain(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -80,6 +86,7 @@ def pretrain(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -95,10 +102,10 @@ def pretrain(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**plain_options(options), **settings})
+            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, "pretrain", report, force=force)
         _refuse_force(force)
-        return _begun(store, new_pretraining(store, options, settings, report), reuse, report)
+        return _begun(store, new_pretraining(store, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -113,6 +120,7 @@ def finetune(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -128,6 +136,7 @@ def finetune(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
         reuse: Give a finished run of the same configuration back instead of training again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -143,12 +152,12 @@ def finetune(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            beside = {"strategy": strategy, "head": head, "from": start, **settings}
+            beside = {"strategy": strategy, "head": head, "from": start, **marks.given, **settings}
             _refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
         new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
-        return _begun(store, new, reuse, report)
+        return _begun(store, new, reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -160,6 +169,7 @@ def baseline(
     resume: str | None = None,
     force: bool = False,
     reuse: bool = False,
+    marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
@@ -172,6 +182,7 @@ def baseline(
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data or versions changed since.
         reuse: Give a finished run of the same configuration back instead of fitting again.
+        marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
         settings: Of a new run; see `RunSettings`.
@@ -187,12 +198,12 @@ def baseline(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**plain_options(options), **settings})
+            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, f"baseline {name}" if name else "baseline", report, force=force)
         _refuse_force(force)
         if name is None:
             raise UsageError("which baseline? name one, or resume a run")
-        return _begun(store, new_baseline(store, name, options, settings, report), reuse, report)
+        return _begun(store, new_baseline(store, name, options, settings, report), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -255,7 +266,7 @@ def _learner_of(job: TrainingJob) -> Learner:
     return make_learner(Fitting(job.config, job.dataset, job.start, validation))
 
 
-def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready | RunResult:
+def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
     """A new run in the store, or the finished one that is like it."""
     several = Process.this_one().count > 1
     if reuse and several:
@@ -264,22 +275,35 @@ def _begun(store: Store, new: NewRun, reuse: bool, report: Reporter) -> _Ready |
     if same is not None and (folder := checkpoint_folder(store, same)) is not None:
         summary = same.summary or {}
         totals = {key: summary[key] for key in TOTALS} | {key: summary.get(key) for key in BEST}
+        store.runs.mark(same.name, marks)
         return _result(same, folder, totals)
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
             "patchrec_cli ...`, or drop it"
         )
-    learner = make_learner(new.fitting)  # weights that cannot be read are told before a run is made
-    run = store.runs.create(new.config, label=new.label, versions=versions(), fingerprints=new.fingerprints)
-    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, _folder(store, run)), learner)
+    store.runs.check_free(marks)
+    # weights that cannot be read are told before a run is made
+    learner = make_learner(replace(new.fitting, report=report))
+    run = store.runs.create(
+        new.config,
+        label=new.label,
+        versions=versions(),
+        fingerprints=new.fingerprints,
+        plugins=plugins_of(new.config),
+        marks=marks,
+    )
+    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
 
 
-def _folder(store: Store, run: Run) -> Path:
-    """The folder of a run, made for other processes to see."""
-    folder = store.run_folder(run.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a run, for other processes to see.
+
+    Raises:
+        OutOfResourcesError: The disk is full. UsageError: It cannot be made.
+    """
+    with disk_errors(f"making {str(folder)!r}", "nothing was trained", "try again"):
+        private_folder(folder)
 
 
 def _reopened(store: Store, name: str, command: str, report: Reporter, *, force: bool) -> _Ready:
@@ -291,10 +315,16 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
             f"`patchrec {run.command} --resume {run.name}`"
         )
     if run.status == "done":
-        raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        saved = store.runs.checkpoints(run.name)
+        if not saved or saved[-1].path.exists():
+            checkpoint_folder(store, run)  # a damaged one is told
+            raise UsageError(f"run {run.name} is done; evaluate it with `patchrec eval {run.name}`")
+        report.note(f"the checkpoint of {run.name} is gone; the run is made anew")
+    if not force:
+        refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
-    job = TrainingJob(run.config, dataset, start, _folder(store, run), resume=True, force=force)
+    job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=True, force=force)
     learner = _learner_of(job)
     store.runs.reopen(run.name)
     return _Ready(store, job, learner)
@@ -311,7 +341,8 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             settled = settle(opened.enter_context(Store.open(home)), report)
             if isinstance(settled, RunResult):
                 return settled, b""
-            made.append(settled)
+            made.append(settled)  # from here on the run is told how it ends
+            _make_folder(settled.job.folder)
             return None, settled.job.to_bytes() if process.count > 1 else b""
 
         def follow(told: bytes) -> None:
@@ -320,14 +351,25 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
             made.append(_Ready(None, job, _learner_of(job)))
 
         try:
-            finished, _ = process.start(prepare, follow)
-            return finished or _train(made[0], process, report)
+            with terminable():
+                finished, _ = process.start(prepare, follow)
+                return finished or _train(made[0], process, report)
         except BaseException as error:
             for ready in made:
                 ready.fail(error)
+            if isinstance(error, Terminated):
+                raise InterruptedRunError(_stopped(error, made, process), error.exit_code) from error
             if isinstance(error, InterruptedRunError) and not process.is_main:  # process 0 says it for all
                 raise SystemExit(error.exit_code) from error
             raise
+
+
+def _stopped(error: Terminated, made: Sequence[_Ready], process: Process) -> str:
+    """Word the end of a run by a signal before its steps began, or after them."""
+    if not made:
+        return f"{error}; no run was begun"
+    job = made[0].job
+    return f"{error}; go on with `{process.command(f'{job.config.command} --resume {job.folder.name}')}`"
 
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:

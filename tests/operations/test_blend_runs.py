@@ -97,9 +97,11 @@ def test_a_blend_says_which_of_its_runs_is_gone_or_another(home, runs):
         store.runs.choose_score("markov-1", "item", {"item_weight": 2.0})
     with pytest.raises(UsageError, match="mixes run markov-1 as it was"):
         evaluate("blend-1", home=home)
+    assert "it mixes run 'markov-1', which has other weights" in show_run("blend-1", home=home)["faults"][0]["what"]
     remove_run("item-knn-1", home=home)
     with pytest.raises(NotFoundError, match="mixes run 'item-knn-1', which is gone"):
         evaluate("blend-1", home=home)
+    assert "it mixes run 'item-knn-1', which is gone" in show_run("blend-1", home=home)["faults"][0]["what"]
 
 
 def test_a_blend_can_be_blended_and_is_not_fitted_or_exported(home, runs, tmp_path):

@@ -1,0 +1,103 @@
+"""What stands in the way of using a run, each with its mend: its plugins, its data set, its checkpoint, its process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from patchrec.operations.run_plugins import plugin_faults
+from patchrec.store import Store
+from patchrec.store.audit import Fault
+from patchrec.store.runs import Run
+
+
+@dataclass(slots=True)
+class RunFaults:
+    """Finds the faults of runs; what it reads of a data set it reads once.
+
+    Attributes:
+        most_items: Catalogs of more items are believed to be what the store says they are.
+    """
+
+    store: Store
+    most_items: int | None = None
+    _data: dict[str, dict[str, set[str]] | None] = field(default_factory=dict)
+
+    def of(self, run: Run) -> list[Fault]:
+        """Everything that is wrong with a run; empty where it can be used, or goes on."""
+        faults = [*_changed_plugins(self.store, run), *self._other_data(run), *self._other_parts(run)]
+        faults += self._missing_checkpoint(run)
+        if run.status == "lost":
+            fix = f"go on with `patchrec {run.command} --resume {run.name}`, or `patchrec runs rm {run.name}`"
+            faults.append(Fault("its process ended without a word", fix))
+        return faults
+
+    def _other_data(self, run: Run) -> list[Fault]:
+        """That its data set is gone, or is another than it learned from."""
+        if run.dataset not in self._data:
+            self._data[run.dataset] = self._prints(run.dataset)
+        known = self._data[run.dataset]
+        if known is None:
+            fix = f"add it again from the same files, restore a copy of the store, or `patchrec runs rm {run.name}`"
+            return [Fault(f"its data set {run.dataset!r} is gone", fix)]
+        other = [part for part, prints in known.items() if run.fingerprints.get(part, "") not in {"", *prints}]
+        if not other:
+            return []
+        fix = f"restore a copy of the store, or train again and `patchrec runs rm {run.name}`"
+        return [Fault(f"its data set {run.dataset!r} has another {' and '.join(other)} than it learned from", fix)]
+
+    def _prints(self, dataset: str) -> dict[str, set[str]] | None:
+        """Fingerprints that runs of a data set may have; None where there is no such data set."""
+        if dataset not in self.store.datasets.names():
+            return None
+        about = self.store.datasets.show(dataset)
+        catalogs = {version["fingerprint"]: version["num_items"] for version in about["versions"]}
+        num_items = about["summary"]["items"]
+        if self.most_items is None or num_items <= self.most_items:
+            catalog = self.store.catalogs.load(dataset)
+            catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
+        return {"catalog": set(catalogs), "split": {about["fingerprints"]["sequences"]}}
+
+    def _other_parts(self, run: Run) -> list[Fault]:
+        """That a run which it mixes is gone, or answers otherwise than when it was blended."""
+        if not run.config.parts:
+            return []
+        from patchrec.operations.load import stamp
+
+        names = self.store.runs.names()
+        gone = [part.run for part in run.config.parts if part.run not in names]
+        other = [
+            part.run
+            for part in run.config.parts
+            if part.run in names and stamp(self.store, self.store.runs.get(part.run)) != part.stamp
+        ]
+        fix = f"blend again with `patchrec blend RUN RUN`, or `patchrec runs rm {run.name}`"
+        trashed = set(gone).intersection(self.store.trash.names())
+        found = [
+            Fault(f"it mixes run {name!r}, which is gone to the trash", f"`patchrec runs restore {name}`, or {fix}")
+            if name in trashed
+            else Fault(f"it mixes run {name!r}, which is gone", fix)
+            for name in gone
+        ]
+        return found + [
+            Fault(f"it mixes run {name!r}, which has other weights or another score now", fix) for name in other
+        ]
+
+    def _missing_checkpoint(self, run: Run) -> list[Fault]:
+        """That a finished run has no weights any more."""
+        if run.status != "done":
+            return []
+        saved = self.store.runs.checkpoints(run.name)
+        if saved[-1].path.is_dir() if saved else run.config.training is None:
+            return []
+        fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
+        return [Fault("its checkpoint is gone", fix)]
+
+
+def _changed_plugins(store: Store, run: Run) -> list[Fault]:
+    """That a plugin of it is gone or lays histories out in another way; another version is none."""
+    return [Fault(f"it {one.found}", one.mend) for one in plugin_faults(store, run) if one.what != "version"]
+
+
+def faults_of(store: Store, runs: Sequence[Run], *, most_items: int | None = None) -> dict[str, list[Fault]]:
+    """The faults of those runs that have any, by name."""
+    found = RunFaults(store, most_items)
+    return {run.name: faults for run in runs if (faults := found.of(run))}
