@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -99,12 +99,20 @@ def _draw(num: int, generator: np.random.Generator) -> Iterator[str]:
         yield f"{title} ({year})" if has_year else title
 
 
-def hashed_words(texts: Sequence[str], **_: object) -> SimpleNamespace:
+class HashedWords:
     """Stand-in for a tokenizer: words, digits and punctuation as made-up ids of a vocabulary of 49,152."""
-    split = re.compile(r"[^\W\d_]+|\d|[^\w\s]").findall
-    return SimpleNamespace(
-        input_ids=[[zlib.crc32(word.encode()) % 49_150 + 2 for word in split(text)] for text in texts]
-    )
+
+    added_tokens_decoder: Mapping[int, Any] = {}
+    all_special_tokens: Sequence[str] = ()
+    all_special_ids: Sequence[int] = ()
+    unk_token = None
+
+    def __call__(self, texts: Sequence[str], **_: object) -> SimpleNamespace:
+        """Encode some texts."""
+        split = re.compile(r"[^\W\d_]+|\d|[^\w\s]").findall
+        return SimpleNamespace(
+            input_ids=[[zlib.crc32(word.encode()) % 49_150 + 2 for word in split(text)] for text in texts]
+        )
 
 
 KEY = {"benchmark": "catalogs"}
@@ -116,7 +124,7 @@ def encode(folder: Path, size: int, tokenizer: str | None) -> dict[str, Any]:
     titles = made_up_titles(size)
     made = perf_counter() - start
     if tokenizer is None:
-        encoder: Any = hashed_words
+        encoder: Any = HashedWords()
     else:
         from patchrec.model.tokenizer import load_tokenizer
 
@@ -127,7 +135,7 @@ def encode(folder: Path, size: int, tokenizer: str | None) -> dict[str, Any]:
     tokens = TitleTokens.encode(encoder, titles)
     seconds = perf_counter() - start
     growth = peak_mb() - before
-    np.savez(folder / "tokens.npz", ids=tokens.ids, offsets=tokens.offsets)
+    np.savez(folder / "tokens.npz", ids=tokens.ids, offsets=tokens.offsets, texts=np.asarray(tokens.texts))
     return {
         "titles": size,
         "tokens": len(tokens.ids),
@@ -140,7 +148,7 @@ def encode(folder: Path, size: int, tokenizer: str | None) -> dict[str, Any]:
 def build(folder: Path) -> dict[str, Any]:
     """Build the trie of the titles encoded, and keep both."""
     stored = np.load(folder / "tokens.npz")
-    tokens = TitleTokens(stored["ids"], stored["offsets"])
+    tokens = TitleTokens(stored["ids"], stored["offsets"], stored["texts"])
     end = int(tokens.ids.max()) + 1
     before = peak_mb()
     first = timed(lambda: TitleTrie.build(tokens, end))

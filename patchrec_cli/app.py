@@ -17,7 +17,20 @@ from typer.main import get_command
 from patchrec import __version__
 from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
 from patchrec.training.interrupts import deaf, forget_signals, signal_name, stopped_by, terminable_program
-from patchrec_cli import backbones, blend, data, demo, environment, evaluate, export, recommend, runs, strategies, train
+from patchrec_cli import (
+    backbones,
+    blend,
+    data,
+    demo,
+    environment,
+    evaluate,
+    export,
+    recommend,
+    runs,
+    strategies,
+    sweep,
+    train,
+)
 from patchrec_cli.command import Command, CommandGroup, command_group
 from patchrec_cli.display import HOME, print_error
 from patchrec_cli.named_options import BaselineCommand, FinetuneCommand, StrategyCommand
@@ -29,8 +42,8 @@ DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
 
 ORDER = (
-    "demo", "data", "pretrain", "finetune", "baseline", "blend", "eval", "recommend", "runs", "strategies", "backbones",
-    "export", "env", "doctor",
+    "demo", "data", "pretrain", "finetune", "baseline", "sweep", "blend", "eval", "recommend", "runs", "strategies",
+    "backbones", "export", "env", "doctor",
 )  # fmt: skip
 
 
@@ -50,6 +63,7 @@ app.add_typer(data.app)
 app.command("pretrain", cls=Command)(train.pretrain)
 app.command("finetune", cls=FinetuneCommand)(train.finetune)
 app.command("baseline", cls=BaselineCommand)(train.baseline)
+app.command("sweep", cls=Command)(sweep.sweep)
 app.command("blend", cls=Command)(blend.blend)
 app.command("eval", cls=StrategyCommand)(evaluate.evaluate)
 app.command("recommend", cls=Command)(recommend.recommend)

@@ -8,6 +8,7 @@ from patchrec.errors import CheckFailedError, UsageError
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
 from patchrec_cli.numbers import count, duration, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
+from patchrec_cli.seeds import run_cell, seed_cell, shown_seeds
 
 COMPRESSION = ("paper", "history", "prompt")
 CHOSEN = "Which runs"  # sections of options
@@ -31,7 +32,8 @@ Tagged = Annotated[
 def compare(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="Runs or groups; default: all that are evaluated on the same data."),
     ] = None,
     metric: Annotated[
         str | None,
@@ -76,8 +78,9 @@ def compare(
     """Compare evaluated runs on the targets that they share.
 
     Says what differs in their settings, metrics, paired differences and cost. Intervals and differences resample users.
-    The first run named is the reference; where none is named it is the best one, and p-values are corrected for all
-    pairs of runs, whether they are shown or not.
+    Runs of one group of seeds are one row: means with their standard deviation over seeds, and differences of targets
+    with seeds averaged. The first run named is the reference; where none is named it is the best one, and p-values are
+    corrected for all pairs of runs, whether they are shown or not.
 
     Examples:
         patchrec runs compare
@@ -185,14 +188,16 @@ def draw_comparison(table: dict[str, Any]) -> None:
             "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
         }
     )
-    if any(row["differing"] for row in table["rows"]):
-        columns = [Column("run", "run"), Column("settings that differ", "settings")]
-        print_table(columns, [{"run": row["run"], "settings": settings(row["differing"])} for row in table["rows"]])
+    columns = [Column("run", "run"), Column("strategy", "label"), Column("seed", "seed", right=True)]
+    rows = [row | {"seed": shown_seeds(row["seeds"]), "settings": settings(row["differing"])} for row in table["rows"]]
+    if any(row["settings"] for row in rows):
+        columns.append(Column("settings that differ", "settings"))
+    print_table(columns, rows, title=" ")
     first_k = next((name.partition("@")[2] for name in table["metrics"] if "@" in name), "10")
     names = metric_names(table["metric"], first_k)
     for seen in ("dropped", "kept"):
         views: set[tuple[str, str]] = {("item", seen)} | ({("title", "kept")} if seen == "dropped" else set())
-        rows = [{"run": row["run"]} | metric_cells(row["metrics"], views) for row in table["rows"]]
+        rows = [{"run": run_cell(row)} | metric_cells(row["metrics"], views) for row in table["rows"]]
         columns = [Column(name, name, right=True) for name in names if any(name in row for row in rows)]
         title = f"\nover items, seen items {seen}, with 95 % intervals over users"
         print_table([Column("run", "run"), *columns], rows, title=title)
@@ -200,23 +205,24 @@ def draw_comparison(table: dict[str, Any]) -> None:
     if differences:
         columns = [
             Column("run", "run"),
-            Column(f"{table['metric']} minus that of {table['reference']}", "difference", right=True),
+            Column("difference", "difference", right=True),
             Column("p", "p", right=True),
             Column("p (Holm)", "p_adjusted", right=True),
             Column("", "finding"),
         ]
-        print_table(columns, differences, title=f"\npaired difference on the same targets\n{corrected_for(table)}")
+        what = f"{table['metric']} minus that of {table['reference']}, paired on the same targets"
+        print_table(columns, differences, title=f"\n{what}\n{corrected_for(table)}")
     costs = [cost_row(row) for row in table["rows"]]
     names = [*COMPRESSION, "prompt tokens", "catalog tokens", "tokens/target", "time/target"]
     columns = [Column(name, name, right=True) for name in names if any(row[name] is not None for row in costs)]
     title = "\ncompression ratios, and cost of a target"
-    print_table([Column("run", "run"), Column("strategy", "label"), *columns], costs, title=title)
+    print_table([Column("run", "run"), *columns], costs, title=title)
     tell_notes(table)
 
 
 def settings(differing: dict[str, Any]) -> str:
-    """Settings in one line: "strategy pft-s, L 5"; those that a run does not have are "-"."""
-    return ", ".join(f"{key} {'-' if found is None else found}" for key, found in differing.items())
+    """Settings in one line: "strategy pft-s, L 5"; those that a run does not have are "-". Seeds have a column."""
+    return ", ".join(f"{key} {'-' if found is None else found}" for key, found in differing.items() if key != "seed")
 
 
 def corrected_for(table: dict[str, Any]) -> str:
@@ -231,7 +237,7 @@ def corrected_for(table: dict[str, Any]) -> str:
 def metric_cells(metrics: list[dict[str, Any]], views: set[tuple[str, str]]) -> dict[str, object]:
     """Metric -> its value over its interval, for metrics of these views; the log-probability has one view alone."""
     return {
-        row["name"]: tuple(value(row["value"], row["low"], row["high"]).split(" ", 1))
+        row["name"]: seed_cell(row)
         for row in metrics
         if (row["level"], row["seen"]) in views and (row["level"] == "item" or row["name"] == "log_prob")
     }
@@ -260,7 +266,6 @@ def cost_row(row: dict[str, Any]) -> dict[str, object]:
     }
     return {
         "run": row["run"],
-        "label": row["label"],
         **ratios,
         **{name: None if number is None else f"{number:,.1f}" for name, number in tokens.items()},
         "time/target": duration(row["seconds_per_target"]),

@@ -39,7 +39,9 @@ def cutoffs(text: str) -> tuple[int, ...]:
 
 def evaluate(
     ctx: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Run; default: the newest fine-tuned one.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Run, or group of seeds; default: the newest fine-tuned run.")
+    ] = None,
     *,
     split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Which targets.")] = "test",
     limit: Annotated[
@@ -108,6 +110,8 @@ def evaluate(
 ) -> None:
     """Rank the catalog for held-out targets and report metrics.
 
+    Of a group of seeds every run is evaluated, and the metrics are means with their standard deviation.
+
     Examples:
         patchrec eval
         patchrec eval pft-s-1 --split validation --limit 200
@@ -120,11 +124,14 @@ def evaluate(
     """
     ks, options = cutoffs(k), option_values(ctx, STRATEGIES, strategy)
     from patchrec.operations import evaluate as operations
+    from patchrec.operations.evaluate_group import evaluate_group
+    from patchrec.operations.seed_groups import is_group
 
     output = Output(json, quiet)
+    marks = marks_of(run_name, note, tags)
     common: dict[str, Any] = {
-        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "by": by or (), "data": data,
-        "home": home_of(ctx), "marks": marks_of(run_name, note, tags), "report": output.reporter,
+        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "by": by or (), "home": home_of(ctx),
+        "report": output.reporter,
     }  # fmt: skip
     own: dict[str, Any] = {
         "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
@@ -134,19 +141,42 @@ def evaluate(
         refuse_asking(run, own)
         from patchrec.operations.predictions import evaluate_predictions
 
-        show_evaluation(plain(evaluate_predictions(predictions, one_list=one_list, **common)), output, by=by or ())
+        scored = evaluate_predictions(predictions, one_list=one_list, data=data, marks=marks, **common)
+        show_evaluation(plain(scored), output, by=by or ())
         output.next_step("patchrec runs compare")
         return
     if one_list:
         raise UsageError("--one-list goes with --predictions FILE; drop it")
-    result = plain(operations.evaluate(run, **common, **own))
+    if is_group(run, home=home_of(ctx)):
+        given = {"baseline": baseline, "data": data, "backbone": backbone, "strategy": strategy, "protocol": protocol}
+        refuse_of_groups(**given, **marks.given)
+        found = evaluate_group(str(run), score=score, exact_to=exact_to, **common)
+        show_evaluation(plain(found), output, by=by or ())
+        output.next_step(compare_command(found.dataset, split))
+        return
+    result = plain(operations.evaluate(run, data=data, marks=marks, **common, **own))
     show_evaluation(result, output, by=by or ())
-    among = f"--data {result['dataset']}" + (f" --split {split}" if split != "test" else "")
     output.next_step(
-        f"patchrec runs compare {among}",
+        compare_command(result["dataset"], split),
         f"patchrec runs show {result['run']} --slices",
         f"patchrec recommend --user ID --run {result['run']}",
     )
+
+
+def compare_command(dataset: str, split: str) -> str:
+    """What puts an evaluation beside others."""
+    return f"patchrec runs compare --data {dataset}" + (f" --split {split}" if split != "test" else "")
+
+
+def refuse_of_groups(**given: object) -> None:
+    """Refuse options that a group of seeds has no use for.
+
+    Raises:
+        UsageError: One was given.
+    """
+    named = [flag_of(name) for name, value in given.items() if value is not None]
+    if named:
+        raise UsageError(f"a group of seeds is evaluated as it is; drop {', '.join(named)}, or name one of its runs")
 
 
 def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
@@ -184,6 +214,7 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
             "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
             "score": result["score"],
             "exact to": f"rank {count(result['exact_to'])}" if result.get("exact_to") else None,
+            "seeds": result.get("seeds"),
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
             "tokens/target": tokens_of(cost),
             "time/target": None if cost["seconds_per_target"] is None else duration(cost["seconds_per_target"]),
@@ -204,7 +235,7 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
     print_slices(metrics, ("popularity", *by), title="\nslices, over items, seen items dropped")
-    if result["counted"]:
+    if result.get("counted"):
         title = f"\nnot to be compared: {COUNTED[result['protocol']]}"
         print_table(columns, metric_rows(result["counted"]), title=title)
 
@@ -249,5 +280,5 @@ def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:
     rows: dict[tuple[str, str], dict[str, object]] = {}
     for row in metrics:
         found = rows.setdefault((row["name"], row["level"]), {"name": row["name"], "level": row["level"] + "s"})
-        found[row["seen"]] = value(row["value"], row["low"], row["high"])
+        found[row["seen"]] = value(row["value"], row["low"], row["high"], row.get("sd"))
     return list(rows.values())

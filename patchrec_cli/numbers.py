@@ -12,13 +12,16 @@ def count(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
-def value(number: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A value with three decimals and its interval where there is one: "0.104 [0.061, 0.150]"."""
+def value(
+    number: float | None, low: float | None = None, high: float | None = None, deviation: float | None = None
+) -> str:
+    """A value with three decimals, its deviation over seeds and its interval: "0.104 ± 0.006 [0.061, 0.150]"."""
     if number is None:
         return "-"
+    spread = "" if deviation is None else f" ± {deviation:.3f}"
     if low is None or high is None:
-        return f"{number:.3f}"
-    return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+        return f"{number:.3f}{spread}"
+    return f"{number:.3f}{spread} [{low:.3f}, {high:.3f}]"
 
 
 def duration(seconds: float | None) -> str:

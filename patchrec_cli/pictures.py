@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from patchrec.reports.chart import Chart
 
 Runs = Annotated[
-    list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all evaluated ones (loss: the newest).")
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN", help="Runs, or groups for each of theirs; default: all evaluated ones (loss: the newest)."
+    ),
 ]
 Compared = Annotated[
-    list[str] | None, typer.Argument(metavar="RUN", help="Runs; default: all that are evaluated on the same data.")
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN", help="Runs, or groups for each of theirs; default: all that are evaluated on the same data."
+    ),
 ]
 Metric = Annotated[
     str | None,

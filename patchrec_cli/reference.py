@@ -33,6 +33,11 @@ Keys beside `schema`:
 With `--dry-run`, `data add` prints `plan` instead (`name`, `command`, `recipe`, `tables`, `num_rows`, `times`,
 `rejected`, `notices`, `fault` and so on).
 
+With `--seeds` (and `--resume GROUP`), `pretrain`, `finetune` and `baseline` print `group`, `label`, `stage`, `kind`,
+`dataset`, `seeds`, `runs` (of each what one run prints) and `elsewhere` (runs that another process is at). `eval GROUP`
+adds `seeds` and `evaluations` (of each run its own); its metrics have `sd`, the deviation over seeds. `runs show GROUP`
+prints `group` (`name`, `runs`, `evaluations`).
+
 `data export` prints a JSON document a line, with or without `--json`, and no `schema`: `user_id`, `item_id`,
 `timestamp` (unix seconds, null without times), `position` (of the target in the user's whole sequence, from 0) and
 `history` (item ids, oldest first, newest K). With `--output` it writes files and prints `dataset`, `format`, `folder`,
@@ -78,6 +83,9 @@ JSON_KEYS = {
     "pretrain": FITTED,
     "finetune": FITTED,
     "baseline": FITTED,
+    "sweep": (
+        "dataset", "metric", "num_runs", "to_fit", "to_evaluate", "lines", "chosen", "test_read", "comparison",
+    ),
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),

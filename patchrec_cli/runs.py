@@ -15,12 +15,15 @@ from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
 from patchrec_cli.run_view import draw_costs, draw_evaluations, run_fields, watch_run
+from patchrec_cli.seeds import folded, show_group
 from patchrec_cli.slices import print_slices
 from patchrec_cli.trash import gc, restore, rm
 
 app = command_group("runs", "List, show, compare, query, mark and remove runs; choose their score.")
 MOST_FAULTS = 5  # that a listing tells
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run or group of seeds, by name or the unique beginning of one.")
+]
 
 
 @app.command("ls", cls=Command)
@@ -28,11 +31,14 @@ def ls(
     ctx: typer.Context,
     where: Where = None,
     tags: Tagged = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The newest N of them.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="The newest N of them; a group of seeds counts as one."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the runs, newest first.
+    """List the runs, newest first; those of a group of seeds in one line.
 
     Examples:
         patchrec runs ls --tag paper
@@ -49,14 +55,15 @@ def ls(
             Column("data", "dataset"),
             Column("backbone", "backbone"),
             Column("strategy", "label"),
+            Column("seed", "seeds", right=True),
             Column("started (UTC)", "started"),
         ]
         if any(row["tags"] for row in rows):
             columns.append(Column("tags", "marks"))
-        shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in rows]
+        shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in folded(rows)]
         print_table(columns, shown)
         print_faults(rows)
-    stopped = [row for row in rows if row["status"] == "interrupted"]
+    stopped = [row for row in rows if row["status"] in ("interrupted", "waiting")]
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
     elif where is not None or tags:
@@ -82,18 +89,24 @@ def show(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is kept of a run, also while it trains.
+    """Show all that is kept of a run, also while it trains; of a group of seeds its runs and means.
 
     Examples:
         patchrec runs show pft-s-1
         patchrec runs show pft-s-1 --slices --by genre
     """
     from patchrec.operations import runs
+    from patchrec.operations.seed_groups import show_seed_group
     from patchrec.operations.slices import slices_of
 
     output = Output(json, quiet)
     if by and not slices:
         raise UsageError("--by goes with --slices; add it")
+    if (group := show_seed_group(run, home=home_of(ctx))) is not None:
+        if slices:
+            raise UsageError(f"--slices is of one run; name one of {group['name']}, such as {group['runs'][0]['name']}")
+        show_group(plain(group), output)
+        return
     if watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
@@ -108,7 +121,7 @@ def show(
     print_fields(run_fields(shown))
     draw_evaluations(shown["evaluations"])
     draw_costs(shown["evaluations"])
-    if shown["status"] in ("interrupted", "lost") or (shown["status"] == "failed" and shown["checkpoints"]):
+    if shown["status"] in ("interrupted", "lost", "waiting") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:
         output.next_step(f"patchrec runs show {shown['name']} --watch")
@@ -192,8 +205,9 @@ def print_faults(rows: list[dict[str, Any]]) -> None:
 
 
 def resume_command(run: dict[str, Any]) -> str:
-    """What goes on with a stopped run."""
-    return f"patchrec {run['command']} --resume {run['name']}"
+    """What goes on with a stopped run, or with the whole group of one that waits."""
+    waits = run["status"] == "waiting" and run.get("group") is not None
+    return f"patchrec {run['command']} --resume {run['group' if waits else 'name']}"
 
 
 def draw_choice(choice: dict[str, Any]) -> None:

@@ -21,10 +21,10 @@ def print_as(form: Form, columns: Sequence[str], rows: Iterable[Mapping[str, Any
     """Print rows under the names of their columns.
 
     Args:
-        form: CSV has all digits, and an interval in two columns of its own (`hr@10_low`, `hr@10_high`); the others read
-            as tables of people do.
+        form: CSV has all digits, and an interval in two columns of its own (`hr@10_low`, `hr@10_high`), a deviation
+            over seeds in one (`hr@10_sd`); the others read as tables of people do.
         columns: In order.
-        rows: Column -> value; an interval is `value`, `low` and `high`.
+        rows: Column -> value; an interval is `value`, `low` and `high`, and of several seeds `sd`.
     """
     found = list(rows)
     if form == "csv":
@@ -49,21 +49,23 @@ def print_as(form: Form, columns: Sequence[str], rows: Iterable[Mapping[str, Any
 
 def csv_lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A header and a line for each row."""
-    wide = {name for name in columns if any(isinstance(row[name], Mapping) for row in rows)}
-    parts = {name: ("", "_low", "_high") if name in wide else ("",) for name in columns}
-    lines = [[f"{name}{end}" for name in columns for end in parts[name]]]
-    for row in rows:
-        values = [row[name] for name in columns]
-        lines.append(
-            [cell for value, name in zip(values, columns, strict=True) for cell in _split(value, name in wide)]
-        )
+    parts = {name: _parts([row[name] for row in rows]) for name in columns}
+    ends = {"value": "", "low": "_low", "high": "_high", "sd": "_sd"}
+    lines = [[f"{name}{ends[part]}" for name in columns for part in parts[name]]]
+    lines += [[cell for name in columns for cell in _split(row[name], parts[name])] for row in rows]
     return [",".join(csv_cell(_plain(cell)) for cell in line) for line in lines]
 
 
-def _split(value: Any, wide: bool) -> list[Any]:
-    if not wide:
-        return [value]
-    return [value["value"], value["low"], value["high"]] if isinstance(value, Mapping) else [value, None, None]
+def _parts(values: Sequence[Any]) -> list[str]:
+    """What the values of a column are made of: an interval where one has it, a deviation where one has that."""
+    intervals = [value for value in values if isinstance(value, Mapping)]
+    parts = ["value", "low", "high"] if intervals else ["value"]
+    return [*parts, "sd"] if any("sd" in value for value in intervals) else parts
+
+
+def _split(value: Any, parts: Sequence[str]) -> list[Any]:
+    found = value if isinstance(value, Mapping) else {"value": value}
+    return [found.get(part) for part in parts]
 
 
 def _plain(cell: Any) -> str | float | None:
@@ -79,7 +81,7 @@ def shown(value: Any) -> str:
     from patchrec_cli.numbers import value as with_interval
 
     if isinstance(value, Mapping):
-        return with_interval(value["value"], value["low"], value["high"])
+        return with_interval(value["value"], value["low"], value["high"], value.get("sd"))
     if isinstance(value, float):
         return f"{value:.4g}" if isfinite(value) else "-"
     return cell_text(value)

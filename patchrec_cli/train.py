@@ -10,10 +10,11 @@ from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import BASELINES, HEADS, STRATEGIES, option_values
 from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.seeds import Seeds, fit_group, read_seeds
 from patchrec_cli.training_options import BASELINE_SETTINGS, TRAINING, takes_settings
 
 Resume = Annotated[
-    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, from its checkpoint.")
+    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run, or a group of seeds, that was stopped.")
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="With --resume: go on although data, tokenizer or versions changed since.")
@@ -47,6 +48,7 @@ def pretrain(
     into: Into = None,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     dry_run: DryRun = False,
     run_name: Name = None,
     note: Note = None,
@@ -71,7 +73,10 @@ def pretrain(
     common = {"home": home_of(ctx), "report": output.reporter, "options": options, "marks": marks, **settings}
     if dry_run:
         refuse_resume(resume, force)
-        show_dry_run("pretrain", output, **common)
+        show_dry_run("pretrain", output, seeds, **common)
+        return
+    of_group = {"options": options, "settings": settings}
+    if fit_group("pretrain", seeds, resume, force, home_of(ctx), output, marks, **of_group):
         return
     from patchrec.operations.training import train
 
@@ -101,6 +106,7 @@ def finetune(
     ] = None,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     dry_run: DryRun = False,
     run_name: Name = None,
     note: Note = None,
@@ -115,6 +121,7 @@ def finetune(
         patchrec finetune --strategy pft-s --L 5
         patchrec finetune --strategy pft-i --M 5 --from none
         patchrec finetune --strategy item-mean --head item --from none
+        patchrec finetune --strategy pft-s --seeds 0,1,2
         patchrec finetune --strategy pft-s --dry-run
     """
     options = option_values(ctx, STRATEGIES, strategy)
@@ -125,7 +132,9 @@ def finetune(
     common = {"home": home_of(ctx), "report": output.reporter, "marks": marks, **chosen, **settings}
     if dry_run:
         refuse_resume(resume, force)
-        show_dry_run("finetune", output, **common)
+        show_dry_run("finetune", output, seeds, **common)
+        return
+    if fit_group("finetune", seeds, resume, force, home_of(ctx), output, marks, settings=settings, **chosen):
         return
     from patchrec.operations.training import train
 
@@ -146,6 +155,7 @@ def baseline(
     *,
     resume: Resume = None,
     force: Force = False,
+    seeds: Seeds = None,
     run_name: Name = None,
     note: Note = None,
     tags: Tags = None,
@@ -160,12 +170,16 @@ def baseline(
     Examples:
         patchrec baseline popularity
         patchrec baseline item-knn
-        patchrec baseline sasrec --seed 1
+        patchrec baseline sasrec --seeds 0,1,2
     """
     if name is None and resume is None:
         raise UsageError(f"which baseline? choices: {', '.join(sorted(BASELINES.members()))}; name one")
     options = option_values(ctx, BASELINES, name)
     output = Output(json, quiet)
+    marks = marks_of(run_name, note, tags)
+    of_group = {"name": name, "options": options, "settings": settings}
+    if fit_group("baseline", seeds, resume, force, home_of(ctx), output, marks, **of_group):
+        return
     from patchrec.operations.training import train
 
     result = train.baseline(
@@ -173,7 +187,7 @@ def baseline(
         options=options,
         resume=resume,
         force=force,
-        marks=marks_of(run_name, note, tags),
+        marks=marks,
         home=home_of(ctx),
         report=output.reporter,
         **settings,
@@ -212,12 +226,16 @@ def show_run(result: dict[str, Any], output: Output) -> None:
     )
 
 
-def show_dry_run(stage: Any, output: Output, **settings: Any) -> None:
-    """Estimate a run and print what it would take."""
+def show_dry_run(stage: Any, output: Output, seeds: str | None = None, **settings: Any) -> None:
+    """Estimate a run, or the first of several seeds, and print what it would take."""
     from patchrec.operations.training.dry_run import dry_run
 
     if not is_first_process():
         return
+    if seeds is not None:
+        several = read_seeds(seeds)
+        settings["seed"] = several[0]
+        output.reporter.note(f"each of the {count(len(several))} seeds takes as much, one after the other")
     found = plain(dry_run(stage, **settings))
     if output.emit(found, [found["tokens"]]):
         return

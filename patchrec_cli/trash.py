@@ -11,10 +11,13 @@ from patchrec_cli.numbers import count, moment
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 Names = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs by their whole names.")]
+Removed = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Runs, or groups of seeds for all their runs, by whole names.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def rm(ctx: typer.Context, names: Names, yes: Yes = False, json: Json = False, quiet: Quiet = False) -> None:
+def rm(ctx: typer.Context, names: Removed, yes: Yes = False, json: Json = False, quiet: Quiet = False) -> None:
     """Put runs into the trash, with their evaluations and checkpoints.
 
     Says what goes, and asks on a terminal. `patchrec runs restore` takes them back until `patchrec runs gc`.

@@ -226,6 +226,14 @@ def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str
     return chosen
 
 
+def find_evaluation(
+    store: Store, run: Run, split: SplitName, *, limit: int | None = None, ks: Sequence[int] = engine.KS
+) -> EvaluationResult | None:
+    """The newest evaluation of a run by its own score, of the same targets, metrics and catalog; None without one."""
+    catalog = store.datasets.show(run.dataset)["fingerprints"]["catalog"]
+    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(catalog))
+
+
 def _same_evaluation(
     store: Store, run: Run, split: SplitName, score: ScoreName | None, config: dict[str, Any]
 ) -> EvaluationResult | None:

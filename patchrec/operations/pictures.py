@@ -16,6 +16,7 @@ from patchrec.evaluation.rows import default_values
 from patchrec.evaluation.significance import bootstrap
 from patchrec.evaluation.slice_names import in_order
 from patchrec.evaluation.slices import slices_of_rankings
+from patchrec.operations.compared import runs_of
 from patchrec.operations.runs import compare_runs
 from patchrec.reporting import SILENT, Reporter
 from patchrec.reports.chart import Chart, Curves, Level, Mark, Point, Row, Rows, Series, steps_up, thinned
@@ -57,7 +58,8 @@ def plot(
 
     Args:
         picture: `loss` (of training and validation), `frontier` (a metric against the length of prompts) or `slices`.
-        names: Runs. None named: the newest one that trained, for `loss`; else all evaluated runs that share targets.
+        names: Runs, or groups of seeds for each of their runs. None named: the newest run that trained, for `loss`;
+            else all evaluated runs that share targets.
         metric, split, data: See `compare_runs`; `loss` has no use for them.
         home: Folder of the store.
         report: Where picks are told.
@@ -82,12 +84,12 @@ def compare(
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Compared:
-    """Compare runs and read the rows behind the table.
+    """Compare runs, those of a group of seeds one by one, and read the rows behind the table.
 
     Raises:
         NotFoundError, UsageError: See `compare_runs`.
     """
-    table = compare_runs(names, metric=metric, split=split, data=data, home=home, report=report)
+    table = compare_runs(names, metric=metric, split=split, data=data, grouped=False, home=home, report=report)
     with Store.open(home) as store:
         runs = [store.runs.get(row["run"]) for row in table["rows"]]
         numbers = [row["evaluation"] for row in table["rows"]]
@@ -105,7 +107,7 @@ def compare(
 def _trained(store: Store, names: Sequence[str], data: str | None, report: Reporter) -> list[Run]:
     """The runs named, else the newest one with a loss curve."""
     if names:
-        return list({run.name: run for run in map(store.runs.get, names)}.values())
+        return runs_of(store, names)
     for run in reversed(store.runs.all()):
         if data in (None, run.dataset) and len(_known(store.runs.losses(run.name))) > 1:
             report.picked("run", run.name, "the newest one that trained")

@@ -44,7 +44,8 @@ def write_report(
     """Write a page about evaluated runs. It loads nothing, runs nothing, and is a pure function of the store.
 
     Args:
-        names: Runs, the reference first; none named: all that are evaluated on the same targets, best first.
+        names: Runs, or groups of seeds for each of their runs, the reference first; none named: all that are evaluated
+            on the same targets, best first.
         out: An `.html` file.
         metric, split, data: See `compare_runs`.
         users: How many example users (`patchrec.operations.example_users.choose`).

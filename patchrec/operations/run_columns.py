@@ -20,7 +20,7 @@ class Columned:
     def __init__(self, runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> None:
         """Take compared runs and their rows, in one order."""
         self._rows = list(rows)
-        fields = with_short_names([fields_of(run) for run in runs])
+        fields = with_short_names([fields_of(run) | _of_group(row) for run, row in zip(runs, rows, strict=True)])
         found_of_each = [_results(row) for row in rows]
         names = dict.fromkeys(name for found in found_of_each for name in found)
         self._results = [{name: found.get(name) for name in names} for found in found_of_each]
@@ -68,9 +68,13 @@ class Columned:
             UsageError: No such column.
         """
         wanted = {name: self._named(name) for name in names}
-        return [
-            row | {"columns": {name: found.get(key, values.get(key)) for name, key in wanted.items()}}
+        each = [
+            values | found | _seeds(row)
             for row, values, found in zip(self._rows, self._values, self._results, strict=True)
+        ]
+        return [
+            row | {"columns": {name: found.get(key) for name, key in wanted.items()}}
+            for row, found in zip(self._rows, each, strict=True)
         ]
 
     def _named(self, name: str) -> str:
@@ -90,10 +94,22 @@ def _results(row: dict[str, Any]) -> dict[str, Any]:
         view = LOG_PROB_VIEW if metric["name"] == LOG_PROB else ("item", "dropped")
         if (metric["level"], metric["seen"]) == view:
             found[metric["name"]] = {key: metric[key] for key in ("value", "low", "high")}
+            if metric["sd"] is not None:
+                found[metric["name"]]["sd"] = metric["sd"]
     tested = row["difference"] or {}
     found["difference"] = {"value": tested.get("difference"), "low": tested.get("low"), "high": tested.get("high")}
     ratios = {f"compression_{name}": ratio for name, ratio in row["compression"].items()}
     return found | {name: tested.get(name) for name in TESTED} | {name: row[name] for name in COSTS} | ratios
+
+
+def _of_group(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a group of seeds that are not those of its first run; none for a run."""
+    return {} if row["group"] is None else {"name": row["run"], "run": row["run"], "seed": None}
+
+
+def _seeds(row: dict[str, Any]) -> dict[str, Any]:
+    """The seeds of a group, to be shown: no condition asks for them. None for a run."""
+    return {} if row["group"] is None else {"seed": ",".join(map(str, row["seeds"]))}
 
 
 def _number(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What can be asked of a run in one line: its fields and settings by name, conditions on them, how runs differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from patchrec.data.conditions import Asked, holding
@@ -87,12 +87,21 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(keys, key=lambda key: (key not in TEXTS, "." in key))
 
 
-def differing(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run the settings, by their short names, that are not the same in all runs that have them."""
+def differing(runs: Sequence[Run], groups: Collection[str] = ()) -> list[dict[str, Any]]:
+    """For each run the settings, by their short names, that are not the same in all runs that have them.
+
+    Args:
+        runs: Which.
+        groups: Names of those that stand for all seeds of their group.
+    """
     rows = [
         {key: value for key, value in fields_of(run).items() if key not in _NOT_SETTINGS}
         for run in runs
     ]  # fmt: skip
+    for run, row in zip(runs, rows, strict=True):
+        if run.name in groups:
+            del row["seed"]
+            row["parent"] = run.parent and run.parent.removesuffix(f"-s{run.seed}")  # each started from one of its seed
     short = short_names([fields_of(run) for run in runs])
     values: dict[str, set[str]] = {}
     for row in rows:

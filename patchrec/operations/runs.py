@@ -12,8 +12,9 @@ from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
 from patchrec.evaluation.derived import cut_offs, is_known, of_ranks, with_metrics
 from patchrec.evaluation.protocols import PROTOCOLS
-from patchrec.evaluation.rows import LOG_PROB, default_values
+from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, default_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
+from patchrec.operations.compared import Compared, Evaluated, apart, fold, missing_seeds, runs_of
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.run_columns import Columned
 from patchrec.operations.run_faults import faults_of
@@ -40,7 +41,7 @@ def list_runs(
     Args:
         where: A condition on their fields and settings, in SQL (`docs/store.md`); None takes all.
         tags: Which they all have.
-        limit: The newest so many of these.
+        limit: The newest so many of these; a group of seeds counts as one.
         home: Folder of the store.
 
     Raises:
@@ -57,13 +58,16 @@ def list_runs(
         "backbone",
         "parent",
         "seed",
+        "group",
         "created_at",
         "finished_at",
         "note",
         "tags",
     )
     with Store.open(home) as store:
-        runs = chosen_runs(store.runs.all(), where, tags)[-limit if limit else None :]
+        runs = chosen_runs(store.runs.all(), where, tags)
+        newest = list(dict.fromkeys(run.group or run.name for run in reversed(runs)))[:limit]
+        runs = [run for run in runs if (run.group or run.name) in newest]
         faults = faults_of(store, runs, most_items=QUICKLY_READ)
         return [
             {key: getattr(run, key) for key in keys} | {"faults": [asdict(one) for one in faults.get(run.name, ())]}
@@ -164,14 +168,16 @@ def compare_runs(
     limit: int | None = None,
     columns: Sequence[str] | Callable[[str], Sequence[str]] = (),
     fail_if: str | None = None,
+    grouped: bool = True,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Put the newest evaluations of runs side by side, on one data set and the same targets.
 
     Args:
-        names: Runs, the reference first. None named: all evaluated runs of the data set that share their targets, best
-            first; the best is then the reference, and p-values are corrected for all pairs, since it was picked here.
+        names: Runs or groups of seeds, the reference first. None named: all evaluated runs of the data set that share
+            their targets, best first; the best is then the reference, and p-values are corrected for all pairs, since
+            it was picked here. Runs of one group are one row, with their seeds averaged target by target.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
             Any cut-off of any metric here, in `sort`, `columns` and `fail_if` is computed from the stored ranks. None:
             mrr, cut off where ranks are known up to a limit alone.
@@ -184,14 +190,15 @@ def compare_runs(
         columns: Fields, settings, metrics and costs that each row gives under `columns`, or what says them of the
             metric that differences are taken in.
         fail_if: A condition on these, in SQL; the runs that it holds for are named under `failed`.
+        grouped: Make one row of the runs of a group of seeds; else each run is a row.
         home: Folder of the store.
         report: Where picks are told.
 
     Returns:
         `dataset`, `split`, `num_targets`, `num_users`, `metrics` (names), `metric`, `reference`, `reference_picked`
-        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `num_runs` (compared), `rows` (a run
-        each, with what differs in its settings, metrics, paired difference, compression ratios and cost), `failed` and
-        `notes`.
+        (none was named), `comparisons` (how many `p_adjusted` is corrected for), `num_runs` (rows compared), `rows` (a
+        run or a group each, with its seeds, what differs in its settings, metrics, paired difference, compression
+        ratios and cost), `failed` and `notes`.
 
     Raises:
         NotFoundError: No such run, or one without an evaluation; no run left by `where` and `tags`.
@@ -211,7 +218,8 @@ def compare_runs(
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
-    notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
+        notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
+        notes += missing_seeds(store, fold(chosen), split) if grouped else []
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
     known_to = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)
@@ -219,6 +227,7 @@ def compare_runs(
     columns = columns(metric) if callable(columns) else columns
     if metric == LOG_PROB:
         chosen = _with_log_prob(chosen, notes, named=bool(names))
+    compared = fold(chosen) if grouped else apart(chosen)
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
     known += [name for name in cut_offs(metric, sort, fail_if, *columns) if name not in known]
     if metric not in {*known, "mrr"}:
@@ -226,37 +235,38 @@ def compare_runs(
     _refuse_unknown_ranks(chosen, metrics, metric, {"--sort": sort, "--fail-if": fail_if}, columns)
     rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
     metrics = {
-        run.name: with_metrics(metrics[run.name], rankings[run.name], known, found.exact_to) for run, found in chosen
+        run.name: with_metrics(metrics[run.name], rankings[run.name], known, evaluation.exact_to)
+        for run, evaluation in chosen
     }
-    if not names:  # by the sum: all have the same targets
-        chosen.sort(key=lambda pair: -float(default_values(rankings[pair[0].name], metric).sum()))
-    scores = {found.score for _, found in chosen} - {"list"}
+    found = {row.name: row.metrics(metrics, rankings) for row in compared}
+    if not names:
+        compared.sort(key=lambda row: -(_value(found[row.name], metric) or 0.0))
+    scores = set().union(*(row.scores for row in compared)) - {"list"}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
-    comparisons = num_comparisons(len(chosen), picked=not names)
-    differences = _differences(chosen, rankings, metric, comparisons)
-    num_users = len({row.user_id for row in rankings[chosen[0][0].name]})
-    reference = rankings[chosen[0][0].name]
-    narrow = interval_note(default_values(reference, metric), _user_numbers(reference))
-    settings = differing([run for run, _ in chosen])
+    comparisons = num_comparisons(len(compared), picked=not names)
+    differences = _differences(compared, rankings, metric, comparisons)
+    targets = rankings[compared[0].run.name]
+    narrow = interval_note(compared[0].values(rankings, partial(default_values, metric=metric)), _user_numbers(targets))
+    settings = differing([row.run for row in compared], groups=[row.run.name for row in compared if row.group])
     rows = [
-        _row(run, found, metrics[run.name], difference) | {"differing": own}
-        for (run, found), difference, own in zip(chosen, differences, settings, strict=True)
+        _row(row, found[row.name], difference) | {"differing": own}
+        for row, difference, own in zip(compared, differences, settings, strict=True)
     ]
-    columned = Columned([run for run, _ in chosen], rows)
+    columned = Columned([row.run for row in compared], rows)
     failed = columned.holding(fail_if) if fail_if is not None else []
     if columns:
         rows = columned.with_columns(columns)
     if sort is not None:
         rows = [rows[place] for place in columned.order(sort)]
     return {
-        "dataset": chosen[0][0].dataset,
+        "dataset": compared[0].run.dataset,
         "split": split,
-        "num_targets": len(rankings[chosen[0][0].name]),
-        "num_users": num_users,
+        "num_targets": len(targets),
+        "num_users": len({row.user_id for row in targets}),
         "metrics": known,
         "metric": metric,
-        "reference": chosen[0][0].name,
+        "reference": compared[0].name,
         "reference_picked": not names,
         "comparisons": comparisons,
         "num_runs": len(rows),
@@ -266,7 +276,6 @@ def compare_runs(
     }
 
 
-Evaluated = tuple[Run, Evaluation]
 # how many, the limit and the range of users that chose them (together they fix a sample), the catalog
 Targets = tuple[int, int | None, str | None, str]
 
@@ -321,11 +330,12 @@ def _named(
     needed: Sequence[str],
 ) -> list[Evaluated]:
     """An evaluation of each run named and chosen, of the same targets: the newest that all of them have."""
-    named = list({run.name: run for run in map(store.runs.get, names)}.values())
+    named = runs_of(store, names)
     runs = _some(choose(named))
-    if runs[0] != named[0]:
+    first = named[0].group or named[0].name
+    if first != (runs[0].group or runs[0].name):
         raise UsageError(
-            f"run {named[0].name}, the reference, is left out by --where or --tag; name another first, or drop these"
+            f"run {first}, the reference, is left out by --where or --tag; name another first, or drop these"
         )
     datasets = {run.name: run.dataset for run in runs}
     if len(set(datasets.values())) > 1:
@@ -435,7 +445,8 @@ def _all_evaluated(
             f"no run on {dataset!r} is evaluated on the {split} split yet; evaluate one: `patchrec eval`"
         )
     best = max(
-        groups, key=lambda targets: (len(groups[targets]), targets[0], _catalog_size(store, groups[targets][0][1]))
+        groups,
+        key=lambda targets: (len(fold(groups[targets])), targets[0], _catalog_size(store, groups[targets][0][1])),
     )
     left_out = {
         run.name: "another catalog" if best[:3] in {targets[:3] for targets in evaluations} else "other targets"
@@ -465,22 +476,23 @@ def _by_targets(store: Store, run: Run, split: SplitName, needed: Sequence[str])
 
 
 def _differences(
-    chosen: list[Evaluated], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
+    rows: list[Compared], rankings: dict[str, list[RankingRow]], metric: str, comparisons: int
 ) -> list[dict[str, Any] | None]:
-    """Each run minus the reference on the same targets, with Holm's correction for so many comparisons.
+    """Each row minus the reference on the same targets, with Holm's correction for so many comparisons.
 
     None for the reference.
 
     Also None where the metric is the log-probability under scores that do not compare.
     """
-    (reference, evaluation), *others = chosen
-    users = _user_numbers(rankings[reference.name])
-    base = default_values(rankings[reference.name], metric)
+    reference, *others = rows
+    users = _user_numbers(rankings[reference.run.name])
+    of_targets = partial(default_values, metric=metric)
+    base = reference.values(rankings, of_targets)
     found = [
         None
-        if metric == LOG_PROB and other.score != evaluation.score and not {other.score, evaluation.score} <= NORMALISED
-        else asdict(paired(default_values(rankings[run.name], metric), base, users, flips=flips_for(comparisons)))
-        for run, other in others
+        if metric == LOG_PROB and len(scores := row.scores | reference.scores) > 1 and not scores <= NORMALISED
+        else asdict(paired(row.values(rankings, of_targets), base, users, flips=flips_for(comparisons)))
+        for row in others
     ]
     corrected = iter(holm([difference["p_value"] for difference in found if difference], comparisons))
     return [None, *(difference and _told(difference | {"p_adjusted": next(corrected)}) for difference in found)]
@@ -500,25 +512,36 @@ def _user_numbers(rows: list[RankingRow]) -> Any:
     return np.unique([row.user_id for row in rows], return_inverse=True)[1]
 
 
-def _row(run: Run, found: Evaluation, metrics: list[MetricRow], difference: dict[str, Any] | None) -> dict[str, Any]:
+def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, Any] | None) -> dict[str, Any]:
+    evaluations = [found for _, found in row.members]
     return {
-        "run": run.name,
-        "label": run.label,
-        "backbone": run.backbone,
-        "evaluation": found.id,
-        "evaluated_at": found.created_at,
-        "score": found.score,
-        "metrics": [asdict(row) for row in metrics],
+        "run": row.name,
+        "group": row.group,
+        "seeds": row.seeds,
+        "runs": [run.name for run, _ in row.members],
+        "label": row.run.label,
+        "backbone": row.run.backbone,
+        "evaluation": evaluations[0].id if row.group is None else None,
+        "evaluations": [found.id for found in evaluations],
+        "evaluated_at": max(found.created_at for found in evaluations),
+        "score": "/".join(sorted(row.scores)),
+        "metrics": metrics,
         "difference": difference,
-        "compression": {name: found.cost.get(key) for name, key in COMPRESSION.items()},
-        "exact_to": found.exact_to,
-        "tokens_per_target": found.cost.get("tokens_per_target"),
-        "prompt_tokens_per_target": found.cost.get("prompt_tokens_per_target"),
-        "catalog_tokens_per_target": found.catalog_tokens,
-        "seconds_per_target": found.cost.get("seconds_per_target"),
+        "compression": {name: row.cost(key) for name, key in COMPRESSION.items()},
+        "exact_to": row.exact_to,
+        "tokens_per_target": row.cost("tokens_per_target"),
+        "prompt_tokens_per_target": row.cost("prompt_tokens_per_target"),
+        "catalog_tokens_per_target": row.cost("catalog_tokens_per_target"),
+        "seconds_per_target": row.cost("seconds_per_target"),
     }
 
 
 def _over_all(metrics: list[MetricRow]) -> list[MetricRow]:
     """Metrics over all targets, no slice of them."""
     return [row for row in metrics if row.slice == "all"]
+
+
+def _value(metrics: list[dict[str, Any]], name: str) -> float | None:
+    """A metric in its default view."""
+    view = LOG_PROB_VIEW if name == LOG_PROB else ("item", "dropped")
+    return next((row["value"] for row in metrics if row["name"] == name and (row["level"], row["seen"]) == view), None)

@@ -12,12 +12,18 @@ from patchrec.store import Store
 def removal(names: Sequence[str], *, home: Path | None = None) -> list[dict[str, Any]]:
     """What removing runs would take along: each with its size in bytes, its evaluations and the blends that ask it.
 
+    Args:
+        names: Whole, of runs, or of groups of seeds for all their runs.
+        home: Folder of the store.
+
     Raises:
         NotFoundError: No such run. UsageError: One is running, or another run started from it and would stay.
     """
     with Store.open(home) as store:
-        store.trash.check(names)
-        return [asdict(found) for found in store.trash.about(list(dict.fromkeys(names)))]
+        groups = store.seed_groups.named(names)
+        runs = [run for name in dict.fromkeys(names) for run in groups.get(name, [name])]
+        store.trash.check(runs)
+        return [asdict(found) for found in store.trash.about(list(dict.fromkeys(runs)))]
 
 
 def trashed(names: Sequence[str] = (), *, home: Path | None = None) -> list[dict[str, Any]]:

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from patchrec.store.backbones import Backbones
     from patchrec.store.catalogs import Catalogs
+    from patchrec.store.claims import Claims
     from patchrec.store.datasets import Datasets
     from patchrec.store.evaluations import Evaluations
     from patchrec.store.runs import Runs
+    from patchrec.store.seed_groups import SeedGroups
     from patchrec.store.trash import Trash
 else:
     # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
@@ -86,6 +88,8 @@ class Store:
         runs: Runs, their losses and checkpoints.
         trash: Removed runs that can be taken back.
         evaluations: Metrics and per-target rankings.
+        seed_groups: Runs that differ in their seed alone.
+        claims: Which process is at which work.
     """
 
     def __init__(self, folder: Path, db: sqlite_utils.Database) -> None:
@@ -239,6 +243,20 @@ class Store:
         from patchrec.store.evaluations import Evaluations
 
         return Evaluations(self)
+
+    @property
+    def seed_groups(self) -> "SeedGroups":
+        """Runs that differ in their seed alone."""
+        from patchrec.store.seed_groups import SeedGroups
+
+        return SeedGroups(self)
+
+    @property
+    def claims(self) -> "Claims":
+        """Which process is at which work."""
+        from patchrec.store.claims import Claims
+
+        return Claims(self)
 
     def close(self) -> None:
         """Close the file."""

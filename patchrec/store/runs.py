@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from patchrec.store.connection import Store
 
-Status = Literal["running", "done", "failed", "interrupted", "lost"]
+Status = Literal["running", "done", "failed", "interrupted", "lost", "waiting"]
+WAITS = "waits for its turn"  # why a planned run is `interrupted`, for the column knows no other word
 LIST_THEM = "List them with `patchrec runs ls`."
 
 
@@ -32,12 +33,13 @@ class Run:
     Attributes:
         label: The strategy with its options, or the kind of recommender with its own, in words.
         status: `interrupted` is a run that was stopped by a signal, `lost` one whose process ended on this machine
-            without a word.
+            without a word, `waiting` one that is planned and has not begun.
         config: Everything that determines the run.
         versions: Versions of patchrec and the libraries that computed it.
         fingerprints: Of prompt, tokenizer, splits and catalog.
         summary: Results that a listing shows, once done.
         num_steps: Optimizer steps that it takes in all; None before training began, or where it never does.
+        group: The group of seeds that it is one of; None where it stands alone.
         note, tags: What its user says of it; tags in alphabetical order.
     """
 
@@ -60,6 +62,7 @@ class Run:
     finished_at: str | None
     summary: dict[str, Any] | None
     num_steps: int | None
+    group: str | None = None
     note: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -180,6 +183,16 @@ class Runs:
             marking.put(db, name, marks.note, marks.tags)
         return self.get(name)
 
+    def new_name(self, config: RunConfig) -> str:
+        """A name that nothing had before: what a run is, and a number."""
+        with self._store.write() as db:
+            return _counted(db, check_name("run", _prefix(config)))
+
+    def is_free(self, name: str) -> bool:
+        """Whether no run has or had a name."""
+        with self._store.read() as db:
+            return not marking.is_taken(db, name)
+
     def plugins(self, name: str) -> list[RunPlugin]:
         """What a run took from plugins when it was made; nothing where that was not noted yet."""
         return read_plugins(self._store, name)
@@ -190,9 +203,17 @@ class Runs:
         Raises:
             UsageError: A run has it, or had it.
         """
-        with self._store.read() as db:
-            if marks.name is not None and marking.is_taken(db, marks.name):
-                raise UsageError(f"--name {marks.name}: a run has it or had it; choose another")
+        if marks.name is not None and not self.is_free(marks.name):
+            raise UsageError(f"--name {marks.name}: a run has it or had it; choose another")
+
+    def claim_name(self, name: str) -> str:
+        """Take a name that no run is to have, for good: that of a group.
+
+        Raises:
+            UsageError: A run has it, or had it.
+        """
+        with self._store.write() as db:
+            return marking.claim(db, name)
 
     def mark(self, name: str, marks: Marks, *, without: Iterable[str] = ()) -> Run:
         """Note and tag a run that is there.
@@ -222,6 +243,7 @@ class Runs:
 
         Raises:
             NotFoundError: None, or several.
+            UsageError: It names a group of seeds.
         """
         with self._store.read():
             names = self.names()
@@ -230,6 +252,11 @@ class Runs:
             if exact is None and name in self._store.trash.names():
                 raise NotFoundError(
                     f"run {name!r} is in the trash; take it back with `patchrec runs restore {shlex.quote(name)}`"
+                )
+            if exact is None and (group := self._store.seed_groups.find(name)) is not None:
+                raise UsageError(
+                    f"{group.name} is a group of seeds, and one run is wanted here; name one of "
+                    f"{', '.join(run.name for run in group.runs)}"
                 )
             if exact is None:
                 raise not_found("run", name, begin_so or names, LIST_THEM)
@@ -290,6 +317,12 @@ class Runs:
                 [pid, process, host, run.name],
             )
         return self.get(run.name)
+
+    def begin_waiting(self, name: str, versions: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
+        """Note what a run that was waiting begins with: versions and fingerprints as they are now."""
+        with self._store.write() as db:
+            values = {"versions": json.dumps(dict(versions)), "fingerprints": json.dumps(dict(fingerprints))}
+            db.table("runs").update(self.get(name).id, values)
 
     def choose_score(self, name: str, score: ScoreName, why: Mapping[str, Any]) -> None:
         """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`.
@@ -405,8 +438,14 @@ def _run(row: dict[str, Any]) -> Run:
         ) from error
 
 
+def _status(row: dict[str, Any]) -> Status:
+    """What a run is now: a row cannot say that its process is gone, and says of a run that waits that it stopped."""
+    if row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"]):
+        return "lost"
+    return "waiting" if (row["status"], row["error"]) == ("interrupted", WAITS) else row["status"]
+
+
 def _decoded(row: dict[str, Any]) -> Run:
-    lost = row["status"] == "running" and not is_alive(row["host"], row["pid"], row["process"])
     return Run(
         id=row["id"],
         name=row["name"],
@@ -415,7 +454,7 @@ def _decoded(row: dict[str, Any]) -> Run:
         backbone=row["backbone"],
         parent=row["parent"],
         label=row["strategy"],
-        status="lost" if lost else row["status"],
+        status=_status(row),
         config=RunConfig.model_validate_json(row["config"]),
         seed=row["seed"],
         versions=json_object(row["versions"]),
@@ -427,6 +466,7 @@ def _decoded(row: dict[str, Any]) -> Run:
         finished_at=row["finished_at"],
         summary=None if row["summary"] is None else json_object(row["summary"]),
         num_steps=row["num_steps"],
+        group=row["seed_group"],
         note=row["note"],
         tags=tuple(sorted(json.loads(row["tags"]))),
     )

@@ -60,6 +60,13 @@ def m006_plugins_of_runs(db: Database) -> None:
 
 
 @migrations()
+def m007_groups_of_seeds(db: Database) -> None:
+    """Runs that differ in their seed alone may be a group."""
+    for statement in GROUPS_OF_SEEDS.split(";\n"):
+        db.execute(statement)
+
+
+@migrations()
 def m008_marks_and_trash(db: Database) -> None:
     """Users note and tag runs; a removed run is in the trash until that is emptied."""
     for statement in MARKS_AND_TRASH.split(";\n"):
@@ -336,6 +343,11 @@ CREATE TABLE plugins (
     layouts TEXT,
     PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID
+"""
+
+GROUPS_OF_SEEDS = """
+ALTER TABLE runs ADD COLUMN seed_group TEXT;
+CREATE UNIQUE INDEX runs_seed_group ON runs (seed_group, seed)
 """
 
 MARKS_AND_TRASH = """

@@ -97,7 +97,8 @@ def test_the_prompt_of_a_preview_can_be_chosen(toy_cli):
     preview = ["strategies", "preview", "--strategy", "vanilla", "--user", "ann", "--backbone", "tiny-random", "--json"]
     chosen = toy_cli(*preview, "--prompt", "paper", "--windows", "sliding", "--K", 4).json
     assert chosen["prompt"] == {
-        "form": "paper", "separators": "all", "noun": "movie", "verb": "watched", "K": 4, "windows": "sliding",
+        "form": "paper", "separators": "all", "noun": "movie", "verb": "watched", "max_title_tokens": 64,
+        "long_titles": "cut", "K": 4, "windows": "sliding",
     }  # fmt: skip
     assert len(chosen["history"]) == 4
 

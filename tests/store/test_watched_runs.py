@@ -59,7 +59,9 @@ def test_runs_and_all_that_refers_to_them_survive(tmp_path: Path) -> None:
     before["metrics"] = [(*row, *sizes[row[0]]) for row in before["metrics"]]
     for table in tables:
         assert rows_of(path, table) == before[table] != []
-    assert rows_of(path, "runs") == [(*row[:2], "baseline", *row[3:], None, "popularity") for row in before["runs"]]
+    assert rows_of(path, "runs") == [
+        (*row[:2], "baseline", *row[3:], None, "popularity", None) for row in before["runs"]
+    ]
 
 
 def test_what_refers_to_a_run_still_goes_with_it(tmp_path: Path) -> None:

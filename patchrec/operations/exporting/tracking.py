@@ -16,6 +16,7 @@ from typing import Any
 
 from patchrec.config import SPLITS
 from patchrec.errors import PatchrecError, UsageError, unknown
+from patchrec.operations.compared import runs_of
 from patchrec.operations.exporting.model_card import shown_backbone
 from patchrec.plugins import why
 from patchrec.store import Store
@@ -52,7 +53,7 @@ def track_runs(names: Sequence[str], to: str, *, project: str = PROJECT, home: P
     A run that is copied again is another run there. No title, user, item or folder is among what is written.
 
     Args:
-        names: Runs of the store.
+        names: Runs of the store, or groups of seeds for each of their runs.
         to: `mlflow` or `trackio`.
         project: The tracker's project (MLflow: experiment), made where it is not there.
         home: Folder of the store.
@@ -65,7 +66,7 @@ def track_runs(names: Sequence[str], to: str, *, project: str = PROJECT, home: P
     if find_spec(to) is None:
         raise UsageError(f"{to} is not installed; `pip install 'patchrec[{to}]'`, then again")
     with Store.open(home) as store:
-        runs = list({run.name: run for run in map(store.runs.get, names)}.values())
+        runs = runs_of(store, names)
         found = [(run, settings(run), points(store, run)) for run in runs]
     tracked = []
     for run, own, values in found:

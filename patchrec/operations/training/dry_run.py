@@ -6,7 +6,8 @@ from typing import Any, Literal, Unpack
 
 from patchrec.config import TrainingConfig
 from patchrec.model.memory import free_memory
-from patchrec.operations.training.new_run import NewRun, RunSettings, new_finetuning, new_pretraining
+from patchrec.operations.training.asked import Asked
+from patchrec.operations.training.new_run import NewRun, RunSettings
 from patchrec.operations.training.train import make_learner, refuse_unknown
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -86,14 +87,18 @@ def dry_run(
         OutOfResourcesError: Not even one forest fits in memory.
     """
     refuse_unknown(settings)
+    asked = Asked(
+        command=stage,
+        strategy=strategy,
+        options=options,
+        head=head,
+        head_options=head_options,
+        start=start,
+        settings=settings,
+    )
     with Store.open(home) as store:
         store.runs.check_free(marks)
-        if stage == "pretrain":
-            new = new_pretraining(store, options, settings, report)
-        else:
-            new = new_finetuning(
-                store, strategy, options, start, settings, report, head=head, head_options=head_options
-            )
+        new = asked.settle(store, settings.get("seed") or 0, report)
     return _estimate(new, report)
 
 

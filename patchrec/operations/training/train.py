@@ -10,7 +10,14 @@ from typing import Any, Unpack
 from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
 from patchrec.model.disk import disk_errors
-from patchrec.operations.load import checkpoint_folder, find_same, plain_options, start_folder, versions
+from patchrec.operations.load import (
+    checkpoint_folder,
+    find_same,
+    fingerprints,
+    plain_options,
+    start_folder,
+    versions,
+)
 from patchrec.operations.run_plugins import plugins_of, refuse_changed_plugins
 from patchrec.operations.training.job import TrainingJob
 from patchrec.operations.training.new_run import (
@@ -24,7 +31,7 @@ from patchrec.operations.training.new_run import (
 )
 from patchrec.plugins import find_kind
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Fitting
+from patchrec.recommender import Fitting, Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
@@ -102,7 +109,7 @@ def pretrain(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
+            refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, "pretrain", report, force=force)
         _refuse_force(force)
         return _begun(store, new_pretraining(store, options, settings, report), reuse, marks, report)
@@ -153,7 +160,7 @@ def finetune(
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
             beside = {"strategy": strategy, "head": head, "from": start, **marks.given, **settings}
-            _refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
+            refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
         new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
@@ -198,7 +205,7 @@ def baseline(
 
     def settle(store: Store, report: Reporter) -> _Ready | RunResult:
         if resume is not None:
-            _refuse_beside_resume({**marks.given, **plain_options(options), **settings})
+            refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, f"baseline {name}" if name else "baseline", report, force=force)
         _refuse_force(force)
         if name is None:
@@ -219,8 +226,12 @@ def refuse_unknown(settings: Mapping[str, object]) -> None:
         raise TypeError(f"no such setting of a run: {', '.join(sorted(unknown))}")
 
 
-def _refuse_beside_resume(given: Mapping[str, object]) -> None:
-    """A resumed run has its own settings."""
+def refuse_beside_resume(given: Mapping[str, object]) -> None:
+    """Refuse settings beside `--resume`: a resumed run has its own.
+
+    Raises:
+        UsageError: One is not None.
+    """
     named = [name for name, value in given.items() if value is not None]
     if named:
         raise UsageError(f"--resume goes on with the run's own settings; drop {', '.join(map(flag_of, named))}")
@@ -272,11 +283,9 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
     if reuse and several:
         raise UsageError("several processes train one run and no more; start this without torchrun")
     same = find_same(store, new.config, new.fingerprints) if reuse else None
-    if same is not None and (folder := checkpoint_folder(store, same)) is not None:
-        summary = same.summary or {}
-        totals = {key: summary[key] for key in TOTALS} | {key: summary.get(key) for key in BEST}
+    if same is not None and (found := finished_result(store, same)) is not None:
         store.runs.mark(same.name, marks)
-        return _result(same, folder, totals)
+        return found
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
@@ -294,6 +303,40 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
         marks=marks,
     )
     return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
+
+
+def finished_result(store: Store, run: Run) -> RunResult | None:
+    """What a finished run came to; None where it has no checkpoint.
+
+    Raises:
+        CorruptError: The checkpoint's bytes are not those written.
+    """
+    folder = checkpoint_folder(store, run)
+    if folder is None:
+        return None
+    summary = run.summary or {}
+    totals = {key: summary[key] for key in TOTALS} | {key: summary.get(key) for key in BEST}
+    return _result(run, folder, totals)
+
+
+def go_on(name: str, *, force: bool = False, home: Path | None = None, report: Reporter = SILENT) -> RunResult:
+    """Train a run that is in the store and not done: from its newest checkpoint, or from the start.
+
+    Args:
+        name: Whole, of a run that any command made.
+        force: Go on although data, tokenizer or versions changed since.
+        home: Folder of the store.
+        report: Where progress goes.
+
+    Raises:
+        NotFoundError: No such run. UsageError: It is done, or a living process is at it.
+        InterruptedRunError: Stopped by a signal after saving.
+    """
+
+    def settle(store: Store, report: Reporter) -> _Ready:
+        return _reopened(store, name, store.runs.get(name).command, report, force=force)
+
+    return _run(settle, home, report)
 
 
 def _make_folder(folder: Path) -> None:
@@ -324,10 +367,25 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
         refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
-    job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=True, force=force)
+    begun = run.status != "waiting"
+    job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=begun, force=force)
     learner = _learner_of(job)
+    if not begun:
+        _begin_waiting(store, run, job, force=force)
     store.runs.reopen(run.name)
     return _Ready(store, job, learner)
+
+
+def _begin_waiting(store: Store, run: Run, job: TrainingJob, *, force: bool) -> None:
+    """See to it that a run which waited for its turn begins with what its group was planned with."""
+    now = fingerprints(Saved(run.config, job.dataset, start=job.start))
+    other = sorted(part for part, value in now.items() if run.fingerprints.get(part) != value)
+    if other and not force:
+        raise UsageError(
+            f"run {run.name} was planned with another {' and '.join(other)}, so its seeds would not compare; start a "
+            "new group, or use --force to go on all the same"
+        )
+    store.runs.begin_waiting(run.name, versions(), now)
 
 
 def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | None, report: Reporter) -> RunResult:
