@@ -57,6 +57,7 @@ class Settings:
         sizes: Titles of the generated catalogs.
         cache: Where encoded catalogs are kept.
         run: A fine-tuned run; None takes the newest.
+        targets: Of a user, at most, in the section on evaluations.
     """
 
     users: int = 8
@@ -74,6 +75,7 @@ class Settings:
     seed: int = 0
     cache: Path | None = None
     run: str | None = None
+    targets: int = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,11 +2,13 @@
 
     python -m benchmarks.ranking                              # everything, about 25 minutes on two cores
     python -m benchmarks.ranking --only search prefill        # some sections
+    python -m benchmarks.ranking --only exact --run pft-s-1 --users 37 --targets 100
     python -m benchmarks.ranking --json numbers.json          # all raw numbers too
 
 Real prompts of test targets, an untrained backbone in float32, one process. What is compared takes turns
-(A, B, A, B, ...) after one call of each; numbers are medians, ratios medians of paired rounds. The section `joint`
-needs a fine-tuned run in the store, and `long` the data set ml-1m, whose users did more (`patchrec data add ml-1m`).
+(A, B, A, B, ...) after one call of each; numbers are medians, ratios medians of paired rounds. The sections `joint`
+and `exact` need a fine-tuned run of titles in the store, and `long` the data set ml-1m, whose users did more
+(`patchrec data add ml-1m`).
 """
 
 import argparse
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.evaluation_speed import exact
 from benchmarks.joint_score import joint
 from benchmarks.large_catalogs import catalogs
 from benchmarks.long_histories import long
@@ -36,6 +39,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Section]]] = {
     "prefill": prefill,
     "catalogs": catalogs,
     "share": share,
+    "exact": exact,
 }
 
 
@@ -83,6 +87,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         seed=given.seed,
         cache=given.cache,
         run=given.run,
+        targets=given.targets,
     )
 
 
@@ -96,9 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--home", type=Path, help="folder of the store; None: the usual one")
     add("--data", default="ml-100k", help="data set")
-    add("--backbone", default=DEFAULT_BACKBONE, help="untrained model of all sections but joint")
-    add("--run", help="fine-tuned run of the section joint; None: the newest")
+    add("--backbone", default=DEFAULT_BACKBONE, help="untrained model of all sections but joint and exact")
+    add("--run", help="fine-tuned run of the sections joint and exact; None: the newest")
     add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS))
+    add("--targets", type=_positive, default=default.targets, help="targets of a user of the section exact")
     add("--users", type=_positive, default=default.users, help="prompts of a row")
     add("--batch", type=_positive, default=default.batch, help="prompts run together")
     add("--repeats", type=_positive, default=default.repeats, help="rounds")

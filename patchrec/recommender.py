@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from patchrec.errors import PluginError, UsageError
 from patchrec.options import Options, bind, check_named, label
@@ -161,6 +161,38 @@ class Ranking:
     certificate: Certificate | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """As many items after one query as say where a target stands, up to a limit.
+
+    What is left out stands behind the target and behind the best `top` items that were not seen, or so many are here
+    that the target stands beyond the limit, whether seen items compete or not.
+
+    Attributes:
+        items: (n,) catalog indices, in no order; the target and all that share its title are among them.
+        log_probs: (n,) what ranks, nats.
+        log_prob: Log-probability of the target's title, nats; None where it would take scores of all items.
+        is_whole: Whether these are all items, with the log-probabilities of `Scores`.
+        cost: What it took.
+        certificate: Why nothing left out belongs to the best of the items not seen.
+    """
+
+    items: IntArray
+    log_probs: FloatArray
+    log_prob: float | None = None
+    is_whole: bool = False
+    cost: Cost = Cost()
+    certificate: Certificate | None = None
+
+    @classmethod
+    def among_all(cls, scores: Scores) -> Located:
+        """All items with their scores."""
+        import numpy as np
+
+        items = np.arange(len(scores.log_probs), dtype=np.int64)
+        return cls(items, scores.log_probs, is_whole=True, cost=scores.cost)
+
+
 class Recommender(Protocol):
     """A fitted model with a catalog. Its answers depend on the query alone, not on what else is asked."""
 
@@ -205,6 +237,35 @@ class Recommender(Protocol):
     def facts(self) -> dict[str, float | None]:
         """What is true of every query, for the costs of an evaluation, such as an analytic compression ratio."""
         ...
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """A recommender that finds where a target stands without scoring all items."""
+
+    def locate_each(
+        self, queries: Sequence[Query], targets: Sequence[int], limit: int, *, top: int
+    ) -> Iterator[tuple[int, Located]]:
+        """What says where the target of each query stands, in any order, with the number of the query.
+
+        Args:
+            queries: What is asked; seen items compete, and are left out of `top` alone.
+            targets: (B,) catalog index of each one's target.
+            limit: Ranks up to this are wanted exactly, among items and among titles, seen ones dropped and kept.
+            top: So many of the best items that were not seen are wanted, at most `limit`.
+        """
+        ...
+
+
+def locate_each(
+    recommender: Recommender, queries: Sequence[Query], targets: Sequence[int], limit: int, *, top: int
+) -> Iterator[tuple[int, Located]]:
+    """Locate targets by any recommender (see `Locator`); one that cannot scores all items."""
+    if isinstance(recommender, Locator):
+        yield from recommender.locate_each(queries, targets, limit, top=top)
+        return
+    for number, scores in recommender.score_each(queries):
+        yield number, Located.among_all(scores)
 
 
 def rank(

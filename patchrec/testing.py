@@ -30,7 +30,7 @@ from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.errors import UsageError
 from patchrec.history import History, IntArray
 from patchrec.layout import Layout
-from patchrec.recommender import Fitting, Kind, Query, Recommender, Saved, log_probs, rank
+from patchrec.recommender import Fitting, Kind, Query, Recommender, Saved, locate_each, log_probs, rank
 from patchrec.strategy import EVALUATION, Moment, Planner, Strategy
 
 NUM_ITEMS = 1_000_000
@@ -322,6 +322,32 @@ class RecommenderContract:
         left = np.sort(scores[mask])[::-1][: len(items)]
         worst = float(np.abs(np.array([scores[item] for item in items]) - left).max(initial=0))
         _require(worst <= self.tolerance, f"a ranking is not the best of the log-probabilities, by {worst} nats")
+
+    def test_a_target_stands_where_it_stands_among_all_items(self) -> None:
+        """Up to every limit, whether it was seen or not; where the recommender locates no targets, all are scored."""
+        queries = self._queries()
+        targets = [(3 * number) % len(TITLES) for number in range(len(queries))]
+        with self._fitted() as fitted:
+            scores = log_probs(fitted, queries)
+            for limit in (1, 3, len(TITLES)):
+                located = dict(locate_each(fitted, queries, targets, limit, top=min(2, limit)))
+                _require(sorted(located) == list(range(len(queries))), "a query has no answer, or has two")
+                for number, (row, query, target) in enumerate(zip(scores, queries, targets, strict=True)):
+                    self._check_located(row, query, target, located[number], limit)
+
+    def _check_located(self, scores: Any, query: Query, target: int, found: Any, limit: int) -> None:
+        items, own = np.asarray(found.items), np.asarray(found.log_probs)
+        _require(target in items.tolist(), "a target is not among the items that say where it stands")
+        for left_out in (np.empty(0, dtype=np.int64), query.seen):
+            known, among_all = ~np.isin(items, left_out), ~np.isin(np.arange(len(scores)), left_out)
+            ahead = int((own[known] > own[items == target][0] + self.tolerance).sum())
+            least = int((scores[among_all] > scores[target] + 2 * self.tolerance).sum())
+            most = int((scores[among_all] > scores[target]).sum())
+            _require(ahead <= most, f"{ahead} items stand before a target, {most} by the log-probabilities")
+            _require(
+                min(ahead, limit) >= min(least, limit),
+                f"{ahead} items stand before a target, {least} by the log-probabilities, and ranks up to {limit} count",
+            )
 
     def test_saved_and_loaded_it_answers_bitwise_the_same(self) -> None:
         """And fitted again with the same seed, too."""

@@ -36,8 +36,9 @@ def compare(
         typer.Argument(metavar="RUN", help="Runs or groups; default: all that are evaluated on the same data."),
     ] = None,
     metric: Annotated[
-        str, typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as mrr or ndcg@50.")
-    ] = "mrr",
+        str | None,
+        typer.Option("--metric", metavar="NAME", help="What differences are taken in, such as ndcg@50; default: mrr."),
+    ] = None,
     split: Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")] = "test",
     data: Data = None,
     where: Where = None,
@@ -96,7 +97,7 @@ def compare(
     if len(asked) > 1 and any(forms.values()):
         raise UsageError(f"{', '.join(f'--{name}' for name in asked)}: a table has one form; choose one")
     form: Any = asked[0] if any(forms.values()) else None
-    chosen = column_names(columns) or (default_columns(metric) if form else [])
+    chosen = column_names(columns)
     table = runs.compare_runs(
         names or [],
         metric=metric,
@@ -106,7 +107,7 @@ def compare(
         tags=tags or (),
         sort=sort,
         limit=limit,
-        columns=chosen,
+        columns=default_columns if form and not chosen else chosen,
         fail_if=fail_if,
         home=home_of(ctx),
         report=output.reporter,
@@ -114,7 +115,7 @@ def compare(
     if output.emit(table, [row["run"] for row in table["rows"]]):
         pass
     elif form or columns:
-        draw_columns(form, chosen, table)
+        draw_columns(form, chosen or default_columns(table["metric"]), table)
     else:
         draw_comparison(table)
     if table["failed"]:
@@ -136,12 +137,21 @@ def column_names(text: str | None) -> list[str]:
 def default_columns(metric: str) -> list[str]:
     """What a table for a paper has unless its columns are named."""
     costs = ["prompt_tokens_per_target", "catalog_tokens_per_target", "seconds_per_target"]
-    return ["run", "label", *metric_names(metric, "10"), "difference", "p_adjusted", "finding", *costs]
+    return [
+        "run",
+        "label",
+        *metric_names(metric, metric.partition("@")[2] or "10"),
+        "difference",
+        "p_adjusted",
+        "finding",
+        *costs,
+    ]
 
 
 def metric_names(metric: str, k: str) -> list[str]:
-    """The metrics that stand side by side: with the cut-off of the one that differences are taken in, else with k."""
-    k = metric.partition("@")[2] or k
+    """The metrics that stand side by side: with the cut-off of the hits that differences are taken in, else with k."""
+    if not metric.startswith("mrr@"):
+        k = metric.partition("@")[2] or k
     return [f"hr@{k}", f"ndcg@{k}", metric if metric.startswith("mrr@") else "mrr", "log_prob"]
 
 

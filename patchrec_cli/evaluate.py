@@ -1,5 +1,6 @@
 """`patchrec eval`: metrics of a run or a baseline on held-out targets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +10,11 @@ from patchrec.errors import UsageError, flag_of
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
-from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.numbers import count, duration, gigabytes, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
+from patchrec_cli.slices import print_slices
+
+FLOPS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3))
 
 COUNTED = {
     "paper": "counted as the published scripts count, over 20 titles",
@@ -50,6 +54,19 @@ def evaluate(
         ),
     ] = None,
     k: Annotated[str, typer.Option("--k", metavar="K,K", help="Cutoffs of hr@k and ndcg@k.")] = "10,20",
+    exact_to: Annotated[
+        int | None,
+        typer.Option(
+            "--exact-to",
+            metavar="N",
+            min=1,
+            help="Find ranks up to N alone, several times faster for models of titles: hr@k, ndcg@k and mrr@k up to N.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="FIELD", help="A field of the catalog whose values make slices; repeat it."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +115,8 @@ def evaluate(
     Examples:
         patchrec eval
         patchrec eval pft-s-1 --split validation --limit 200
+        patchrec eval pft-s-1 --exact-to 100
+        patchrec eval pft-s-1 --by genre
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
         patchrec eval pretrain-1 --strategy vanilla --name plain-text
@@ -111,19 +130,19 @@ def evaluate(
     output = Output(json, quiet)
     marks = marks_of(run_name, note, tags)
     common: dict[str, Any] = {
-        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "home": home_of(ctx),
+        "split": split, "limit": limit, "users_with": users_with, "ks": ks, "by": by or (), "home": home_of(ctx),
         "report": output.reporter,
     }  # fmt: skip
     own: dict[str, Any] = {
         "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
-        "protocol": protocol,
+        "exact_to": exact_to, "protocol": protocol,
     }  # fmt: skip
     if predictions is not None:
         refuse_asking(run, own)
         from patchrec.operations.predictions import evaluate_predictions
 
         scored = evaluate_predictions(predictions, one_list=one_list, data=data, marks=marks, **common)
-        show_evaluation(plain(scored), output)
+        show_evaluation(plain(scored), output, by=by or ())
         output.next_step("patchrec runs compare")
         return
     if one_list:
@@ -131,13 +150,17 @@ def evaluate(
     if is_group(run, home=home_of(ctx)):
         given = {"baseline": baseline, "data": data, "backbone": backbone, "strategy": strategy, "protocol": protocol}
         refuse_of_groups(**given, **marks.given)
-        found = evaluate_group(str(run), score=score, **common)
-        show_evaluation(plain(found), output)
+        found = evaluate_group(str(run), score=score, exact_to=exact_to, **common)
+        show_evaluation(plain(found), output, by=by or ())
         output.next_step(compare_command(found.dataset, split))
         return
     result = plain(operations.evaluate(run, data=data, marks=marks, **common, **own))
-    show_evaluation(result, output)
-    output.next_step(compare_command(result["dataset"], split), f"patchrec recommend --user ID --run {result['run']}")
+    show_evaluation(result, output, by=by or ())
+    output.next_step(
+        compare_command(result["dataset"], split),
+        f"patchrec runs show {result['run']} --slices",
+        f"patchrec recommend --user ID --run {result['run']}",
+    )
 
 
 def compare_command(dataset: str, split: str) -> str:
@@ -162,15 +185,21 @@ def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
     Raises:
         UsageError: Something is.
     """
-    asked = [f"--{name}" for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
+    asked = [flag_of(name) for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
     if asked:
         raise UsageError(f"--predictions FILE is scored as it is; drop {', '.join(asked)} (--data names the data set)")
 
 
-def show_evaluation(result: dict[str, Any], output: Output) -> None:
+def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str] = ()) -> None:
     """Print the metrics of one evaluation: over items and titles, with seen items dropped and kept.
 
-    Those of the targets that no training has seen stand in a table of their own, over items alone.
+    Those of the targets that no training has seen stand in a table of their own, over items alone. Of the other slices
+    those by popularity are shown, and those of the fields asked for.
+
+    Args:
+        result: As stored.
+        output: How to print.
+        by: Fields of the catalog.
     """
     metrics = result["metrics"]
     over_all = [row for row in metrics if row["slice"] == "all"]
@@ -179,16 +208,19 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
         return
     cost = result["cost"]
     ratios = {name: cost.get(f"compression_{name}") for name in ("paper", "history", "prompt")}
-    tokens, seconds = cost["tokens_per_target"], cost["seconds_per_target"]
     print_fields(
         {
             "run": f"{result['run']} ({result['label']})",
             "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
             "score": result["score"],
+            "exact to": f"rank {count(result['exact_to'])}" if result.get("exact_to") else None,
             "seeds": result.get("seeds"),
             "compression": ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio is not None),
-            "tokens/target": None if tokens is None else f"{tokens:,.1f}",
-            "time/target": None if seconds is None else duration(seconds),
+            "tokens/target": tokens_of(cost),
+            "time/target": None if cost["seconds_per_target"] is None else duration(cost["seconds_per_target"]),
+            "compute/target": compute_of(cost),
+            "peak memory": memory_of(cost),
+            "recommended": lists_of(cost),
         }
     )
     columns = [
@@ -202,9 +234,45 @@ def show_evaluation(result: dict[str, Any], output: Output) -> None:
     if cold:
         shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
-    if result["counted"]:
+    print_slices(metrics, ("popularity", *by), title="\nslices, over items, seen items dropped")
+    if result.get("counted"):
         title = f"\nnot to be compared: {COUNTED[result['protocol']]}"
         print_table(columns, metric_rows(result["counted"]), title=title)
+
+
+def tokens_of(cost: dict[str, Any]) -> str | None:
+    """Positions of a target, and how many of them are its prompt's and how many the catalog's."""
+    total, prompt, catalog = (cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+    if total is None:
+        return None
+    shown = f"{total:,.1f}"
+    return shown if prompt is None or catalog is None else f"{shown} (prompt {prompt:,.1f}, catalog {catalog:,.1f})"
+
+
+def compute_of(cost: dict[str, Any]) -> str | None:
+    """Floating-point operations of a target, in words: "12.3 GFLOP"."""
+    flops = cost.get("flops_per_target")
+    if not flops:
+        return None
+    unit, size = next(((unit, size) for unit, size in FLOPS if flops >= size), FLOPS[-1])
+    return f"{flops / size:,.1f} {unit}"
+
+
+def memory_of(cost: dict[str, Any]) -> str | None:
+    """The most memory held, and how much of it came while evaluating."""
+    peak, growth = cost.get("peak_memory_bytes"), cost.get("peak_memory_growth_bytes")
+    return None if peak is None or growth is None else f"{gigabytes(peak)}, {gigabytes(growth)} of it while ranking"
+
+
+def lists_of(cost: dict[str, Any]) -> str | None:
+    """What was recommended, at the largest cutoff: how much of the catalog, how novel, how evenly."""
+    ks = [int(name.partition("@")[2]) for name in cost if name.startswith("coverage@")]
+    if not ks:
+        return None
+    k = max(ks)
+    names = ("coverage", "novelty", "gini")
+    found = {name: cost[f"{name}@{k}"] for name in names}
+    return f"top {k}: " + ", ".join(f"{name} {value(number)}" for name, number in found.items())
 
 
 def metric_rows(metrics: list[dict[str, Any]]) -> list[dict[str, object]]:

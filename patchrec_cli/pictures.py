@@ -25,7 +25,8 @@ Compared = Annotated[
     ),
 ]
 Metric = Annotated[
-    str, typer.Option("--metric", metavar="NAME", help="What runs are judged by, such as mrr or ndcg@10.")
+    str | None,
+    typer.Option("--metric", metavar="NAME", help="What runs are judged by, such as ndcg@10; default: mrr."),
 ]
 Split = Annotated[Literal["validation", "test"], typer.Option("--split", help="Whose targets.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over the file where it exists.")]
@@ -39,7 +40,7 @@ def plot(
         typer.Argument(metavar="PICTURE", help="What to draw.", show_default=False),
     ],
     names: Runs = None,
-    metric: Metric = "mrr",
+    metric: Metric = None,
     split: Split = "test",
     data: Data = None,
     out: Annotated[
@@ -52,7 +53,7 @@ def plot(
     """Draw loss curves, accuracy against tokens, or slices.
 
     The frontier has a point for each run that reads a prompt: a metric against the mean length of its prompts, as in
-    Fig. 2 of the PatchRec paper. Slices are parts of the targets: by length of the history and by popularity.
+    Fig. 2 of the PatchRec paper. Slices are parts of the targets: by history, popularity, user and session.
 
     Examples:
         patchrec runs plot loss pft-s-1 vanilla-1
@@ -102,7 +103,7 @@ def report(
     names: Compared = None,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page, an .html file.")],
-    metric: Metric = "mrr",
+    metric: Metric = None,
     split: Split = "test",
     data: Data = None,
     users: Annotated[

@@ -90,8 +90,8 @@ JSON_KEYS = {
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
     ),
     "eval": (
-        "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "protocol",
-        "counted",
+        "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "exact_to",
+        "protocol", "counted",
     ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",

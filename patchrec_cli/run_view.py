@@ -7,8 +7,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from patchrec.errors import flag_of
 from patchrec_cli.display import Column, clean, print_table
-from patchrec_cli.numbers import count, duration, moment, sparkline, value
+from patchrec_cli.evaluate import compute_of
+from patchrec_cli.numbers import count, duration, gigabytes, moment, sparkline, value
 
 WATCH_SECONDS = 2.0
 WATCHED = ("run", "strategy", "steps", "speed", "time left", "loss", "curve", "validation", "validation curve")
@@ -118,24 +120,64 @@ def measured_curve(measured: list[dict[str, Any]]) -> list[float]:
     return [row["loss"] if row["metric"] is None else row["metric"] for row in measured]
 
 
-def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
-    """Print the newest evaluation of each kind, when it was and its metrics; of equal ones only how many there are."""
+def newest_of_each(evaluations: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """The newest evaluation of each kind, and how many are like it."""
     newest: dict[str, tuple[dict[str, Any], int]] = {}
     for evaluation in evaluations:
         asked = json.dumps([evaluation[key] for key in ("split", "score", "num_targets", "catalog", "config")])
         before = newest.pop(asked, (None, 0))[1]
         newest[asked] = evaluation, before + 1
-    for evaluation, times in newest.values():
+    return list(newest.values())
+
+
+def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
+    """Print the newest evaluation of each kind, when it was and its metrics; of equal ones only how many there are."""
+    for evaluation, times in newest_of_each(evaluations):
         users = f"{count(evaluation['num_targets'])} targets of {count(evaluation['num_users'])} users"
-        chosen = {f"--{key.replace('_', '-')}": evaluation["config"].get(key) for key in ("limit", "users_with")}
+        config = evaluation["config"]
+        chosen = [(flag_of(key), config.get(key)) for key in ("limit", "users_with", "exact_to")]
         parts = [
             f"{moment(evaluation['created_at'])} UTC",
             f"{evaluation['split']}, score {evaluation['score']}, {users}",
-            *(f"{flag} {given}" for flag, given in chosen.items() if given is not None),
+            *(f"{flag} {given}" for flag, given in chosen if given is not None),
+            *(f"--by {field}" for field in config.get("by", ())),
             *([f"the newest of {times} like it"] if times > 1 else []),
         ]
         columns = [Column("metric", "name"), Column("value [95 % interval]", "value", right=True)]
         print_table(columns, evaluation_rows(evaluation), title=f"\n{'; '.join(parts)}")
+
+
+def draw_costs(evaluations: list[dict[str, Any]]) -> None:
+    """Print what a target of the newest evaluation of each kind cost; nothing of one that measured nothing."""
+    rows = [cost_cells(evaluation) for evaluation, _ in newest_of_each(evaluations)]
+    columns = [
+        Column("split", "split"),
+        Column("prompt tokens", "prompt", right=True),
+        Column("catalog tokens", "catalog", right=True),
+        Column("compute", "compute", right=True),
+        Column("time", "time", right=True),
+        Column("peak memory", "memory", right=True),
+    ]
+    known = [row for row in rows if any(row[column.key] is not None for column in columns[1:])]
+    if known:
+        print_table(columns, known, title="\nwhat a target cost, in the order above")
+
+
+def cost_cells(evaluation: dict[str, Any]) -> dict[str, object]:
+    """What a target of an evaluation cost; what an older one did not measure is not there."""
+    cost = evaluation["cost"]
+    total, prompt, catalog = (cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+    if catalog is None and total is not None and prompt is not None:  # an older one stored these two
+        catalog = total - prompt
+    memory, seconds = cost.get("peak_memory_bytes"), cost.get("seconds_per_target")
+    return {
+        "split": evaluation["split"],
+        "prompt": None if prompt is None else f"{prompt:,.1f}",
+        "catalog": None if catalog is None else f"{catalog:,.1f}",
+        "compute": compute_of(cost),
+        "time": None if seconds is None else duration(seconds),
+        "memory": None if memory is None else gigabytes(memory),
+    }
 
 
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, object]]:

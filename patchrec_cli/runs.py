@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec.errors import UsageError
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.comparison import Tagged, Where, compare
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
@@ -13,8 +14,9 @@ from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
-from patchrec_cli.run_view import draw_evaluations, run_fields, watch_run
+from patchrec_cli.run_view import draw_costs, draw_evaluations, run_fields, watch_run
 from patchrec_cli.seeds import folded, show_group
+from patchrec_cli.slices import print_slices
 from patchrec_cli.trash import gc, restore, rm
 
 app = command_group("runs", "List, show, compare, query, mark and remove runs; choose their score.")
@@ -77,24 +79,48 @@ def show(
     watch: Annotated[
         bool, typer.Option("--watch", help="While it trains, show how far it is, every 2 s; Ctrl-C leaves it running.")
     ] = False,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Show how its newest evaluations did on slices of their targets.")
+    ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="FIELD", help="A field of the catalog whose values make slices, with --slices."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is kept of a run, also while it trains; of a group of seeds its runs and means."""
+    """Show all that is kept of a run, also while it trains; of a group of seeds its runs and means.
+
+    Examples:
+        patchrec runs show pft-s-1
+        patchrec runs show pft-s-1 --slices --by genre
+    """
     from patchrec.operations import runs
     from patchrec.operations.seed_groups import show_seed_group
+    from patchrec.operations.slices import slices_of
 
     output = Output(json, quiet)
+    if by and not slices:
+        raise UsageError("--by goes with --slices; add it")
     if (group := show_seed_group(run, home=home_of(ctx))) is not None:
+        if slices:
+            raise UsageError(f"--slices is of one run; name one of {group['name']}, such as {group['runs'][0]['name']}")
         show_group(plain(group), output)
         return
     if watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
     shown = runs.show_run(run, home=home_of(ctx))
-    if output.emit({"run": shown}, [shown["name"]]):
+    cut = plain(slices_of(run, by=by or (), home=home_of(ctx))) if slices else []
+    if output.emit({"run": shown, **({"slices": cut} if slices else {})}, [shown["name"]]):
+        return
+    if slices:
+        for found in cut:
+            targets = f"{count(found['num_targets'])} targets ({found['split']}) of {count(found['num_users'])} users"
+            print_slices(found["metrics"], title=f"{shown['name']}: {targets}, over items, seen items dropped")
         return
     print_fields(run_fields(shown))
     draw_evaluations(shown["evaluations"])
+    draw_costs(shown["evaluations"])
     if shown["status"] in ("interrupted", "lost", "waiting") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
     elif shown["status"] == "running" and not watch:

@@ -1,6 +1,6 @@
-"""Evaluate a recommender on held-out targets: every target ranks the whole catalog exactly."""
+"""Evaluate a recommender on held-out targets: each is ranked exactly among the whole catalog, or up to a limit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -9,11 +9,14 @@ import numpy as np
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation.efficiency import Compression
-from patchrec.evaluation.rows import metric_rows, ranking_row, target_values
+from patchrec.evaluation.lists import list_measures
+from patchrec.evaluation.peak_memory import PeakMemory
+from patchrec.evaluation.rows import check_cutoffs, metric_rows, ranking_row, target_values, top_length
 from patchrec.evaluation.significance import interval_note
+from patchrec.evaluation.slices import cold_targets, slices
 from patchrec.history import BoolArray
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Query, Recommender, Scores
+from patchrec.recommender import Cost, Located, Query, Recommender, Scores, locate_each
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store.evaluations import MetricRow, RankingRow
 
@@ -63,6 +66,8 @@ def evaluate(
     *,
     ks: Sequence[int] = KS,
     limit: int | None = None,
+    exact_to: int | None = None,
+    by: Sequence[str] = (),
     seed: int = 0,
     also: Callable[[Example, Scores], None] | None = None,
     report: Reporter = SILENT,
@@ -75,48 +80,77 @@ def evaluate(
         recommender: What ranks.
         ks: Cut-offs of the metrics.
         limit: Take a sample of so many targets (`sample_examples`).
+        exact_to: Find ranks up to this alone, which takes a model of titles a fraction of the work; None: all ranks.
+        by: Fields of the catalog whose values make slices.
         seed: Fixes the sample and the intervals.
-        also: Is given every target with its scores, for another way to count.
+        also: Is given every target with the scores of all items, for another way to count; not with `exact_to`.
         report: Where progress goes.
 
     Raises:
-        UsageError: There is no target.
+        UsageError: There is no target, a cutoff is beyond `exact_to`, no item has a field, or `also` cannot be given
+            the scores of all items.
         CheckFailedError: The model's scores are not finite. PluginError: They are no distribution.
     """
+    if exact_to is not None and exact_to < 1:
+        raise UsageError(f"exact_to must be at least 1, got {exact_to!r}")
+    refuse_other_counts(exact_to, counted=also is not None)
+    check_cutoffs(ks, exact_to)
     chosen = _targets(dataset, examples, limit, seed)
+    parts = slices(dataset, chosen, by)
     place = precedence(dataset.popularity)
-    compression = Compression()
+    memory = PeakMemory.since_now(recommender.device)
     rows: dict[int, RankingRow] = {}
-    prompt_tokens, flops = 0, 0.0
+    costs: list[Cost] = []
+    proven = 0
     with report.task("evaluate", len(chosen), "targets") as task:
-        for number, scores in recommender.score_each([Query.of(dataset, example) for example in chosen]):
-            rows[number] = ranking_row(dataset, chosen[number], scores, recommender.level, place)
+        for number, located in _located(dataset, chosen, recommender, exact_to):
+            rows[number] = ranking_row(dataset, chosen[number], located, recommender.level, place, exact_to)
             if also is not None:
-                also(chosen[number], scores)
-            compression.add(scores.cost)
-            prompt_tokens += scores.cost.positions - scores.cost.beside
-            flops += scores.cost.flops
-            task.advance(1, tokens=scores.cost.positions)
+                also(chosen[number], Scores(located.log_probs, located.cost))  # of all items, in their order
+            costs.append(located.cost)
+            proven += located.is_whole or (located.certificate is not None and located.certificate.holds)
+            task.advance(1, tokens=located.cost.positions)
     ordered = [rows[number] for number in sorted(rows)]
-    main = target_values(ordered, "item", "dropped", ks)[f"ndcg@{max(ks)}"]
+    main = target_values(ordered, "item", "dropped", ks, exact_to)[f"ndcg@{max(ks)}"]
     if note := interval_note(main, np.array([row.user for row in ordered], dtype=np.int64)):
         report.note(note)
-    cold = cold_targets(dataset, chosen)
-    cost = {**_cost(ordered, cold), "flops_per_target": flops / len(ordered), **recommender.facts()}
-    if compression.shown:
-        cost |= {
-            "prompt_tokens_per_target": prompt_tokens / len(ordered),
-            "prompt_length": compression.shown / len(ordered),
-            "compression_history": _known(compression.history),
-            "compression_prompt": _known(compression.prompt),
-        }
-    return Evaluated(metric_rows(ordered, ks, cold=cold, seed=seed), ordered, cost)
+    tops = [[dataset.catalog.index[item_id] for item_id, _ in row.top] for row in ordered]
+    shown = [k for k in ks if k <= top_length(exact_to)]
+    cost: dict[str, float | None] = {
+        **_counted(ordered, cold_targets(dataset, chosen)),
+        **_spent(costs),
+        "peak_memory_bytes": memory.peak,
+        "peak_memory_growth_bytes": memory.growth,
+        **recommender.facts(),
+        **{name: _known(value) for name, value in list_measures(tops, dataset.popularity, shown).items()},
+    }
+    if exact_to is not None:
+        cost["proven_targets"] = proven
+    return Evaluated(metric_rows(ordered, ks, slices=parts, seed=seed, exact_to=exact_to), ordered, cost)
 
 
-def cold_targets(dataset: Dataset, examples: Sequence[Example]) -> BoolArray:
-    """(B,) whether a target's item has no interaction in the train split: no training has seen it."""
-    targets = np.array([dataset.target(example) for example in examples], dtype=np.int64)
-    return np.equal(dataset.popularity[targets], 0)
+def refuse_other_counts(exact_to: int | None, *, counted: bool) -> None:
+    """Refuse to count in another way too where ranks are found up to a limit alone.
+
+    Raises:
+        UsageError: Both are asked for.
+    """
+    if exact_to is not None and counted:
+        raise UsageError(
+            "--protocol needs the scores of all items, which --exact-to does without; drop one, or evaluate twice"
+        )
+
+
+def _located(
+    dataset: Dataset, examples: Sequence[Example], recommender: Recommender, exact_to: int | None
+) -> Iterator[tuple[int, Located]]:
+    """All items with their scores, or as many as ranks up to a limit need, with the number of the target."""
+    queries = [Query.of(dataset, example) for example in examples]
+    if exact_to is None:
+        yield from ((number, Located.among_all(scores)) for number, scores in recommender.score_each(queries))
+        return
+    targets = [dataset.target(example) for example in examples]
+    yield from locate_each(recommender, queries, targets, exact_to, top=top_length(exact_to))
 
 
 def _targets(dataset: Dataset, examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
@@ -127,15 +161,33 @@ def _targets(dataset: Dataset, examples: Sequence[Example], limit: int | None, s
     return chosen
 
 
-def _cost(rows: Sequence[RankingRow], cold: BoolArray) -> dict[str, float | None]:
-    """What every evaluation costs, and how many of its targets no training has seen."""
+def _counted(rows: Sequence[RankingRow], cold: BoolArray) -> dict[str, float | None]:
+    """How many targets there are, and of how many training has not seen the item."""
     return {
         "num_targets": len(rows),
         "num_users": len({row.user for row in rows}),
         "cold_targets": int(cold.sum()),
-        "cold_users": len({row.user for row, new in zip(rows, cold.tolist(), strict=True) if new}),
-        "tokens_per_target": sum(row.tokens or 0 for row in rows) / len(rows),
-        "seconds_per_target": sum(row.seconds or 0.0 for row in rows) / len(rows),
+        "cold_users": len({row.user for row, own in zip(rows, cold.tolist(), strict=True) if own}),
+    }
+
+
+def _spent(costs: Sequence[Cost]) -> dict[str, float | None]:
+    """What a target cost, alike for every recommender; of those with prompts, how long they are and how compressed."""
+    number, compression = len(costs), Compression()
+    for cost in costs:
+        compression.add(cost)
+    prompts = {
+        "prompt_length": compression.shown / number,
+        "compression_history": _known(compression.history),
+        "compression_prompt": _known(compression.prompt),
+    }
+    return {
+        "tokens_per_target": sum(cost.positions for cost in costs) / number,
+        "prompt_tokens_per_target": sum(cost.positions - cost.beside for cost in costs) / number,
+        "catalog_tokens_per_target": sum(cost.beside for cost in costs) / number,
+        "flops_per_target": sum(cost.flops for cost in costs) / number,
+        "seconds_per_target": sum(cost.seconds for cost in costs) / number,
+        **(prompts if compression.shown else {}),
     }
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from patchrec.data.histories import Dataset, Example
 from patchrec.data.lists import Lists, RankedList
 from patchrec.errors import UsageError
-from patchrec.evaluation.evaluate import Evaluated, cold_targets, sample_examples
+from patchrec.evaluation.evaluate import Evaluated, sample_examples
 from patchrec.evaluation.ranks import target_ranks
 from patchrec.evaluation.rows import TOP, metric_rows, target_values
 from patchrec.evaluation.significance import interval_note
+from patchrec.evaluation.slices import cold_targets, slices
 from patchrec.history import IntArray
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store.evaluations import RankingRow
@@ -32,6 +33,7 @@ def evaluate_lists(
     ks: Sequence[int],
     limit: int | None = None,
     one_list: bool = False,
+    by: Sequence[str] = (),
     seed: int = 0,
     report: Reporter = SILENT,
 ) -> Evaluated:
@@ -44,16 +46,19 @@ def evaluate_lists(
         ks: Cut-offs of the metrics.
         limit: Take a sample of so many targets (`sample_examples`).
         one_list: A user's list stands for each of the user's targets.
+        by: Fields of the catalog whose values make slices.
         seed: Fixes the sample and the intervals.
         report: Where it is told what the lists lack, and what is in them that is for nothing.
 
     Raises:
-        UsageError: There is no target, or the file does not say which target of a user a list is for.
+        UsageError: There is no target, the file does not say which target of a user a list is for, or no item has a
+            field.
     """
     chosen = sample_examples(examples, limit, seed)
     if not chosen:
         raise UsageError(f"{dataset.name} has no target in this split; see `patchrec data show {dataset.name}`")
     _refuse_ambiguous(dataset, examples, lists, one_list)
+    parts = slices(dataset, chosen, by)
     # what is not in the catalog has a negative number; each is a title of its own at the end
     own = dataset.catalog.title_of_item
     titles = np.concatenate([own, len(dataset.catalog) + np.arange(len(lists.unknown_items))])
@@ -77,7 +82,7 @@ def evaluate_lists(
         "tokens_per_target": None,
         "seconds_per_target": None,
     }
-    return Evaluated(metric_rows(rows, ks, cold=cold, seed=seed), rows, cost)
+    return Evaluated(metric_rows(rows, ks, slices=parts, seed=seed), rows, cost)
 
 
 def _moment(dataset: Dataset, example: Example, lists: Lists) -> int:

@@ -3,19 +3,20 @@
 A view is a level (`item` or `title`) with a rule for items that the user had before (`dropped` or `kept`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 
 import numpy as np
 
 from patchrec.data.histories import Dataset, Example
+from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.evaluation.ranks import target_ranks
 from patchrec.evaluation.significance import bootstrap
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.items import item_order, unseen
-from patchrec.recommender import Level, Scores
-from patchrec.store.evaluations import MetricRow, RankingRow, Seen, Slice
+from patchrec.recommender import Level, Located
+from patchrec.store.evaluations import ALL, MetricRow, RankingRow, Seen
 
 VIEWS: tuple[tuple[Level, Seen], ...] = (
     ("item", "dropped"),
@@ -28,36 +29,46 @@ LOG_PROB_VIEW: tuple[Level, Seen] = ("title", "kept")  # a distribution over all
 TOP = 20
 
 
-def ranking_row(dataset: Dataset, example: Example, scores: Scores, level: Level, place: IntArray) -> RankingRow:
+def ranking_row(
+    dataset: Dataset, example: Example, located: Located, level: Level, place: IntArray, exact_to: int | None = None
+) -> RankingRow:
     """Rank the catalog for one target.
 
     Args:
         dataset: Where the target is from.
         example: The target.
-        scores: Of all items.
+        located: Scores of all items, or of as many as the ranks need.
         level: What they are of: items or their titles.
         place: (I,) order among equals (`precedence`).
+        exact_to: Ranks beyond this are not known; None: all are.
     """
-    target, seen, log_probs = dataset.target(example), dataset.seen(example), scores.log_probs
-    title_of_item = dataset.catalog.title_of_item
-    order = item_order(log_probs, place)
+    target, seen, title_of_item = dataset.target(example), dataset.seen(example), dataset.catalog.title_of_item
+    best_first = item_order(located.log_probs, place[located.items])
+    order = located.items[best_first]
+    score_of = dict(zip(order.tolist(), located.log_probs[best_first].tolist(), strict=True))
     ranks = target_ranks(order, title_of_item, target, seen)
     item_ids = dataset.catalog.item_ids
-    best = unseen(order, seen)[:TOP].tolist()
+    best = unseen(order, seen)[: top_length(exact_to)].tolist()
+    log_prob = title_log_prob(located.log_probs, level, title_of_item, target) if located.is_whole else located.log_prob
     return RankingRow(
         user=example.user,
         user_id=dataset.sequences.user_ids[example.user],
         position=example.position,
         item_id=item_ids[target],
-        log_prob=title_log_prob(log_probs, level, title_of_item, target),
-        item_rank_dropped=_rank(ranks.item_dropped),
-        item_rank_kept=_rank(ranks.item_kept),
-        title_rank_dropped=_rank(ranks.title_dropped),
-        title_rank_kept=_rank(ranks.title_kept),
-        top=tuple((item_ids[item], float(log_probs[item])) for item in best),
-        tokens=scores.cost.positions,
-        seconds=scores.cost.seconds,
+        log_prob=log_prob,
+        item_rank_dropped=_rank(ranks.item_dropped, exact_to),
+        item_rank_kept=_rank(ranks.item_kept, exact_to),
+        title_rank_dropped=_rank(ranks.title_dropped, exact_to),
+        title_rank_kept=_rank(ranks.title_kept, exact_to),
+        top=tuple((item_ids[item], score_of[item]) for item in best),
+        tokens=located.cost.positions,
+        seconds=located.cost.seconds,
     )
+
+
+def top_length(exact_to: int | None) -> int:
+    """How many of the best items a row keeps, where ranks are exact up to a limit or all of them."""
+    return TOP if exact_to is None else min(TOP, exact_to)
 
 
 def title_log_prob(log_probs: FloatArray, level: Level, title_of_item: IntArray, item: int) -> float:
@@ -82,19 +93,44 @@ def ranks_of(rows: Sequence[RankingRow], level: Level, seen: Seen) -> FloatArray
     return np.array([nan if rank is None else rank for rank in found], dtype=np.float64)
 
 
-def target_values(rows: Sequence[RankingRow], level: Level, seen: Seen, ks: Sequence[int]) -> dict[str, FloatArray]:
-    """Value of every target under every metric of a view; the log-probability has one view alone."""
+def target_values(
+    rows: Sequence[RankingRow], level: Level, seen: Seen, ks: Sequence[int], exact_to: int | None = None
+) -> dict[str, FloatArray]:
+    """Value of every target under every metric of a view; the log-probability has one view alone.
+
+    Where ranks are exact up to a limit there is no `mrr`, which needs all of them, and no `log_prob` where some target
+    has none.
+
+    Raises:
+        UsageError: A k is beyond the limit.
+    """
+    check_cutoffs(ks, exact_to)
     values = rank_metrics(ranks_of(rows, level, seen), ks)
-    if (level, seen) == LOG_PROB_VIEW:
+    if exact_to is not None:
+        del values["mrr"]
+    if (level, seen) == LOG_PROB_VIEW and all(row.log_prob is not None for row in rows):
         values[LOG_PROB] = np.array([row.log_prob for row in rows], dtype=np.float64)
     return values
+
+
+def check_cutoffs(ks: Sequence[int], exact_to: int | None) -> None:
+    """Refuse cutoffs beyond the ranks that are known.
+
+    Raises:
+        UsageError: The message says what to do.
+    """
+    if exact_to is not None and max(ks, default=0) > exact_to:
+        raise UsageError(
+            f"a cutoff of {max(ks)} needs ranks beyond {exact_to}, which an evaluation with --exact-to {exact_to} does "
+            f"not know; take --exact-to {max(ks)}, or cutoffs up to {exact_to}"
+        )
 
 
 def default_values(rows: Sequence[RankingRow], metric: str) -> FloatArray:
     """(B,) value of each target under a metric in its default view: items, seen ones dropped; titles for `log_prob`.
 
     Args:
-        rows: Targets.
+        rows: Targets, whose ranks are known as far as the metric needs them (`check_cutoffs`).
         metric: A name as in `hr@10`, with any cut-off.
     """
     _, _, k = metric.partition("@")
@@ -103,38 +139,44 @@ def default_values(rows: Sequence[RankingRow], metric: str) -> FloatArray:
 
 
 def metric_rows(
-    rows: Sequence[RankingRow], ks: Sequence[int], *, cold: BoolArray | None = None, seed: int = 0
+    rows: Sequence[RankingRow],
+    ks: Sequence[int],
+    *,
+    slices: Mapping[str, BoolArray] | None = None,
+    seed: int = 0,
+    exact_to: int | None = None,
 ) -> list[MetricRow]:
-    """Every metric of every view with its interval over users: of all targets, then of the slice `cold`.
+    """Every metric of every view with its interval over users: of all targets, then of each slice.
 
     Args:
         rows: Of all targets.
         ks: Cut-offs.
-        cold: (B,) targets whose item has no interaction in the train split; without any there is no such slice.
+        slices: (B,) targets of each, one at least, by its name.
         seed: Fixes the intervals.
+        exact_to: Ranks beyond this are not known; None: all are.
+
+    Raises:
+        UsageError: A k is beyond the ranks that are known.
     """
-    found = _slice_rows("all", rows, ks, seed)
-    if cold is not None and cold.any():
-        found += _slice_rows("cold", [row for row, new in zip(rows, cold.tolist(), strict=True) if new], ks, seed)
-    return found
-
-
-def _slice_rows(targets: Slice, rows: Sequence[RankingRow], ks: Sequence[int], seed: int) -> list[MetricRow]:
     users = np.array([row.user for row in rows], dtype=np.int64)
+    columns = [(name, *view, own) for view in VIEWS for name, own in target_values(rows, *view, ks, exact_to).items()]
+    values = np.stack([own for *_, own in columns], axis=1)
+    parts = {ALL: np.ones(len(rows), dtype=np.bool_), **(slices or {})}
     found = []
-    for level, seen in VIEWS:
-        values = target_values(rows, level, seen, ks)
-        if all(row.log_prob is None for row in rows):
-            values.pop(LOG_PROB, None)  # lists of another system have none
-        intervals = bootstrap(np.stack(list(values.values()), axis=1), users, seed=seed)
-        for name, interval in zip(values, intervals, strict=True):
+    for part, members in parts.items():
+        sizes = int(members.sum()), len(np.unique(users[members]))
+        intervals = bootstrap(values[members], users[members], seed=seed)
+        for (name, level, seen, _), interval in zip(columns, intervals, strict=True):
             low, high = _known(interval.low), _known(interval.high)
-            found.append(MetricRow(name, level, seen, interval.value, low, high, targets))
+            found.append(MetricRow(name, level, seen, interval.value, low, high, part, *sizes))
     return found
 
 
-def _rank(rank: float) -> int | None:
-    return int(rank) if isfinite(rank) else None
+def _rank(rank: float, exact_to: int | None) -> int | None:
+    """A rank as it is stored: one beyond what is exact says just that, None that the target is no candidate."""
+    if not isfinite(rank):
+        return None
+    return int(rank) if exact_to is None else int(min(rank, exact_to + 1))
 
 
 def _known(value: float) -> float | None:

@@ -15,7 +15,7 @@ from patchrec.evaluation.rows import VIEWS, target_values
 from patchrec.evaluation.significance import bootstrap
 from patchrec.history import FloatArray
 from patchrec.recommender import Level
-from patchrec.store.evaluations import MetricRow, RankingRow, Seen, Slice
+from patchrec.store.evaluations import MetricRow, RankingRow, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,10 @@ class SeedMetric:
     value: float | None
     low: float | None
     high: float | None
-    slice: Slice
+    slice: str
     sd: float | None
+    slice_targets: int | None = None
+    slice_users: int | None = None
 
 
 def mean_metrics(
@@ -59,7 +61,8 @@ def mean_metrics(
         whole = known if len(known) == len(values) else []
         low, high = intervals.get(key, (None, None))
         mean = fmean(whole) if whole else None
-        averaged.append(SeedMetric(row.name, row.level, row.seen, mean, low, high, row.slice, deviation(whole)))
+        sizes = row.slice_targets, row.slice_users
+        averaged.append(SeedMetric(row.name, row.level, row.seen, mean, low, high, row.slice, deviation(whole), *sizes))
     return averaged
 
 
@@ -73,7 +76,7 @@ def averaged_targets(values: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.mean(np.stack(list(values)), axis=0), dtype=np.float64)
 
 
-Key = tuple[str, Level, Seen, Slice]
+Key = tuple[str, Level, Seen, str]
 
 
 def _intervals(
@@ -89,8 +92,9 @@ def _intervals(
     found: dict[Key, tuple[float | None, float | None]] = {}
     for level, seen in VIEWS:
         each = [target_values(rows, level, seen, ks) for rows in shared]
-        columns = np.stack([averaged_targets([values[name] for values in each]) for name in each[0]], axis=1)
-        for name, interval in zip(each[0], bootstrap(columns, users, seed=seed), strict=True):
+        names_of_all = [name for name in each[0] if all(name in values for values in each)]
+        columns = np.stack([averaged_targets([values[name] for values in each]) for name in names_of_all], axis=1)
+        for name, interval in zip(names_of_all, bootstrap(columns, users, seed=seed), strict=True):
             ends = (interval.low, interval.high)
             found[name, level, seen, "all"] = ends if np.isfinite(ends).all() else (None, None)
     return found

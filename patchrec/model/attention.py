@@ -30,6 +30,7 @@ NAME = "token_forest"
 # alike; for a GPU the number is reasoned, not measured.
 _ROWS = {"cpu": 128}
 _ROWS_ELSEWHERE = 512
+_RUNS = 8  # ranges of a prompt's rows, up to which they are taken one by one
 _COUNTED = 64  # tiles at most from which the size of all is told
 _DENSE = 0.75  # share of a range from which on it is taken whole: a gap costs a mask entry, gathering copies everything
 
@@ -50,12 +51,12 @@ class Context:
     """Positions already run, in order, under which more can hang: those of one prompt, or of prompts that share.
 
     Attributes:
-        segments: The passes that ran them, and which rows of each.
+        segments: The passes that ran them, and which rows of each, a range or (n,) indices.
         parent: (P,) index of the position above, -1 where there is none.
         depth: (P,) position ids.
     """
 
-    segments: tuple[tuple[KeysValues, slice], ...]
+    segments: tuple[tuple[KeysValues, slice | Tensor], ...]
     parent: IntArray
     depth: IntArray
     _seen: dict[int, BoolArray] = field(default_factory=dict, repr=False)
@@ -87,11 +88,30 @@ class Context:
             segments, np.concatenate([self.parent, parent]), np.concatenate([self.depth, depth]), dict(self._seen)
         )
 
+    def path(self, position: int, device: torch.device) -> "Context":
+        """A position and everything above it alone, of a context of one pass: a prompt out of those that share.
+
+        Args:
+            position: The last one.
+            device: Where keys and values are.
+        """
+        ((keys_values, rows),) = self.segments
+        assert isinstance(rows, slice)
+        nodes = np.flatnonzero(self.seen_from(position))
+        own = nodes + (rows.start or 0)
+        runs = np.split(own, np.flatnonzero(np.diff(own) > 1) + 1)  # ranges are read where they are, indices are copied
+        pieces = runs if len(runs) <= _RUNS else [own]
+        segments = tuple((keys_values, _range_of(piece, device)) for piece in pieces)
+        return Context(segments, np.arange(-1, len(nodes) - 1), self.depth[nodes])
+
     def layer(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Keys and values of a layer, segment by segment."""
         for keys_values, rows in self.segments:
             keys, values = keys_values.layers[index]
-            yield keys[:, :, rows], values[:, :, rows]
+            if isinstance(rows, slice):
+                yield keys[:, :, rows], values[:, :, rows]
+            else:
+                yield keys.index_select(2, rows), values.index_select(2, rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,6 +83,7 @@ class Backbone(nn.Module):
         folder: Where it was read from.
         items: What it knows of a catalog's items besides their tokens, where it knows any; no part of `model`.
         dropout: Share of the inputs that training leaves out (see `drop`).
+        products: Multiplications that logits took so far, of whatever head.
     """
 
     def __init__(self, model: Any, name: str, folder: Path) -> None:
@@ -92,6 +93,7 @@ class Backbone(nn.Module):
         self.folder = folder
         self.items: ItemSide | None = None
         self.dropout = 0.0
+        self.products = 0
         self._remembered: _Remembered | None = None
         self._catalog: tuple[TitleTokens, BagTensors] | None = None
 
@@ -322,6 +324,7 @@ class Backbone(nn.Module):
         """(n, I) logits of the item head in float32, of (n, D) hidden states where an answer begins."""
         assert self.items is not None
         assert self.items.head is not None
+        self.products += hidden.numel() * len(encoder.texts)
         known = self._remembered_of(encoder)
         if known is not None and known.head is not None:
             return self.items.head.scores_by(hidden, *known.head)
@@ -358,6 +361,7 @@ class Backbone(nn.Module):
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """(n, V) logits in float32 of (n, D) hidden states, or (n, m) of m tokens alone, computed in float32."""
         head = self.model.get_output_embeddings()
+        self.products += hidden.numel() * (len(head.weight) if tokens is None else len(tokens))
         if tokens is None:
             scores: Tensor = head(hidden)
             return scores.float()

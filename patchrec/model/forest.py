@@ -60,7 +60,7 @@ def grow(paths: Sequence[IntArray]) -> tuple[Forest, list[IntArray]]:
     before = current = np.empty(0, dtype=np.int64)
     for index in order:
         path = paths[index]
-        shared = _shared_prefix(before, path)
+        shared = shared_prefix(before, path)
         ends.append((current[shared:], size))
         fresh = np.arange(size, size + len(path) - shared, dtype=np.int64)
         current = np.concatenate([current[:shared], fresh])
@@ -77,7 +77,7 @@ def grow(paths: Sequence[IntArray]) -> tuple[Forest, list[IntArray]]:
     return Forest(_flat(keys), _flat(parents), _flat(depths), end), nodes
 
 
-def _shared_prefix(a: IntArray, b: IntArray) -> int:
+def shared_prefix(a: IntArray, b: IntArray) -> int:
     """Number of leading positions in which two paths agree."""
     length = min(len(a), len(b))
     differs = a[:length] != b[:length]

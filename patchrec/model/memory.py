@@ -94,3 +94,14 @@ def memory_errors(what: str, again: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise OutOfResourcesError(f"out of memory on {what}; {again}") from error
         raise
+
+
+def forget_peak() -> int:
+    """Let `peak_memory` begin anew, and give the bytes of tensors on the GPU now."""
+    torch.cuda.reset_peak_memory_stats()
+    return int(torch.cuda.memory_allocated())
+
+
+def peak_memory() -> int:
+    """The most bytes of tensors on the GPU at a time, since `forget_peak`."""
+    return int(torch.cuda.max_memory_allocated())

@@ -45,6 +45,11 @@ class Compared:
         """What its runs ranked by."""
         return {found.score for _, found in self.members}
 
+    @property
+    def exact_to(self) -> int | None:
+        """Up to which ranks are known of all its runs; None: all are."""
+        return min((found.exact_to for _, found in self.members if found.exact_to is not None), default=None)
+
     def values(
         self, rankings: Mapping[str, list[RankingRow]], of_targets: Callable[[list[RankingRow]], FloatArray]
     ) -> FloatArray:
@@ -72,10 +77,14 @@ class Compared:
 
     def cost(self, key: str) -> float | None:
         """A cost of its evaluations, averaged over seeds; None where one does not have it."""
-        if len(self.members) == 1:
-            return self.members[0][1].cost.get(key)
-        known = [found.cost[key] for _, found in self.members if found.cost.get(key) is not None]
-        return fmean(known) if len(known) == len(self.members) else None
+        of_each = [
+            found.catalog_tokens if key == "catalog_tokens_per_target" else found.cost.get(key)
+            for _, found in self.members
+        ]
+        if len(of_each) == 1:
+            return of_each[0]
+        known = [value for value in of_each if value is not None]
+        return fmean(known) if len(known) == len(of_each) else None
 
 
 def fold(chosen: Sequence[Evaluated]) -> list[Compared]:

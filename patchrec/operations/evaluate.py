@@ -47,8 +47,10 @@ class EvaluationResult:
 
     Attributes:
         score: Which score ranked.
-        metrics: Each metric over items and titles, seen items dropped and kept, with its interval.
-        cost: Compression ratios, tokens and seconds per target.
+        metrics: Each metric over items and titles, seen items dropped and kept, with its interval, of all targets and
+            of each slice.
+        cost: What a target took, compression ratios, and what was recommended; see `docs/evaluation.md`.
+        exact_to: Ranks beyond this are not known; None: all are.
         protocol: Another way to count that was asked for. counted: Its metrics, over the same targets.
     """
 
@@ -61,6 +63,7 @@ class EvaluationResult:
     num_users: int
     metrics: list[MetricRow]
     cost: dict[str, Any]
+    exact_to: int | None = None
     protocol: Protocol | None = None
     counted: list[MetricRow] = field(default_factory=list)
 
@@ -72,6 +75,8 @@ def evaluate(
     limit: int | None = None,
     users_with: str | None = None,
     ks: Sequence[int] = engine.KS,
+    exact_to: int | None = None,
+    by: Sequence[str] = (),
     baseline: str | None = None,
     data: str | None = None,
     backbone: str | None = None,
@@ -94,10 +99,12 @@ def evaluate(
         options: Of the strategy.
         limit: A sample of so many targets, the same for every run.
         users_with: Targets of users with so many items alone, such as "500+" or "20-99".
+        exact_to: Find ranks up to this alone; None: all. See `patchrec.evaluation.evaluate.evaluate`.
+        by: Fields of the catalog whose values make slices, beside those that every evaluation has.
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
         protocol: Another way to count, beside the right one: `paper` or `sampled` (`patchrec.evaluation.protocols`). It
-            is stored as an evaluation of its own.
+            is stored as an evaluation of its own. It needs the scores of all items, and so no `exact_to`.
         reuse: Give the run's newest evaluation back where it is of the same targets, metrics and score.
         marks: Name, note and tags of the run that `baseline` or `strategy` makes; one that is there keeps its name.
 
@@ -107,6 +114,7 @@ def evaluate(
     if baseline is None and strategy is None and marks.given:
         flags = ", ".join(map(flag_of, marks.given))
         raise UsageError(f"{flags}: evaluating a run makes none; mark one with `patchrec runs edit RUN`")
+    engine.refuse_other_counts(exact_to, counted=protocol is not None)
     if baseline is not None and baseline != UNTRAINED:
         _refuse(baseline, run=run, backbone=backbone, strategy=strategy, options=options or None)
         run = fit_baseline(baseline, data=data, reuse=True, marks=marks, home=home, report=report).run
@@ -125,31 +133,57 @@ def evaluate(
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, marks, report)
-        config = asked_for(limit, users_with, ks, store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by))
+        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
-        return _evaluate(store, chosen, split, limit, users_with, ks, score, protocol, report)
+        return _evaluate(store, chosen, split, asked, score, protocol, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which targets an evaluation is of, and what it is to find out; see `evaluate`."""
+
+    limit: int | None
+    users_with: str | None
+    ks: tuple[int, ...]
+    exact_to: int | None
+    by: tuple[str, ...]
+
+    def config(self, catalog: str) -> dict[str, Any]:
+        """This as it is stored, with the fingerprint of the catalog that is ranked."""
+        some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None}
+        given = {name: value for name, value in some.items() if value is not None}
+        return {"limit": self.limit, "ks": list(self.ks), "catalog": catalog, **given}
 
 
 def _evaluate(
     store: Store,
     run: Run,
     split: SplitName,
-    limit: int | None,
-    users_with: str | None,
-    ks: Sequence[int],
+    asked: Asked,
     score: ScoreName | None,
     protocol: Protocol | None,
     report: Reporter,
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
-    examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), users_with)
-    counting = None if protocol is None else Counting(dataset, protocol, ks)
+    examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
+    counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
     also = None if counting is None else counting.add
     with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
-        found = engine.evaluate(dataset, examples, loaded.recommender, ks=ks, limit=limit, also=also, report=report)
-    config = asked_for(limit, users_with, ks, dataset.catalog.fingerprint)
+        found = engine.evaluate(
+            dataset,
+            examples,
+            loaded.recommender,
+            ks=asked.ks,
+            limit=asked.limit,
+            exact_to=asked.exact_to,
+            by=asked.by,
+            also=also,
+            report=report,
+        )
+    config = asked.config(dataset.catalog.fingerprint)
     each: list[tuple[dict[str, Any], list[MetricRow], list[RankingRow]]] = [(config, found.metrics, found.rankings)]
     if counting is not None:
         each.append((config | counting.config, counting.metrics(), counting.rankings()))
@@ -167,12 +201,6 @@ def _evaluate(
             )
     result = stored_result(store, run, store.evaluations.all(run.name, split)[-1])
     return result if counting is None else replace(result, protocol=protocol, counted=each[1][1])
-
-
-def asked_for(limit: int | None, users_with: str | None, ks: Sequence[int], catalog: str) -> dict[str, Any]:
-    """What an evaluation was asked for, and the fingerprint of the catalog that it ranks."""
-    of_users = {} if users_with is None else {"users_with": users_with}
-    return {"limit": limit, "ks": list(ks), "catalog": catalog, **of_users}
 
 
 def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
@@ -203,7 +231,7 @@ def find_evaluation(
 ) -> EvaluationResult | None:
     """The newest evaluation of a run by its own score, of the same targets, metrics and catalog; None without one."""
     catalog = store.datasets.show(run.dataset)["fingerprints"]["catalog"]
-    return _same_evaluation(store, run, split, None, asked_for(limit, None, ks, catalog))
+    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(catalog))
 
 
 def _same_evaluation(
@@ -230,6 +258,7 @@ def stored_result(store: Store, run: Run, stored: Evaluation) -> EvaluationResul
         num_users=stored.num_users,
         metrics=store.evaluations.metrics(stored.id),
         cost=stored.cost,
+        exact_to=stored.exact_to,
     )
 
 

@@ -28,6 +28,7 @@ class GroupEvaluation:
             averaged.
         cost: Means over seeds.
         evaluations: Each run's own.
+        exact_to: Ranks beyond this are not known; None: all are.
     """
 
     run: str
@@ -41,6 +42,7 @@ class GroupEvaluation:
     cost: dict[str, Any]
     seeds: list[int]
     evaluations: list[EvaluationResult]
+    exact_to: int | None = None
 
 
 def evaluate_group(
@@ -50,6 +52,8 @@ def evaluate_group(
     limit: int | None = None,
     users_with: str | None = None,
     ks: Sequence[int] = KS,
+    exact_to: int | None = None,
+    by: Sequence[str] = (),
     score: ScoreName | None = None,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -75,7 +79,16 @@ def evaluate_group(
         report.note(f"{run.name}: {number} of {len(runs)}")
         told = report if number == 1 else WithoutNotes(report)
         found = evaluate(
-            run.name, split=split, limit=limit, users_with=users_with, ks=ks, score=score, home=home, report=told
+            run.name,
+            split=split,
+            limit=limit,
+            users_with=users_with,
+            ks=ks,
+            exact_to=exact_to,
+            by=by,
+            score=score,
+            home=home,
+            report=told,
         )
         results.append(found)
     with Store.open(home) as store:
@@ -95,4 +108,5 @@ def evaluate_group(
         cost={key: row.cost(key) for key in first.cost},
         seeds=[run.seed for run in runs],
         evaluations=results,
+        exact_to=exact_to,
     )

@@ -65,7 +65,7 @@ def example_users(compared: Compared, choice: Choice, report: Reporter) -> list[
     Returns:
         For each its `user_id`, `position`, `history` (titles), `target` (`item_id`, `title`), `reads` (what some runs
         read alike: `runs`, `older` items beyond the window, `pieces`, `counts` by grain) and `lists` (a run each:
-        `run`, `number`, `label`, `rank`, `left_out`, `items`).
+        `run`, `number`, `label`, `rank`, `beyond`, `left_out`, `items`); a rank that is not known is `beyond` one.
     """
     planners = {run.name: _planner(run, report) for run in compared.runs}
     return [_example(compared, place, planners) for place in choice.places]
@@ -142,6 +142,8 @@ def _list(compared: Compared, run: Run, number: int, evaluation: Evaluation, row
     """A run's stored list for a target, with the target marked."""
     catalog = compared.dataset.catalog
     known = evaluation.score in NORMALISED
+    limit = evaluation.exact_to
+    beyond = limit is not None and row.item_rank_dropped is not None and row.item_rank_dropped > limit
     best = row.top[0][1] if row.top else 0.0
     items = [
         {
@@ -158,7 +160,8 @@ def _list(compared: Compared, run: Run, number: int, evaluation: Evaluation, row
         "run": run.name,
         "number": number,
         "label": run.label,
-        "rank": row.item_rank_dropped,
+        "rank": None if beyond else row.item_rank_dropped,
+        "beyond": evaluation.exact_to if beyond else None,
         "left_out": row.item_rank_dropped is None,
         "items": items,
     }

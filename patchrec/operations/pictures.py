@@ -14,7 +14,8 @@ from patchrec.errors import NotFoundError, UsageError
 from patchrec.evaluation.compare import shared_targets
 from patchrec.evaluation.rows import default_values
 from patchrec.evaluation.significance import bootstrap
-from patchrec.evaluation.slices import slices
+from patchrec.evaluation.slice_names import in_order
+from patchrec.evaluation.slices import slices_of_rankings
 from patchrec.operations.compared import runs_of
 from patchrec.operations.runs import compare_runs
 from patchrec.reporting import SILENT, Reporter
@@ -47,7 +48,7 @@ def plot(
     picture: Picture,
     names: Sequence[str] = (),
     *,
-    metric: str = "mrr",
+    metric: str | None = None,
     split: SplitName = "test",
     data: str | None = None,
     home: Path | None = None,
@@ -77,7 +78,7 @@ def plot(
 def compare(
     names: Sequence[str],
     *,
-    metric: str,
+    metric: str | None,
     split: SplitName,
     data: str | None = None,
     home: Path | None = None,
@@ -211,19 +212,23 @@ def frontier_chart(compared: Compared) -> Curves:
 def slices_chart(compared: Compared) -> Rows:
     """A metric over parts of the targets (`patchrec.evaluation.slices`), for each run."""
     metric, reference = compared.table["metric"], compared.rankings[0]
+    parts = {"all targets": np.ones(len(reference), dtype=np.bool_)}
+    found = slices_of_rankings(compared.dataset, reference)
+    parts |= {name: found[name] for name in sorted(found, key=in_order)}
     rows = []
-    for one in slices(compared.dataset, reference):
-        chosen = np.flatnonzero(one.chosen).tolist()
+    for name, members in parts.items():
+        chosen = np.flatnonzero(members).tolist()
         users = len({reference[place].user for place in chosen})
         points = tuple(point([rankings[place] for place in chosen], metric) for rankings in compared.rankings)
-        rows.append(Row(one.name, f"{len(chosen):,} targets of {users:,} users", points))
+        rows.append(Row(name, f"{len(chosen):,} targets of {users:,} users", points))
     return Rows(
         "Where each is good",
         f"{metric}, with 95 % intervals over users",
         tuple(run.name for run in compared.runs),
         tuple(range(len(compared.runs))),
         tuple(rows),
-        note="The same targets for all runs. Items of head, middle and tail each have a third of all interactions.",
+        note="The same targets for all runs. The head are the most popular items, which have a fifth of all "
+        "interactions together, the tail the least popular, which have a fifth at most.",
     )
 
 

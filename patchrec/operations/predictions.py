@@ -9,7 +9,7 @@ from patchrec.data.lists import Lists, read_lists
 from patchrec.evaluation.evaluate import KS
 from patchrec.evaluation.listed import evaluate_lists
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.evaluate import EvaluationResult, asked_for, of_users_with, stored_result
+from patchrec.operations.evaluate import Asked, EvaluationResult, of_users_with, stored_result
 from patchrec.operations.load import find_same, fingerprints, versions
 from patchrec.operations.run_plugins import plugins_of
 from patchrec.plugins import bind_kind
@@ -28,6 +28,7 @@ def evaluate_predictions(
     limit: int | None = None,
     users_with: str | None = None,
     ks: Sequence[int] = KS,
+    by: Sequence[str] = (),
     one_list: bool = False,
     data: str | None = None,
     marks: Marks = NO_MARKS,
@@ -45,6 +46,7 @@ def evaluate_predictions(
         limit: A sample of so many targets, the same as of a run.
         users_with: Targets of users with so many items alone, such as "500+" or "20-99".
         ks: Cut-offs of the metrics.
+        by: Fields of the catalog whose values make slices, beside those that every evaluation has.
         one_list: A user's list stands for each of the user's targets.
         data: Data set; None takes the one in use.
         marks: Name, note and tags of the run; one that is there keeps its name.
@@ -59,9 +61,9 @@ def evaluate_predictions(
         dataset = store.datasets.load(pick_dataset(store, data, report))
         examples = of_users_with(dataset, dataset.examples(split, 1), users_with)
         lists = read_lists(str(file), dataset.sequences, dataset.catalog, precedence(dataset.popularity))
-        found = evaluate_lists(dataset, examples, lists, ks=ks, limit=limit, one_list=one_list, report=report)
+        found = evaluate_lists(dataset, examples, lists, ks=ks, limit=limit, one_list=one_list, by=by, report=report)
         run = _run(store, dataset, lists, marks)
-        asked = asked_for(limit, users_with, ks, dataset.catalog.fingerprint)
+        asked = Asked(limit, users_with, tuple(ks), None, tuple(by)).config(dataset.catalog.fingerprint)
         store.evaluations.add(
             run.name,
             split,

@@ -32,7 +32,7 @@ def write_report(
     names: Sequence[str],
     out: Path,
     *,
-    metric: str = "mrr",
+    metric: str | None = None,
     split: SplitName = "test",
     data: str | None = None,
     users: int = 3,
@@ -92,7 +92,7 @@ def write_report(
         "dataset": compared.table["dataset"],
         "licence": dataset["licence"],
         "split": split,
-        "metric": metric,
+        "metric": compared.table["metric"],
         "reference": compared.table["reference"],
         "runs": [run.name for run in compared.runs],
         "users": [example["user_id"] for example in examples],
@@ -183,12 +183,11 @@ def _made(run: Run) -> dict[str, Any]:
 def _cost(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     """What a target cost a run: positions of prompts and of the catalog's titles apart."""
     cost = evaluation.cost
-    tokens, prompt = cost.get("tokens_per_target"), cost.get("prompt_tokens_per_target")
     return {
         "run": run.name,
         "prompt_length": cost.get("prompt_length"),
-        "prompt_tokens": prompt,
-        "catalog_tokens": None if tokens is None or prompt is None else tokens - prompt,
+        "prompt_tokens": cost.get("prompt_tokens_per_target"),
+        "catalog_tokens": evaluation.catalog_tokens,
         "flops": cost.get("flops_per_target"),
         "seconds": cost.get("seconds_per_target"),
         **{name: cost.get(f"compression_{name}") for name in ("paper", "history", "prompt")},

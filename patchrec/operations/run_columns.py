@@ -21,8 +21,10 @@ class Columned:
         """Take compared runs and their rows, in one order."""
         self._rows = list(rows)
         fields = with_short_names([fields_of(run) | _of_group(row) for run, row in zip(runs, rows, strict=True)])
-        self._results = [_results(row) for row in rows]
-        self._metrics = [name for name in self._results[0] if name not in (*COSTS, *TESTED)]
+        found_of_each = [_results(row) for row in rows]
+        names = dict.fromkeys(name for found in found_of_each for name in found)
+        self._results = [{name: found.get(name) for name in names} for found in found_of_each]
+        self._metrics = [name for name in names if name not in (*COSTS, *TESTED)]
         plain = [{name: _number(value) for name, value in found.items()} for found in self._results]
         self._values = [own | found for own, found in zip(fields, plain, strict=True)]
         self._columns = columns_of(self._values)

@@ -1,7 +1,7 @@
 """Runs: list, show, compare, mark, remove. Reads stored rows; no model runs here."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 from patchrec.config import NORMALISED, SplitName
 from patchrec.errors import NotFoundError, UsageError, unknown
 from patchrec.evaluation.compare import shared_targets, target_key
-from patchrec.evaluation.derived import cut_offs, with_metrics
+from patchrec.evaluation.derived import cut_offs, is_known, of_ranks, with_metrics
 from patchrec.evaluation.protocols import PROTOCOLS
-from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, target_values
+from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW, default_values
 from patchrec.evaluation.significance import flips_for, holm, interval_note, num_comparisons, paired
 from patchrec.operations.compared import Compared, Evaluated, apart, fold, missing_seeds, runs_of
 from patchrec.operations.datasets import pick_dataset
@@ -159,14 +159,14 @@ def remove_run(*names: str, home: Path | None = None) -> None:
 def compare_runs(
     names: Sequence[str] = (),
     *,
-    metric: str = "mrr",
+    metric: str | None = None,
     split: SplitName = "test",
     data: str | None = None,
     where: str | None = None,
     tags: Sequence[str] = (),
     sort: str | None = None,
     limit: int | None = None,
-    columns: Sequence[str] = (),
+    columns: Sequence[str] | Callable[[str], Sequence[str]] = (),
     fail_if: str | None = None,
     grouped: bool = True,
     home: Path | None = None,
@@ -179,14 +179,16 @@ def compare_runs(
             their targets, best first; the best is then the reference, and p-values are corrected for all pairs, since
             it was picked here. Runs of one group are one row, with their seeds averaged target by target.
         metric: What differences to the reference are taken in, over items with seen ones dropped (`log_prob`: titles).
-            Any cut-off of any metric here, in `sort`, `columns` and `fail_if` is computed from the stored ranks.
+            Any cut-off of any metric here, in `sort`, `columns` and `fail_if` is computed from the stored ranks. None:
+            mrr, cut off where ranks are known up to a limit alone.
         split: Whose targets.
         data: Data set; runs that are named have to be of it.
         where: A condition on runs, in SQL: those that it does not hold for are not compared.
         tags: Runs that lack one of these are not compared either.
         sort: The order of rows: a metric (best first) or a field; "-" before it turns it round.
         limit: Give the first so many rows alone. All are compared and corrected for.
-        columns: Fields, settings, metrics and costs that each row gives under `columns`.
+        columns: Fields, settings, metrics and costs that each row gives under `columns`, or what says them of the
+            metric that differences are taken in.
         fail_if: A condition on these, in SQL; the runs that it holds for are named under `failed`.
         grouped: Make one row of the runs of a group of seeds; else each run is a row.
         home: Folder of the store.
@@ -201,16 +203,18 @@ def compare_runs(
     Raises:
         NotFoundError: No such run, or one without an evaluation; no run left by `where` and `tags`.
         UsageError: The runs are of different data sets, or ranked different targets or catalogs; no such metric or
-            column, or no condition; the reference is left out.
+            column, or no condition; the reference is left out; the metric, `sort` or `fail_if` needs ranks that some
+            do not know, or `columns` those that none knows.
         CheckFailedError: `fail_if` asks for a metric that a run has no value of.
     """
     left_out: dict[str, str] = {}
     choose = partial(chosen_runs, where=where, tags=tags)
+    needed = of_ranks(metric, sort, fail_if, *(() if callable(columns) else columns))
     with Store.open(home) as store:
         if names:
-            chosen = _named(store, names, split, data, choose)
+            chosen = _named(store, names, split, data, choose, needed)
         else:
-            chosen, left_out = _all_evaluated(store, split, data, choose, report)
+            chosen, left_out = _all_evaluated(store, split, data, choose, needed, report)
         metrics = {run.name: _over_all(store.evaluations.metrics(found.id)) for run, found in chosen}
         rankings = {run.name: store.evaluations.rankings(found.id) for run, found in chosen}
         sizes = _catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
@@ -218,25 +222,32 @@ def compare_runs(
         notes += missing_seeds(store, fold(chosen), split) if grouped else []
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
+    known_to = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)
+    metric = metric or ("mrr" if known_to is None else f"mrr@{known_to}")
+    columns = columns(metric) if callable(columns) else columns
     if metric == LOG_PROB:
         chosen = _with_log_prob(chosen, notes, named=bool(names))
     compared = fold(chosen) if grouped else apart(chosen)
-    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
     known = list(dict.fromkeys(row.name for run, _ in chosen for row in metrics[run.name]))
     known += [name for name in cut_offs(metric, sort, fail_if, *columns) if name not in known]
-    metrics = {name: with_metrics(metrics[name], rows, known) for name, rows in rankings.items()}
+    if metric not in {*known, "mrr"}:
+        raise UsageError(unknown("metric", metric, known))
+    _refuse_unknown_ranks(chosen, metrics, metric, {"--sort": sort, "--fail-if": fail_if}, columns)
+    rankings = shared_targets({run.name: rankings[run.name] for run, _ in chosen})
+    metrics = {
+        run.name: with_metrics(metrics[run.name], rankings[run.name], known, evaluation.exact_to)
+        for run, evaluation in chosen
+    }
     found = {row.name: row.metrics(metrics, rankings) for row in compared}
     if not names:
         compared.sort(key=lambda row: -(_value(found[row.name], metric) or 0.0))
-    if metric not in known:
-        raise UsageError(unknown("metric", metric, known))
     scores = set().union(*(row.scores for row in compared)) - {"list"}
     if len(scores) > 1 and not scores <= NORMALISED:
         notes.append(f"log-probabilities are under different scores ({', '.join(sorted(scores))}): not to be compared")
     comparisons = num_comparisons(len(compared), picked=not names)
     differences = _differences(compared, rankings, metric, comparisons)
     targets = rankings[compared[0].run.name]
-    narrow = interval_note(compared[0].values(rankings, partial(_target_metric, metric=metric)), _user_numbers(targets))
+    narrow = interval_note(compared[0].values(rankings, partial(default_values, metric=metric)), _user_numbers(targets))
     settings = differing([row.run for row in compared], groups=[row.run.name for row in compared if row.group])
     rows = [
         _row(row, found[row.name], difference) | {"differing": own}
@@ -269,8 +280,54 @@ def compare_runs(
 Targets = tuple[int, int | None, str | None, str]
 
 
+def _refuse_unknown_ranks(
+    chosen: Sequence[Evaluated],
+    metrics: Mapping[str, Sequence[MetricRow]],
+    metric: str,
+    asked: Mapping[str, str | None],
+    columns: Sequence[str],
+) -> None:
+    """Refuse metrics that evaluations with `--exact-to` do not know.
+
+    Args:
+        chosen: What is compared.
+        metrics: Those stored, by run.
+        metric: What differences are taken in.
+        asked: Option -> what names metrics that every run has to know.
+        columns: Of which each run shows what it knows, one of them all.
+
+    Raises:
+        UsageError: The message says what to do.
+    """
+    for run, found in chosen:
+        if metric == LOG_PROB:
+            lacking = [] if any(row.name == LOG_PROB for row in metrics[run.name]) else [f"--metric {metric}"]
+        else:
+            lacking = [] if is_known(metric, found.exact_to) else [f"--metric {metric}"]
+        for option, text in asked.items():
+            lacking += [f"{option} {name}" for name in of_ranks(text) if not is_known(name, found.exact_to)]
+        if found.exact_to is not None and lacking:
+            raise UsageError(_beyond(lacking[0], run, found))
+    for name in of_ranks(*columns):
+        if not any(is_known(name, found.exact_to) for _, found in chosen):
+            raise UsageError(_beyond(f"--columns {name}", *chosen[0]))
+
+
+def _beyond(asked: str, run: Run, found: Evaluation) -> str:
+    """Word that an evaluation does not know the ranks that something needs."""
+    return (
+        f"{asked}: the evaluation of {run.name} is exact to rank {found.exact_to} and does not know it; take a cutoff "
+        f"up to {found.exact_to}, or `patchrec eval {run.name} --split {found.split}` without --exact-to"
+    )
+
+
 def _named(
-    store: Store, names: Sequence[str], split: SplitName, data: str | None, choose: Callable[[list[Run]], list[Run]]
+    store: Store,
+    names: Sequence[str],
+    split: SplitName,
+    data: str | None,
+    choose: Callable[[list[Run]], list[Run]],
+    needed: Sequence[str],
 ) -> list[Evaluated]:
     """An evaluation of each run named and chosen, of the same targets: the newest that all of them have."""
     named = runs_of(store, names)
@@ -289,7 +346,7 @@ def _named(
             raise UsageError(
                 f"run {run.name} is on data set {run.dataset!r}, not {data!r}; drop --data or name other runs"
             )
-    found = [_by_targets(store, run, split) for run in runs]
+    found = [_by_targets(store, run, split, needed) for run in runs]
     for run, evaluations in zip(runs, found, strict=True):
         if not evaluations:
             raise NotFoundError(
@@ -364,7 +421,12 @@ def _asked(found: Evaluation) -> tuple[int, int | None, str | None]:
 
 
 def _all_evaluated(
-    store: Store, split: SplitName, data: str | None, choose: Callable[[list[Run]], list[Run]], report: Reporter
+    store: Store,
+    split: SplitName,
+    data: str | None,
+    choose: Callable[[list[Run]], list[Run]],
+    needed: Sequence[str],
+    report: Reporter,
 ) -> tuple[list[Evaluated], dict[str, str]]:
     """Evaluations of the targets that most chosen runs ranked, and those left out, with what they ranked instead.
 
@@ -373,7 +435,7 @@ def _all_evaluated(
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
     runs = _some(choose(runs)) if runs else runs
-    found = [(run, _by_targets(store, run, split)) for run in runs]
+    found = [(run, _by_targets(store, run, split, needed)) for run in runs]
     groups: dict[Targets, list[Evaluated]] = defaultdict(list)
     for run, evaluations in found:
         for targets, evaluation in evaluations.items():
@@ -405,9 +467,12 @@ def _some(runs: list[Run]) -> list[Run]:
     return runs
 
 
-def _by_targets(store: Store, run: Run, split: SplitName) -> dict[Targets, Evaluation]:
-    """The newest evaluation of a run for each set of targets and catalog that it ranked."""
-    return {(*_asked(found), found.catalog): found for found in store.evaluations.all(run.name, split)}
+def _by_targets(store: Store, run: Run, split: SplitName, needed: Sequence[str]) -> dict[Targets, Evaluation]:
+    """The newest evaluation of a run for each set of targets and catalog, if possible one that knows some metrics."""
+    found = sorted(
+        store.evaluations.all(run.name, split), key=lambda one: sum(is_known(name, one.exact_to) for name in needed)
+    )
+    return {(*_asked(one), one.catalog): one for one in found}
 
 
 def _differences(
@@ -421,7 +486,7 @@ def _differences(
     """
     reference, *others = rows
     users = _user_numbers(rankings[reference.run.name])
-    of_targets = partial(_target_metric, metric=metric)
+    of_targets = partial(default_values, metric=metric)
     base = reference.values(rankings, of_targets)
     found = [
         None
@@ -440,13 +505,6 @@ def _told(difference: dict[str, Any]) -> dict[str, Any]:
     return difference | {"finding": finding}
 
 
-def _target_metric(rows: list[RankingRow], metric: str) -> Any:
-    """(B,) value of each target under a metric in its default view."""
-    _, _, k = metric.partition("@")
-    level, seen = LOG_PROB_VIEW if metric == LOG_PROB else ("item", "dropped")
-    return target_values(rows, level, seen, (int(k),) if k else ())[metric]
-
-
 def _user_numbers(rows: list[RankingRow]) -> Any:
     """(B,) a number for the user of each target."""
     import numpy as np
@@ -456,7 +514,6 @@ def _user_numbers(rows: list[RankingRow]) -> Any:
 
 def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, Any] | None) -> dict[str, Any]:
     evaluations = [found for _, found in row.members]
-    tokens, prompt = row.cost("tokens_per_target"), row.cost("prompt_tokens_per_target")
     return {
         "run": row.name,
         "group": row.group,
@@ -471,9 +528,10 @@ def _row(row: Compared, metrics: list[dict[str, Any]], difference: dict[str, Any
         "metrics": metrics,
         "difference": difference,
         "compression": {name: row.cost(key) for name, key in COMPRESSION.items()},
-        "tokens_per_target": tokens,
-        "prompt_tokens_per_target": prompt,
-        "catalog_tokens_per_target": None if tokens is None or prompt is None else tokens - prompt,
+        "exact_to": row.exact_to,
+        "tokens_per_target": row.cost("tokens_per_target"),
+        "prompt_tokens_per_target": row.cost("prompt_tokens_per_target"),
+        "catalog_tokens_per_target": row.cost("catalog_tokens_per_target"),
         "seconds_per_target": row.cost("seconds_per_target"),
     }
 

@@ -16,7 +16,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.errors import PatchrecError, PluginError
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.plugins import is_builtin_kind, why
-from patchrec.recommender import Level, Query, Ranking, Recommender, Scores
+from patchrec.recommender import Level, Located, Locator, Query, Ranking, Recommender, Scores
 
 _ROUNDING = 1e-3  # by which the probabilities of all items may miss 1: float32 over a million items
 
@@ -125,6 +125,30 @@ class CheckedRecommender:
                         f"{len(self.catalog):,} items; its rank_each must give each item once, at most {k}"
                     )
                 yield number, ranking
+
+    def locate_each(
+        self, queries: Sequence[Query], targets: Sequence[int], limit: int, *, top: int
+    ) -> Iterator[tuple[int, Located]]:
+        """See `Locator.locate_each`; of one that cannot, all items are scored.
+
+        Raises:
+            PluginError: It failed, or a score is no number, an item is none or comes twice, or the target is not there.
+        """
+        if not isinstance(self.recommender, Locator):
+            for number, scores in self.score_each(queries):
+                yield number, Located.among_all(scores)
+            return
+        with kind_errors(self.name):
+            answers = self.recommender.locate_each(queries, targets, limit, top=top)
+            for number, located in self._each(answers, len(queries)):
+                found, items = finite(self.name, located.log_probs), np.asarray(located.items)
+                sound = items.ndim == 1 and items.shape == found.shape and len(np.unique(items)) == len(items)
+                if not sound or targets[number] not in items or not 0 <= items.min() <= items.max() < len(self.catalog):
+                    raise PluginError(
+                        f"recommender {self.name!r} did not say where item number {targets[number]} stands; its "
+                        "locate_each must give it and every item before it, each once"
+                    )
+                yield number, replace(located, log_probs=found)
 
     def lengths(self, queries: Sequence[Query]) -> IntArray:
         """See `Recommender.lengths`."""

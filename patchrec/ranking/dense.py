@@ -38,7 +38,7 @@ class DenseRecommender:
         place: (I,) order among equal scores (`precedence`).
         titles: (I,) the catalog's titles.
         positions: Positions that a query of n items runs through a model: n times this, and one more; 0: no model.
-        flops: Of one position.
+        flops: Floating-point operations of one position. head_flops: Of scoring all items after a query.
     """
 
     name: str
@@ -47,6 +47,7 @@ class DenseRecommender:
     titles: Sequence[str]
     positions: int = 0
     flops: float = 0.0
+    head_flops: float = 0.0
     device: str = "cpu"
     level: Level = "item"
     score: ScoreName = "item"
@@ -65,7 +66,8 @@ class DenseRecommender:
             share = (perf_counter() - begun) / len(own)
             for number, (query, row) in enumerate(zip(own, scores, strict=True), start):
                 run = self.positions and self.positions * len(query.history) + 1
-                yield number, Scores(row, Cost(positions=run, flops=run * self.flops, seconds=share))
+                flops = run * self.flops + self.head_flops
+                yield number, Scores(row, Cost(positions=run, flops=flops, seconds=share))
 
     def rank_each(
         self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None

@@ -7,34 +7,40 @@ padding; what all of them begin with is run once; scoring all items, prompts of 
 Shapes: I items, P positions of a prompt, B prompts of a batch, D hidden size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
+from math import ceil
+from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from patchrec.config import ScoreName
+from patchrec.data.catalog import numbered
 from patchrec.data.histories import Dataset
 from patchrec.errors import CheckFailedError, OutOfResourcesError, UsageError
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.model.attention import Context, Extension
 from patchrec.model.backbone import Backbone
-from patchrec.model.forest import Forest, grow
+from patchrec.model.forest import Forest, grow, shared_prefix
 from patchrec.model.memory import is_out_of_memory, tokens_that_fit
 from patchrec.model.patching import PathEncoder
 from patchrec.ranking.compression import all_text
 from patchrec.ranking.dense import dense_ranking, with_probabilities
 from patchrec.ranking.items import precedence, rank_items, shortfall
 from patchrec.ranking.scorer import MAX_NODES, TitleScorer
-from patchrec.ranking.search import Candidates, Found, best_first
-from patchrec.recommender import Certificate, Cost, Level, Query, Ranking, Scores, Search
+from patchrec.ranking.search import Candidates, Found, best_first, search_each
+from patchrec.ranking.standing import Standing, items_of_titles
+from patchrec.recommender import Certificate, Cost, Level, Located, Query, Ranking, Scores, Search
 from patchrec.reporting import SILENT, Reporter
 from patchrec.strategy import Planner
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,14 +148,15 @@ class LanguageRecommender:
             answers: dict[int, FloatArray] = {}  # by last position: equal prompts are scored once
             ran = np.zeros(len(group.forest), dtype=np.bool_)
             for number, nodes in zip(group.numbers, group.nodes, strict=True):
-                begun, leaf, beside = perf_counter(), int(nodes[-1]), 0
+                begun, leaf, beside, products = perf_counter(), int(nodes[-1]), 0, self.backbone.products
                 if leaf not in answers:
                     answers[leaf] = self._score_all(group.encoder, context, leaf, hidden[leaf])
                     beside = 0 if self.scorer is None else self.scorer.tokens
                 fresh = int(np.count_nonzero(~ran[nodes]))
                 ran[nodes] = True
-                seconds = share + perf_counter() - begun
-                yield number, Scores(answers[leaf], self._cost(queries[number], len(nodes), fresh, beside, seconds))
+                seconds, products = share + perf_counter() - begun, self.backbone.products - products
+                cost = self._cost(queries[number], len(nodes), fresh, beside, products, seconds)
+                yield number, Scores(answers[leaf], cost)
 
     def _score_all(self, encoder: PathEncoder, context: Context, position: int, hidden: Tensor) -> FloatArray:
         """(I,) log-probabilities after a prompt already run."""
@@ -205,12 +212,12 @@ class LanguageRecommender:
         """(P,) keys of a query's prompt."""
         return encoder.prompt_path(query.history, self.planner.plan(query.history))
 
-    def _cost(self, query: Query, length: int, fresh: int, beside: int, seconds: float) -> Cost:
-        heads = 0 if self.level == "title" else 2 * len(self.titles) * self.backbone.embedding.shape[1]
+    def _cost(self, query: Query, length: int, fresh: int, beside: int, products: float, seconds: float) -> Cost:
+        """What a query took, of whose prompt so many positions are `fresh`: no earlier one ran them."""
         return Cost(
             positions=fresh + beside,
             beside=beside,
-            flops=(fresh + beside) * self._flops_per_position + heads,
+            flops=(fresh + beside) * self._flops_per_position + 2 * products,
             seconds=seconds,
             length=length,
             text_length=self.encoder.num_positions(query.history, all_text(len(query.history))),
@@ -256,9 +263,10 @@ class LanguageRecommender:
         beside = 4 * k  # positions that a search runs beside its prompt: a guess, then what the last batch took
         while done < len(order):
             batch = _fitting(order, done, lengths, beside, self.max_tokens)
-            rankings, error = self._tried([queries[number] for number in batch], k, mask)
+            own = [queries[number] for number in batch]
+            rankings, error = _tried(partial(self._rank_batch, own, k, mask))
             if rankings is None:
-                self._halve([lengths[number] + beside for number in batch], k, error)
+                self._halve([lengths[number] + beside for number in batch], f"for the best {k:,}", error)
                 continue
             done += len(batch)
             beside = max(_tokens_beside(ranking) for ranking in rankings)
@@ -276,22 +284,11 @@ class LanguageRecommender:
         """The analytic compression ratio of the strategy."""
         return {"compression_paper": self.paper_ratio}
 
-    def _tried(
-        self, queries: Sequence[Query], k: int, allowed: BoolArray
-    ) -> tuple[list[Ranking] | None, BaseException | None]:
-        """The rankings of a batch, or the error where memory ran out."""
-        try:
-            return self._rank_batch(queries, k, allowed), None
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None, error.with_traceback(None)  # which would keep the tensors of the batch
-
-    def _halve(self, sizes: Sequence[int], k: int, error: BaseException | None) -> None:
+    def _halve(self, sizes: Sequence[int], what: str, error: BaseException | None) -> None:
         """Take half of what ran out of memory from now on."""
         if len(sizes) == 1:
             raise OutOfResourcesError(
-                f"out of memory on one prompt with its search for the best {k:,}, about {sizes[0]:,} positions; take a "
+                f"out of memory on one prompt with its search {what}, about {sizes[0]:,} positions; take a "
                 "strategy that compresses more, a smaller k, K or backbone, the score catalog, or close other programs"
             ) from error
         self.max_tokens = sum(sizes) // 2
@@ -340,6 +337,94 @@ class LanguageRecommender:
             return self._from_all(scorer.score_titles(context, len(context) - 1, state), query, k, allowed)
         scores = self._score_all(scorer.encoder, context, len(context) - 1, state)
         return dense_ranking(scores, query.seen, k, allowed, self.place, self.titles)
+
+    # Where a target stands
+
+    def locate_each(
+        self, queries: Sequence[Query], targets: Sequence[int], limit: int, *, top: int
+    ) -> Iterator[tuple[int, Located]]:
+        """See `Locator.locate_each`; in the queries' order, with neighbouring prompts that begin alike run as one.
+
+        Raises:
+            CheckFailedError: The model's scores are not numbers.
+            OutOfResourcesError: One prompt alone does not fit in memory.
+        """
+        if self.scorer is None or self.search == "whole":
+            for number, scores in self.score_each(queries):
+                yield number, Located.among_all(scores)
+            return
+        if self.max_tokens is None:
+            self.max_tokens = tokens_that_fit(self.backbone)
+        done, beside = 0, limit  # positions that a search runs beside its prompt: a guess, then the last batch's mean
+        while done < len(queries):
+            group, sizes = self._sharing(queries, done, beside, self.max_tokens)
+            own = slice(done, done + len(group.paths))
+            found, error = _tried(partial(self._locate_batch, group, queries[own], targets[own], limit, top))
+            if found is None:
+                self._halve(sizes, f"for ranks up to {limit:,}", error)
+                continue
+            yield from enumerate(found, done)
+            done, beside = own.stop, ceil(fmean(located.cost.beside for located in found))
+
+    def _sharing(self, queries: Sequence[Query], start: int, beside: int, max_tokens: int) -> tuple[_Group, list[int]]:
+        """The queries from `start` on that fit a batch, one at least, and what each adds to it, in positions."""
+        encoder = self.encoder.fresh()
+        paths: list[IntArray] = []
+        sizes: list[int] = []
+        for number in range(start, len(queries)):
+            path = self._path(encoder, queries[number])
+            size = len(path) - (shared_prefix(paths[-1], path) if paths else 0) + beside
+            if paths and sum(sizes) + size > max_tokens:
+                break
+            paths.append(path)
+            sizes.append(size)
+        return _Group.of(encoder, list(range(start, start + len(paths))), paths), sizes
+
+    def _locate_batch(
+        self, group: _Group, queries: Sequence[Query], targets: Sequence[int], limit: int, top: int
+    ) -> list[Located]:
+        assert self.scorer is not None
+        begun, before_all = perf_counter(), self.backbone.products
+        scorer = self.scorer.for_encoder(group.encoder)
+        hidden, context = self.backbone.prefill(group.encoder, group.forest)
+        leaves = np.array([nodes[-1] for nodes in group.nodes])
+        contexts = [context.path(leaf, hidden.device) for leaf in leaves.tolist()]
+        hidden = hidden[torch.from_numpy(leaves).to(hidden.device)]
+        items = None if self.item_weight is None else self._item_log_probs(group.encoder, hidden)
+        everything = np.ones(len(self.titles), dtype=np.bool_)
+        before = self._allowed_before(everything)
+        candidates, goals = [], []
+        for number, (query, target) in enumerate(zip(queries, targets, strict=True)):
+            own = None if items is None else items[number]
+            candidates.append(self._candidates(before, Query(query.history), everything, own))
+            is_unseen = everything.copy()
+            is_unseen[query.seen] = False
+            unseen = Candidates(before, self._left_out(query.seen, everything))
+            goals.append(Standing(int(target), limit, min(top, limit), unseen, is_unseen, self._text_of_item))
+        found = search_each(scorer, contexts, hidden, candidates, goals)
+        seconds = (perf_counter() - begun) / len(queries)
+        products = (self.backbone.products - before_all) / len(queries)
+        located, ran = [], np.zeros(len(group.forest), dtype=np.bool_)
+        for one, query, nodes, target in zip(found, queries, group.nodes, targets, strict=True):
+            fresh = int(np.count_nonzero(~ran[nodes]))
+            ran[nodes] = True
+            cost = self._cost(query, len(nodes), fresh, one.num_tokens, products, seconds)
+            located.append(self._located(one, int(target), cost))
+        return located
+
+    def _located(self, found: Found, target: int, cost: Cost) -> Located:
+        """What a search found, with the probability of the target's title where the score is one of titles."""
+        assert self.scorer is not None
+        items, scores = found.items, found.scores
+        if items is None:
+            items, scores = items_of_titles(self.scorer.trie.items_by_title, found.titles, scores)
+        own = float(scores[items == target][0]) if self.level == "title" else None
+        return Located(items, scores, own, cost=cost, certificate=self._certificate(found))
+
+    @cached_property
+    def _text_of_item(self) -> IntArray:
+        """(I,) a number for every distinct title text."""
+        return numbered(self.titles)
 
     def prefill(self, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
         """Run some prompts and search nothing: their contexts and (B, D) last hidden states. For measuring."""
@@ -417,7 +502,13 @@ class LanguageRecommender:
         kept = allowed[items] & ~np.isin(items, query.seen)
         best = rank_items(items[kept], values[kept], self.place, self.titles, k=k)
         left = int(allowed.sum()) - int(allowed[np.unique(query.seen)].sum())
-        certificate = Certificate(
+        if self.score == "catalog":
+            best = with_probabilities(best)
+        return Ranking(best, shortfall(k, len(allowed), int(allowed.sum()), left), self._certificate(found))
+
+    def _certificate(self, found: Found) -> Certificate:
+        """The proof that a search ended with."""
+        return Certificate(
             search="best-first",
             kth_score=found.kth_score,
             best_open_bound=found.best_open_bound,
@@ -427,19 +518,23 @@ class LanguageRecommender:
             num_rounds=found.num_rounds,
             retrieved=self.retrieve,
         )
-        if self.score == "catalog":
-            best = with_probabilities(best)
-        return Ranking(best, shortfall(k, len(allowed), int(allowed.sum()), left), certificate)
 
     def _items_of(self, found: Found, enough: int) -> tuple[IntArray, FloatArray]:
         """The items of the first lines that a search found, with their scores; a title stands for all that have it."""
         if found.items is not None:
             return found.items[:enough], found.scores[:enough]
         assert self.scorer is not None
-        order, starts = self.scorer.trie.items_by_title
-        groups = [order[starts[title] : starts[title + 1]] for title in found.titles[:enough].tolist()]
-        items = np.concatenate([np.empty(0, dtype=np.int64), *groups]).astype(np.int64)
-        return items, np.repeat(found.scores[:enough], [len(group) for group in groups])
+        return items_of_titles(self.scorer.trie.items_by_title, found.titles[:enough], found.scores[:enough])
+
+
+def _tried(run: Callable[[], list[T]]) -> tuple[list[T] | None, BaseException | None]:
+    """What a batch gives, or the error where memory ran out."""
+    try:
+        return run(), None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, error.with_traceback(None)  # which would keep the tensors of the batch
 
 
 def _fitting(order: Sequence[int], start: int, lengths: Sequence[int], beside: int, max_tokens: int) -> Sequence[int]:

@@ -20,6 +20,7 @@ Shapes: E entries expanded, n parents, C children, B prompts, I items, T titles.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -187,7 +188,28 @@ def best_first(
     Raises:
         CheckFailedError: The model's logits are not numbers.
     """
-    searches = [_Search(scorer, context, own, k) for context, own in zip(contexts, candidates, strict=True)]
+    return search_each(scorer, contexts, hidden, candidates, [BestOf(k)] * len(contexts))
+
+
+def search_each(
+    scorer: TitleScorer,
+    contexts: Sequence[Context],
+    hidden: Tensor,
+    candidates: Sequence[Candidates],
+    goals: "Sequence[Goal]",
+) -> list[Found]:
+    """Search after each of several prompts until its goal is reached (see `best_first`).
+
+    Args:
+        scorer, contexts, hidden, candidates: As there.
+        goals: (B) what each search is for.
+
+    Raises:
+        CheckFailedError: The model's logits are not numbers.
+    """
+    searches = [
+        Search(scorer, context, own, goal) for context, own, goal in zip(contexts, candidates, goals, strict=True)
+    ]
     children, log_probs = scorer.root_log_probs(hidden)
     for search, own in zip(searches, log_probs, strict=True):
         search.take(children, own, np.full(len(children), len(search.context) - 1))
@@ -200,10 +222,10 @@ def best_first(
 
 
 def _parts(
-    active: Sequence[tuple["_Search", Entries]], max_nodes: int
-) -> Iterator[list[tuple["_Search", Entries, Forest]]]:
+    active: Sequence[tuple["Search", Entries]], max_nodes: int
+) -> Iterator[list[tuple["Search", Entries, Forest]]]:
     """Put searches together while their nodes fit one pass."""
-    part: list[tuple[_Search, Entries, Forest]] = []
+    part: list[tuple[Search, Entries, Forest]] = []
     size = 0
     for search, chosen in active:
         forest = search.chains(chosen)
@@ -216,7 +238,7 @@ def _parts(
         yield part
 
 
-def _expand(scorer: TitleScorer, part: Sequence[tuple["_Search", Entries, Forest]]) -> None:
+def _expand(scorer: TitleScorer, part: Sequence[tuple["Search", Entries, Forest]]) -> None:
     """Run the chosen entries of several searches in one pass, and give each search the children of its own."""
     extensions = [
         Extension(forest, search.context, np.repeat(chosen.under, _lengths(forest))) for search, chosen, forest in part
@@ -240,16 +262,95 @@ def _expand(scorer: TitleScorer, part: Sequence[tuple["_Search", Entries, Forest
         first_parent, first_child = first_parent + size, own.stop
 
 
-class _Search:
+class Goal(Protocol):
+    """What a search is for."""
+
+    def wanted(self, search: "Search") -> BoolArray:
+        """(E,) the open nodes to expand next; none when the goal is reached."""
+        ...
+
+    def kth_score(self, search: "Search") -> float | None:
+        """Score of the line that completes the best k candidates; None while they are fewer."""
+        ...
+
+    def bounds(self, search: "Search") -> FloatArray:
+        """Bounds of the open nodes with a candidate below that the best k could need."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BestOf:
+    """The exact best k candidates.
+
+    Attributes:
+        k: How many.
+    """
+
+    k: int
+
+    def wanted(self, search: "Search") -> BoolArray:
+        """See `Goal.wanted`."""
+        bounds, kth_score = search.open.bounds, self.kth_score(search)
+        # a bound equal to the k-th score counts: an item below it may come before by popularity
+        live = bounds >= (-np.inf if kth_score is None else kth_score)
+        return leading(bounds, live, search.scores, width(search.num_rounds) * self.k)
+
+    def kth_score(self, search: "Search") -> float | None:
+        """See `Goal.kth_score`."""
+        return kth_score(search.scores, search.counts, self.k)
+
+    def bounds(self, search: "Search") -> FloatArray:
+        """See `Goal.bounds`."""
+        return search.open.bounds
+
+
+def width(num_rounds: int) -> int:
+    """How many times k of titles and nodes a round looks at, after so many rounds."""
+    doublings = max(0, num_rounds - _PATIENCE + 1)
+    return min(_WIDTH << min(doublings, 8), _MOST)
+
+
+def leading(bounds: FloatArray, live: BoolArray, scores: FloatArray, count: int) -> BoolArray:
+    """(E,) the live nodes among the best `count` of live nodes and lines, the best one at least.
+
+    Args:
+        bounds: (E,) of the open nodes.
+        live: (E,) those that could still matter.
+        scores: (n,) of the lines found.
+        count: How many are looked at.
+    """
+    chosen = np.zeros(len(bounds), dtype=np.bool_)
+    own = np.flatnonzero(live)
+    if len(own):
+        best = largest(np.concatenate([bounds[own], scores]), count)
+        chosen[own[best[best < len(own)]]] = True
+        chosen[own[bounds[own].argmax()]] = True
+    return chosen
+
+
+def kth_score(scores: FloatArray, counts: IntArray, k: int) -> float | None:
+    """Score of the line that completes k candidates; None while they are fewer.
+
+    Args:
+        scores: (n,) of lines.
+        counts: (n,) candidates of each, one at least.
+        k: How many.
+    """
+    order = largest(scores, k)
+    enough = np.searchsorted(np.cumsum(counts[order]), k)
+    return float(scores[order[enough]]) if enough < len(order) else None
+
+
+class Search:
     """One prompt's search between two rounds."""
 
-    def __init__(self, scorer: TitleScorer, context: Context, candidates: Candidates, k: int) -> None:
+    def __init__(self, scorer: TitleScorer, context: Context, candidates: Candidates, goal: Goal) -> None:
         self.trie: TitleTrie = scorer.trie
         self.joint = scorer.score == "joint"
         self.max_nodes = scorer.max_nodes
         self.context = context
         self.candidates = candidates
-        self.k = k
+        self.goal = goal
         nothing = np.empty(0, dtype=np.int64)
         self.open = Entries(nothing, np.empty(0), np.empty(0), nothing)
         # a line each: titles with their numbers of candidates, or items (of 1 each) where those add something
@@ -284,25 +385,14 @@ class _Search:
         self.counts = np.concatenate([self.counts, counts])
 
     def choose(self) -> Entries:
-        """Take the open nodes to expand next; none when the lines found are proven to be the best."""
-        kth_score = self._kth_score()
-        # a bound equal to the k-th score counts: an item below it may come before by popularity
-        live = self.open.bounds >= (-np.inf if kth_score is None else kth_score)
-        if not live.any():
-            return self.open[live]
-        best = _largest(np.concatenate([self.open.bounds, self.scores]), self._width() * self.k)
-        chosen = np.zeros(len(self.open), dtype=np.bool_)
-        chosen[best[best < len(self.open)]] = True
-        chosen[self.open.bounds.argmax()] = True
-        chosen &= live
+        """Take the open nodes to expand next; none when what was found is proven to be enough."""
+        chosen = self.goal.wanted(self)
+        if not chosen.any():
+            return self.open[chosen]
         chosen[chosen] = self._fitting(self.open[chosen])
         taken = self.open[chosen]
         self.open = self.open[~chosen]
         return taken
-
-    def _width(self) -> int:
-        doublings = max(0, self.num_rounds - _PATIENCE + 1)
-        return min(_WIDTH << min(doublings, 8), _MOST)
 
     def _fitting(self, chosen: Entries) -> BoolArray:
         """(E,) the best of some entries whose chains fit one pass, one at least."""
@@ -358,30 +448,25 @@ class _Search:
         self.num_rounds += 1
         self.take(children[final], paths, under)
 
-    def _kth_score(self) -> float | None:
-        """Score of the line found that completes k candidates; None while they are fewer."""
-        order = _largest(self.scores, self.k)  # no line stands for less than one candidate
-        enough = np.searchsorted(np.cumsum(self.counts[order]), self.k)
-        return float(self.scores[order[enough]]) if enough < len(order) else None
-
     def found(self) -> Found:
         """The outcome."""
         order = np.argsort(-self.scores, kind="stable")
         lines = self.lines[order]
         by_item = self.candidates.addends is not None
+        bounds = self.goal.bounds(self)
         return Found(
             titles=self.trie.title_of_item[lines] if by_item else lines,
             scores=self.scores[order],
             items=lines if by_item else None,
-            kth_score=self._kth_score(),
-            best_open_bound=float(self.open.bounds.max()) if len(self.open) else None,
+            kth_score=self.goal.kth_score(self),
+            best_open_bound=float(bounds.max()) if len(bounds) else None,
             num_expanded=self.num_expanded,
             num_tokens=self.num_tokens,
             num_rounds=self.num_rounds,
         )
 
 
-def _largest(values: FloatArray, k: int) -> IntArray:
+def largest(values: FloatArray, k: int) -> IntArray:
     """Indices of the k largest values, largest first."""
     if len(values) > k:
         chosen = np.argpartition(-values, k - 1)[:k]

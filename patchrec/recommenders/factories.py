@@ -120,9 +120,19 @@ def item_model_kind(
         load_model(saved.folder, model)
         scorer = ModelScorer(model.to(device).eval(), num_items, device)
         place = precedence(saved.dataset.popularity)
-        weights = 2.0 * sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
+        # tables are looked up at a position, and the items' own is multiplied once, where a query ends
+        tables = {id(part.weight): part for part in model.modules() if isinstance(part, torch.nn.Embedding)}
+        weights = sum(own.numel() for own in model.parameters() if own.ndim > 1 and id(own) not in tables)
+        of_items = max((part.weight.numel() for part in tables.values() if len(part.weight) >= num_items), default=0)
         return DenseRecommender(
-            name, scorer, place, saved.dataset.catalog.titles, positions=1, flops=weights, device=device.type
+            name,
+            scorer,
+            place,
+            saved.dataset.catalog.titles,
+            positions=1,
+            flops=2.0 * weights,
+            head_flops=2.0 * of_items,
+            device=device.type,
         )
 
     return Kind(

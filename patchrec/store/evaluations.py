@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
 Seen = Literal["dropped", "kept"]
-Slice = Literal["all", "cold"]
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class MetricRow:
     Attributes:
         level: Hits counted by item id or by title.
         seen: Whether items that the user had before the target compete in the ranking.
-        slice: Which targets: all, or those whose item has no interaction in the train split.
+        slice: Which targets: all, or those of a slice, by its name (`patchrec.evaluation.slices`).
+        slice_targets, slice_users: How many these are, and of how many users; None where nobody said.
     """
 
     name: str
@@ -33,7 +34,9 @@ class MetricRow:
     value: float | None
     low: float | None = None
     high: float | None = None
-    slice: Slice = "all"
+    slice: str = ALL
+    slice_targets: int | None = None
+    slice_users: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,10 @@ class RankingRow:
         user: User index. user_id: As in the source.
         position: The target's position in the user's sequence.
         item_id: The target.
-        log_prob: Log-probability of the target's title under the evaluation's score, nats.
+        log_prob: Log-probability of the target's title under the evaluation's score, nats; None where it is not known.
         item_rank_dropped, item_rank_kept, title_rank_dropped, title_rank_kept: 1-based ranks of the target; None
-            where it cannot be ranked (it was seen before, and seen items are dropped).
+            where it cannot be ranked (it was seen before, and seen items are dropped). Of an evaluation that is exact
+            to N (`Evaluation.exact_to`) N + 1 stands for every rank beyond N.
         top: Best items with their scores, best first, seen ones dropped.
         tokens: Positions run through the model for this target (what it shares with an earlier one counts there).
         seconds: Wall time of this target.
@@ -85,6 +89,20 @@ class Evaluation:
     created_at: str
     catalog: str
 
+    @property
+    def exact_to(self) -> int | None:
+        """Ranks beyond this are not known, and stored as one more than it; None: all are."""
+        limit: int | None = self.config.get("exact_to")
+        return limit
+
+    @property
+    def catalog_tokens(self) -> float | None:
+        """Positions of a target after its prompt; of an evaluation that did not store them, what its prompt leaves."""
+        tokens, prompt, catalog = (self.cost.get(f"{part}tokens_per_target") for part in ("", "prompt_", "catalog_"))
+        if catalog is not None or tokens is None or prompt is None:
+            return catalog
+        return float(tokens - prompt)
+
 
 class Evaluations:
     """The evaluations of a store."""
@@ -110,7 +128,7 @@ class Evaluations:
             split: Where the targets are from.
             score: Which score ranked.
             config: Limits and options of the evaluation, as plain JSON.
-            metrics: Over all targets, and over the slice where there is one.
+            metrics: Over all targets, and over slices of them.
             rankings: One per target, in evaluation order.
             cost: Compression ratios, tokens and seconds per target.
 
@@ -138,7 +156,8 @@ class Evaluations:
                 ],
             ).fetchone()[0]
             db.conn.executemany(
-                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(evaluation, *astuple(row)) for row in metrics]
+                "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(evaluation, *astuple(row)) for row in metrics],
             )
             db.conn.executemany(
                 "INSERT INTO rankings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -176,11 +195,11 @@ class Evaluations:
         return [Evaluation(**row) for row in decoded]
 
     def metrics(self, evaluation: int) -> list[MetricRow]:
-        """Metrics of an evaluation: of all targets first, then of the slice, by name, level and rule for seen items."""
+        """Metrics of an evaluation: of all targets first, then by slice, name, level and rule for seen items."""
         rows = self._store.rows(
-            "SELECT name, level, seen, value, low, high, slice FROM metrics WHERE evaluation = ?"
-            " ORDER BY slice, name, level, seen",
-            [evaluation],
+            "SELECT name, level, seen, value, low, high, slice, slice_targets, slice_users FROM metrics"
+            " WHERE evaluation = ? ORDER BY slice <> ?, slice, name, level, seen",
+            [evaluation, ALL],
         )
         return [MetricRow(*row) for row in rows]
 

@@ -73,6 +73,13 @@ def m008_marks_and_trash(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m009_any_slice(db: Database) -> None:
+    """Metrics may be of any slice of the targets, and say of how many targets and users."""
+    for statement in ANY_SLICE.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -358,4 +365,27 @@ CREATE TABLE trash (
     removed_at TEXT NOT NULL,
     emptying INTEGER NOT NULL DEFAULT 0 CHECK (emptying IN (0, 1))
 ) STRICT, WITHOUT ROWID
+"""
+
+ANY_SLICE = """
+CREATE TABLE metrics_of_any_slice (
+    evaluation INTEGER NOT NULL REFERENCES evaluations (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    level TEXT NOT NULL CHECK (level IN ('item', 'title')),
+    seen TEXT NOT NULL CHECK (seen IN ('dropped', 'kept')),
+    value REAL,
+    low REAL,
+    high REAL,
+    slice TEXT NOT NULL,
+    slice_targets INTEGER,
+    slice_users INTEGER,
+    PRIMARY KEY (evaluation, slice, name, level, seen)
+) STRICT, WITHOUT ROWID;
+INSERT INTO metrics_of_any_slice
+SELECT metrics.*,
+    CASE slice WHEN 'all' THEN evaluations.num_targets ELSE cost ->> 'cold_targets' END,
+    CASE slice WHEN 'all' THEN evaluations.num_users ELSE cost ->> 'cold_users' END
+FROM metrics JOIN evaluations ON evaluations.id = evaluation;
+DROP TABLE metrics;
+ALTER TABLE metrics_of_any_slice RENAME TO metrics
 """

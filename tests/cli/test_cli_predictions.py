@@ -32,6 +32,7 @@ def test_lists_are_scored_kept_and_compared(toy_cli, lists):
         (["popularity-1"], 2, ["the run 'popularity-1'", "--data names the data set"]),
         (["--protocol", "paper", "--score", "item"], 2, ["drop --score, --protocol"]),
         (["--baseline", "popularity"], 2, ["--baseline"]),
+        (["--exact-to", "20"], 2, ["drop --exact-to"]),
         (["--data", "tyo"], 4, ["'toy'"]),
         (["--k", "0"], 2, ["--k"]),
     ],

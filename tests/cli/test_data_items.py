@@ -115,7 +115,7 @@ def test_an_evaluation_shows_targets_never_seen_in_training_apart(toy_cli, tmp_p
     assert "titles" not in table.replace("log_prob  titles", "")
     assert max(map(len, ran.out.splitlines())) <= 80
     found = popularity(toy_cli, "--json").json
-    assert {row["slice"] for row in found["metrics"]} == {"all", "cold"}
+    assert {"all", "cold"} <= {row["slice"] for row in found["metrics"]}
     assert (found["cost"]["cold_targets"], found["cost"]["cold_users"]) == (3, 3)
     assert len(popularity(toy_cli, "-q").out.splitlines()) == sum(row["slice"] == "all" for row in found["metrics"])
 
@@ -131,7 +131,7 @@ def test_a_run_is_shown_without_its_slices(toy_cli, tmp_path):
     run = popularity(toy_cli, "--json").json["run"]
     shown = toy_cli("runs", "show", run)
     assert shown.out.count("ndcg@10") == 1
-    assert {
+    assert {"all", "cold"} <= {
         row["slice"]
         for row in json.loads(toy_cli("runs", "show", run, "--json").out)["run"]["evaluations"][0]["metrics"]
-    } == {"all", "cold"}
+    }

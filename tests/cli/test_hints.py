@@ -43,7 +43,7 @@ def test_after_a_data_set_was_added_the_hints_are_of_it(two, tmp_path):
 def test_after_an_evaluation_the_hints_are_of_its_data_and_split(two, split):
     ran = two("eval", "--baseline", "popularity", "--data", "other", "--split", split)
     steps = next_steps(ran.err)
-    assert [step[0] for step in steps] == ["runs", "recommend"]
+    assert [step[0] for step in steps] == ["runs", "runs", "recommend"]
     for step in steps:
         assert two(*step).code == 0, step
     shown = two(*steps[0], "--json").json

@@ -141,3 +141,26 @@ def test_lists_of_another_system_are_no_evaluation_of_a_group(compared, tmp_path
     (tmp_path / "lists.csv").write_text("user_id,item_id,rank\nann,1,1\n")
     ran = compared("eval", "grp-1", "--predictions", str(tmp_path / "lists.csv"))
     assert (ran.code, "drop the run 'grp-1'" in ran.err) == (2, True), ran.err
+
+
+def test_a_group_is_evaluated_up_to_a_limit_and_on_slices(toy_cli):
+    assert toy_cli("baseline", "sasrec", "--seeds", "0,1", *SMALL).code == 0
+    ran = toy_cli("eval", "sasrec-1", "--k", "2", "--exact-to", "3")
+    assert ran.code == 0, ran.err
+    assert "rank 3" in ran.out
+    assert "popularity" in ran.out
+    found = toy_cli("eval", "sasrec-1", "--k", "2", "--exact-to", "3", "--json").json
+    assert found["exact_to"] == 3
+    part = next(row for row in found["metrics"] if row["slice"].startswith("popularity"))
+    assert part["slice_targets"] >= part["slice_users"] >= 1
+    assert toy_cli("eval", "sasrec-1-s1", "--k", "2").code == 0  # one seed has all ranks, the other some
+    table = toy_cli("runs", "compare", "sasrec-1", "--columns", "run,mrr@3,hr@2", "--json").json
+    (row,) = table["rows"]
+    assert (table["metric"], row["exact_to"], row["seeds"]) == ("mrr@3", 3, [0, 1])
+    assert row["columns"]["hr@2"]["value"] is not None
+    assert "mrr" not in {metric["name"] for metric in row["metrics"]}
+    ran = toy_cli("runs", "compare", "sasrec-1", "--metric", "mrr")
+    assert (ran.code, "exact to rank 3" in ran.err) == (2, True)
+    ran = toy_cli("runs", "show", "sasrec-1", "--slices")
+    assert (ran.code, "--slices is of one run" in ran.err) == (2, True)
+    assert toy_cli("runs", "show", "sasrec-1-s1", "--slices").code == 0

@@ -116,7 +116,10 @@ def test_targets_that_nobody_had_in_training_are_told_apart(home):
     result = evaluate(run, limit=12, home=home)
     assert "in training:" not in section(card_of(home, run), "Metrics")
     with Store.open(home) as store, store.write() as db:
-        db.execute("INSERT INTO metrics SELECT evaluation, name, level, seen, 0.125, NULL, NULL, 'cold' FROM metrics")
+        db.execute(
+            "INSERT INTO metrics SELECT evaluation, name, level, seen, 0.125, NULL, NULL, 'cold', 4, 2 FROM metrics"
+            " WHERE slice = 'all'"
+        )
         db.execute("UPDATE evaluations SET cost = json_set(cost, '$.cold_targets', 4, '$.cold_users', 2)")
     assert result.num_targets == 12
     shown = section(card_of(home, run), "Metrics")

@@ -22,11 +22,15 @@ SCRIPT = __file__.replace("test_every_schema", "first_release")
 LATER = {
     "m002_growing_catalogs": [
         ("catalog_versions", "'toy', 4, 'later', 'then'"),
-        ("metrics", "1, 'mrr', 'item', 'kept', 0.5, NULL, NULL, 'cold'"),
+        (
+            "metrics (evaluation, name, level, seen, value, low, high, slice)",
+            "1, 'mrr', 'item', 'kept', 0.5, NULL, NULL, 'cold'",
+        ),
     ],
     "m003_watched_runs": [("validations (run, step, loss, tokens, targets, seconds)", "'pft-s-1', 2, 1.5, 9, 3, 0.25")],
     "m004_kinds_of_recommender": [("validations", "'pft-s-1', 4, 1.25, 9, 3, 0.25, 0.125")],
     "m005_named_sessions": [("interactions", "'toy', 1, 1, 1, 7, 3.5, 12")],
+    "m009_any_slice": [("metrics", "1, 'mrr', 'item', 'kept', 0.25, NULL, NULL, 'history 0-9', 2, 1")],
 }
 
 

@@ -40,6 +40,7 @@ def everything(path: Path) -> dict[str, list[tuple]]:
         ("WATCHED_RUNS", "1066cfb09564b3c8f8b9dac3e59f5aaaa4102d01725a3bb689c94dbc3d0a6793"),
         ("KINDS_OF_RECOMMENDER", "b4bcef341b55f159bd01976ec9a774dac12b7bf74ef7945c0df368b5eb6f0b79"),
         ("NAMED_SESSIONS", "080c852ac8a1a1ad822a65b8ea9576130c960017603a7e4b5e98b98513a7f7cd"),
+        ("ANY_SLICE", "dced032962323d24dfb4b45e03cf79b67f906312ca24fdeaf874b47d1a126f8b"),
         ("PLUGINS_OF_RUNS", "efc68d477035447328d75a2424fc800e64fa5d46bd991218064293a6f1f8840f"),
         ("GROUPS_OF_SEEDS", "e859e7fa2feebbbe1726f729beb82e8d8bda152468307f783b5432a9010618a5"),
     ],
@@ -60,7 +61,8 @@ def test_a_store_of_the_first_release_is_upgraded_without_loss(tmp_path: Path) -
     for table in UNCHANGED:
         assert after[table] == before[table] != [] or table == "backbones"
     assert after["runs"] == [(*row[:2], "baseline", *row[3:], None, "popularity", None) for row in before["runs"]] != []
-    assert after["metrics"] == [(*row, "all") for row in before["metrics"]]
+    sizes = {row[0]: row[3:5] for row in after["evaluations"]}  # its targets and users
+    assert after["metrics"] == [(*row, "all", *sizes[row[0]]) for row in before["metrics"]]
     assert after["catalog_versions"] == [("toy", 3, CATALOG.fingerprint, MOMENT)]
 
 

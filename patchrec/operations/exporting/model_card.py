@@ -13,7 +13,7 @@ from patchrec import plugins
 from patchrec.evaluation.rows import LOG_PROB, VIEWS
 from patchrec.evaluation.significance import few_users_note
 from patchrec.model.pull import KNOWN
-from patchrec.store.evaluations import Evaluation, MetricRow, Slice
+from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
 
 # Licences by the identifiers of the hub's model cards.
@@ -262,6 +262,8 @@ def _metrics(facts: CardFacts) -> str:
         sampled = f", a sample of at most {limit:,}" if limit is not None else ""
         if users := evaluation.config.get("users_with"):
             sampled += f", users with {users} items"
+        if evaluation.exact_to is not None:
+            sampled += f", ranks up to {evaluation.exact_to:,}"
         parts.append(
             f"**{evaluation.split}**: {evaluation.num_targets:,} targets of {evaluation.num_users:,} users{sampled}; "
             f"score `{evaluation.score}`; {evaluation.created_at[:10]}."
@@ -276,7 +278,7 @@ def _metrics(facts: CardFacts) -> str:
     return "\n\n".join(parts)
 
 
-def _metric_table(metrics: Sequence[MetricRow], targets: Slice) -> str:
+def _metric_table(metrics: Sequence[MetricRow], targets: str) -> str:
     cells = {(row.name, row.level, row.seen): _value(row) for row in metrics if row.slice == targets}
     names = list(dict.fromkeys(name for name, _, _ in cells))
     rows = [[f"`{name}`", *(cells.get((name, level, seen), "") for level, seen in VIEWS)] for name in names]

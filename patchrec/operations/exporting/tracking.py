@@ -108,7 +108,9 @@ def points(store: Store, run: Run) -> Points:
         if evaluation is None:
             continue
         for metric in store.evaluations.metrics(evaluation.id):
-            part = "" if metric.slice == "all" else f"{metric.slice}/"
+            if "=" in metric.slice:  # of a field: its values are text of anyone, and no name for a tracker
+                continue
+            part = "" if metric.slice == "all" else f"{metric.slice.replace('+', ' or more')}/"
             name = f"{split}/{part}{metric.level}_{metric.seen}/{metric.name}"
             for suffix, value in (("", metric.value), ("_low", metric.low), ("_high", metric.high)):
                 add(last, name + suffix, value)
