@@ -99,19 +99,18 @@ class Filtered:
 
 
 def find_named(catalog: Catalog, names: Iterable[str]) -> list[IntArray]:
-    """Catalog indices of each name: an item id, or a title (letter case aside), which is all items that have it.
+    """Catalog indices of each name: an item id, or a title, which is all items that have it.
 
-    `id:X` and `title:X` say which is meant.
+    A title as it is written means no other; where none is, blanks around it and letter case are left aside. `id:X` and
+    `title:X` say which is meant.
 
     Raises:
         NotFoundError: No such item. UsageError: An id that is also the title of another item.
     """
-    folded: dict[str, list[int]] = {}
-    for item, title in enumerate(catalog.titles):
-        folded.setdefault(title.casefold().strip(), []).append(item)
+    titled = _Titled.of(catalog)
     found, missing = [], []
     for name in names:
-        by_id, by_title = _meanings(catalog, folded, name)
+        by_id, by_title = _meanings(catalog, titled, name)
         if by_id and by_title and not set(by_id) <= set(by_title):
             raise UsageError(
                 f"{name!r} is the id of {catalog.titles[by_id[0]]!r} and the title of another item; "
@@ -142,20 +141,38 @@ def find_items(catalog: Catalog, names: Sequence[str]) -> IntArray:
     return np.array(found, dtype=np.int64).reshape(-1)
 
 
-def _meanings(catalog: Catalog, folded: dict[str, list[int]], name: str) -> tuple[list[int], list[int]]:
+@dataclass(frozen=True, slots=True)
+class _Titled:
+    """Items by their title: as it is, and with blanks around it and letter case left aside."""
+
+    exact: dict[str, list[int]]
+    folded: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> "_Titled":
+        """Those of a catalog."""
+        found = cls({}, {})
+        for item, title in enumerate(catalog.titles):
+            found.exact.setdefault(title, []).append(item)
+            found.folded.setdefault(title.casefold().strip(), []).append(item)
+        return found
+
+    def items(self, name: str) -> list[int]:
+        """All items that are meant; none where nothing is called so."""
+        return self.exact.get(name) or self.folded.get(name.casefold().strip(), [])
+
+
+def _meanings(catalog: Catalog, titled: _Titled, name: str) -> tuple[list[int], list[int]]:
     """Items of that id, and of that title."""
 
     def of_id(name: str) -> list[int]:
         return [catalog.index[name]] if name in catalog.index else []
 
-    def of_title(name: str) -> list[int]:
-        return folded.get(name.casefold().strip(), [])
-
-    by_id, by_title = of_id(name), of_title(name)
+    by_id, by_title = of_id(name), titled.items(name)
     if not by_id and not by_title:
         kind, _, rest = name.partition(":")
         by_id = of_id(rest) if kind == "id" else []
-        by_title = of_title(rest) if kind == "title" else []
+        by_title = titled.items(rest) if kind == "title" else []
     return by_id, by_title
 
 

@@ -185,12 +185,32 @@ def test_probabilities_of_the_joint_score_need_the_whole_catalog(home: Path) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("titles", "name", "meant"),
+    [
+        (("It", "IT", "it "), "It", [0]),
+        (("It", "IT", "it "), "IT", [1]),
+        (("It", "IT", "it "), "it ", [2]),
+        (("It", "IT", "it "), "it", [0, 1, 2]),
+        (("Straße", "Strasse"), "Strasse", [1]),
+        (("Straße", "Strasse"), "title:Straße", [0]),
+        (("Straße", "Strasse"), "STRASSE", [0, 1]),
+        (("It", "It", "IT"), "It", [0, 1]),
+    ],
+)
+def test_a_title_as_it_is_written_means_no_other(titles, name, meant):
+    catalog = Catalog(tuple(f"id-{number}" for number in range(len(titles))), titles)
+    assert find_named(catalog, [name])[0].tolist() == meant
+    if len(meant) == 1:
+        assert find_items(catalog, [name]).tolist() == meant
+
+
 def test_an_item_of_a_history_is_one_item() -> None:
     catalog = Catalog(("10", "11", "12", "13"), ("Heat", "heat ", "Alien", "Big"))
     assert find_items(catalog, ["alien", "13", "id:10"]).tolist() == [2, 3, 0]
     assert find_items(catalog, []).tolist() == []
-    with pytest.raises(UsageError, match=r"'Heat' is the title of 2 items; give the id of one of them: 10, 11"):
-        find_items(catalog, ["13", "Heat"])
+    with pytest.raises(UsageError, match=r"'HEAT' is the title of 2 items; give the id of one of them: 10, 11"):
+        find_items(catalog, ["13", "HEAT"])
     with pytest.raises(NotFoundError, match="did you mean 'Alien'"):
         find_items(catalog, ["Aliem"])
 
