@@ -61,6 +61,7 @@ def main() -> None:
             num_attention_heads=heads, num_key_value_heads=keys, max_position_embeddings=16384, bos_token_id=0,
             eos_token_id=1, tie_word_embeddings=True,
         )  # fmt: skip
+        folder = folder.rename(folder.with_name("own"))  # a pulled one may not be changed
         LlamaForCausalLM(config).save_pretrained(folder)
         training = TrainingConfig(
             batch_size=targets, max_steps=3, max_nodes=nodes, gradient_checkpointing=bool(checkpointed)
