@@ -12,8 +12,8 @@ from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
 from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
-from patchrec.operations.load import fingerprints, load, stamp, versions
-from patchrec.operations.run_plugins import plugins_of
+from patchrec.operations.load import fingerprints, load, stamp
+from patchrec.operations.made_run import made as make_run
 from patchrec.plugins import find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
@@ -171,12 +171,7 @@ def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: Histor
     )
     label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
-    with store.write():
-        made = store.runs.create(
-            config, label=label, versions=versions(), fingerprints=prints, plugins=plugins_of(config), marks=marks
-        )
-        store.runs.finish(made.name, {})
-    return store.runs.get(made.name)
+    return make_run(store, config, prints, label, marks)
 
 
 def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str) -> BlendResult:

@@ -18,15 +18,13 @@ from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import (
-    find_same,
     fingerprints,
     load,
     pick_run,
     plain_options,
     start_folder,
-    versions,
 )
-from patchrec.operations.run_plugins import plugins_of
+from patchrec.operations.made_run import same_or_made
 from patchrec.operations.training.defaults import shape_defaults
 from patchrec.operations.training.train import baseline as fit_baseline
 from patchrec.plugins import find_kind, find_strategy, plan_for
@@ -286,23 +284,8 @@ def _under(
     dataset = store.datasets.load(run.dataset)
     folder = start_folder(store, config, report)
     prints = fingerprints(Saved(config, dataset, start=folder))
-    same = find_same(store, config, prints)
-    if same is not None:
-        return store.runs.mark(same.name, marks)
-    label = f"{planner.label}, weights of {run.name}"
-    with store.write():
-        prefix = f"{run.name[:40]}-{strategy}"[:64]  # a name has an end
-        made = store.runs.create(
-            config,
-            label=label,
-            versions=versions(),
-            fingerprints=prints,
-            plugins=plugins_of(config),
-            prefix=prefix,
-            marks=marks,
-        )
-        store.runs.finish(made.name, {})
-    return store.runs.get(made.name)
+    prefix = f"{run.name[:40]}-{strategy}"[:64]  # a name has an end
+    return same_or_made(store, config, prints, f"{planner.label}, weights of {run.name}", marks, prefix)
 
 
 def _untrained_run(
@@ -348,18 +331,4 @@ def _untrained_run(
         prompt=prompt,
     )
     prints = fingerprints(Saved(config, dataset, start=pulled.folder))
-    same = find_same(store, config, prints)
-    if same is not None:
-        return store.runs.mark(same.name, marks)
-    with store.write():
-        run = store.runs.create(
-            config,
-            label=planner.label,
-            versions=versions(),
-            fingerprints=prints,
-            plugins=plugins_of(config),
-            prefix=UNTRAINED,
-            marks=marks,
-        )
-        store.runs.finish(run.name, {})
-    return store.runs.get(run.name)
+    return same_or_made(store, config, prints, planner.label, marks, UNTRAINED)

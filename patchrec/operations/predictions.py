@@ -10,8 +10,8 @@ from patchrec.evaluation.evaluate import KS
 from patchrec.evaluation.listed import evaluate_lists
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.evaluate import Asked, EvaluationResult, of_users_with, stored_result
-from patchrec.operations.load import find_same, fingerprints, versions
-from patchrec.operations.run_plugins import plugins_of
+from patchrec.operations.load import fingerprints
+from patchrec.operations.made_run import same_or_made
 from patchrec.plugins import bind_kind
 from patchrec.ranking.items import precedence
 from patchrec.recommender import Saved
@@ -88,17 +88,4 @@ def _run(store: Store, dataset: Dataset, lists: Lists, marks: Marks) -> Run:
         score="list",
     )
     prints = fingerprints(Saved(config, dataset))
-    same = find_same(store, config, prints)
-    if same is not None:
-        return store.runs.mark(same.name, marks)
-    with store.write():
-        made = store.runs.create(
-            config,
-            label=lists.file,
-            versions=versions(),
-            fingerprints=prints,
-            plugins=plugins_of(config),
-            marks=marks,
-        )
-        store.runs.finish(made.name, {})
-    return store.runs.get(made.name)
+    return same_or_made(store, config, prints, lists.file, marks)

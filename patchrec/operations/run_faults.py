@@ -11,7 +11,7 @@ from patchrec.store.runs import Run
 
 @dataclass(slots=True)
 class RunFaults:
-    """Finds the faults of runs; what it reads of a data set it reads once.
+    """Finds the faults of runs; what it reads of a data set, and plans of a strategy, it does once.
 
     Attributes:
         most_items: Catalogs of more items are believed to be what the store says they are.
@@ -20,15 +20,21 @@ class RunFaults:
     store: Store
     most_items: int | None = None
     _data: dict[str, dict[str, set[str]] | None] = field(default_factory=dict)
+    _layouts: dict[str, str | None] = field(default_factory=dict)
 
     def of(self, run: Run) -> list[Fault]:
         """Everything that is wrong with a run; empty where it can be used, or goes on."""
-        faults = [*_changed_plugins(self.store, run), *self._other_data(run), *self._other_parts(run)]
+        faults = [*self._changed_plugins(run), *self._other_data(run), *self._other_parts(run)]
         faults += self._missing_checkpoint(run)
         if run.status == "lost":
             fix = f"go on with `patchrec {run.command} --resume {run.name}`, or `patchrec runs rm {run.name}`"
             faults.append(Fault("its process ended without a word", fix))
         return faults
+
+    def _changed_plugins(self, run: Run) -> list[Fault]:
+        """That a plugin of it is gone or lays histories out in another way; another version is none."""
+        found = plugin_faults(self.store, run, self._layouts)
+        return [Fault(f"it {one.found}", one.mend) for one in found if one.what != "version"]
 
     def _other_data(self, run: Run) -> list[Fault]:
         """That its data set is gone, or is another than it learned from."""
@@ -90,11 +96,6 @@ class RunFaults:
             return []
         fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
         return [Fault("its checkpoint is gone", fix)]
-
-
-def _changed_plugins(store: Store, run: Run) -> list[Fault]:
-    """That a plugin of it is gone or lays histories out in another way; another version is none."""
-    return [Fault(f"it {one.found}", one.mend) for one in plugin_faults(store, run) if one.what != "version"]
 
 
 def faults_of(store: Store, runs: Sequence[Run], *, most_items: int | None = None) -> dict[str, list[Fault]]:

@@ -46,8 +46,15 @@ def plugins_of(config: RunConfig) -> list[RunPlugin]:
     return [*found, _brought(RunPlugin("recommender", config.kind.name))]
 
 
-def plugin_faults(store: Store, run: Run) -> list[PluginFault]:
-    """What is wrong with the plugins of a run. What was not noted, in runs of long ago, is taken as it is now."""
+def plugin_faults(store: Store, run: Run, known: dict[str, str | None] | None = None) -> list[PluginFault]:
+    """What is wrong with the plugins of a run. What was not noted, in runs of long ago, is taken as it is now.
+
+    Args:
+        store: Where it is.
+        run: Which.
+        known: Layouts by strategy and options, filled here, so that many runs of one strategy are planned once.
+    """
+    layouts = {} if known is None else known
     noted = {(plugin.role, plugin.name, number): plugin for number, plugin in enumerate(store.runs.plugins(run.name))}
     named: list[tuple[RunPlugin, StrategyConfig | None]] = [
         *_strategies(run.config),
@@ -55,7 +62,7 @@ def plugin_faults(store: Store, run: Run) -> list[PluginFault]:
     ]
     faults = []
     for number, (plain, own) in enumerate(named):
-        fault = _fault(noted.get((plain.role, plain.name, number), plain), own, run)
+        fault = _fault(noted.get((plain.role, plain.name, number), plain), own, run, layouts)
         if fault is not None:
             faults.append(fault)
     return faults
@@ -134,7 +141,7 @@ def _layouts(own: StrategyConfig) -> str | None:
     return layouts_fingerprint(plugins.plan_for(own))
 
 
-def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run) -> PluginFault | None:
+def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run, known: dict[str, str | None]) -> PluginFault | None:
     """What is wrong with one plugin, if anything is."""
     source = _words(then)
     has = ("has strategy" if own else "is of kind") + f" {then.name!r}"
@@ -148,7 +155,7 @@ def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run) -> PluginFault
     changed = source is not None and (now.package, now.version) != (then.package, then.version)
     came = f" of {_words(now) or 'no package'}"
     made = f"; the run was made with {source}" if changed else ""
-    different = None if own is None else _different_layouts(own, then.layouts)
+    different = None if own is None else _different_layouts(own, then.layouts, known)
     if different is not None:
         found = f"{has}{came}, which {different} than when the run was made{made}"
         old = f"`{back}` puts the old one back; or " if back and changed else ""
@@ -161,12 +168,15 @@ def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run) -> PluginFault
     return PluginFault(run.name, then, "version", found, mend)
 
 
-def _different_layouts(own: StrategyConfig, then: str | None) -> str | None:
+def _different_layouts(own: StrategyConfig, then: str | None, known: dict[str, str | None]) -> str | None:
     """In which way a strategy lays out histories otherwise than it did; None where it does not, or nobody knows."""
+    key = own.model_dump_json()
     try:
-        now = _layouts(own)
+        if key not in known:
+            known[key] = _layouts(own)
     except UsageError:
         return "takes other options"
+    now = known[key]
     return "lays out histories in another way" if then is not None and now != then else None
 
 
