@@ -26,11 +26,16 @@ class ItemBatch:
         items: (B, P) item indices; the start mark, and all beyond a row's end, is I.
         lengths: (B,) positions of each row, its start mark included: at least 1.
         targets: (B, P) the item that comes next, -1 where none is asked for; None where nothing is learned.
+        times: (B, P) unix seconds; the start mark has its row's first, and all beyond a row's end its last (0 where
+            there is none); None where the data set has no times.
+        progress: How far training is: 0 at its first step, 1 at its last, and where nothing is learned.
     """
 
     items: Tensor
     lengths: Tensor
     targets: Tensor | None = None
+    times: Tensor | None = None
+    progress: float = 1.0
 
     @classmethod
     def of(
@@ -39,6 +44,9 @@ class ItemBatch:
         num_items: int,
         device: torch.device | str,
         targets: Sequence[IntArray] | None = None,
+        *,
+        times: Sequence[IntArray] | None = None,
+        progress: float = 1.0,
     ) -> "ItemBatch":
         """Put histories into rows.
 
@@ -47,18 +55,27 @@ class ItemBatch:
             num_items: I.
             device: Where the tensors shall be.
             targets: (n_b + 1,) what comes after the start mark and after each item, -1 where that is not asked.
+            times: (n_b,) when each item came, unix seconds.
+            progress: How far training is.
         """
         longest = max(map(len, histories), default=0) + 1
         items = np.full((len(histories), longest), num_items, dtype=np.int64)
-        wanted = np.full_like(items, -1)
+        wanted, moments = np.full_like(items, -1), np.zeros_like(items)
         for row, history in enumerate(histories):
             items[row, 1 : len(history) + 1] = history
             if targets is not None:
                 wanted[row, : len(history) + 1] = targets[row]
+            if times is not None and len(history):
+                moments[row, 0], moments[row, 1 : len(history) + 1] = times[row][0], times[row]
+                moments[row, len(history) + 1 :] = times[row][-1]
         lengths = np.array([len(history) + 1 for history in histories], dtype=np.int64)
         place = torch.device(device)
         return cls(
-            on_device(items, place), on_device(lengths, place), None if targets is None else on_device(wanted, place)
+            on_device(items, place),
+            on_device(lengths, place),
+            None if targets is None else on_device(wanted, place),
+            None if times is None else on_device(moments, place),
+            progress,
         )
 
     @property

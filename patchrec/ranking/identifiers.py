@@ -41,12 +41,23 @@ class ModelScorer:
             PluginError: The model gave no tensor of this shape.
         """
         self.model.eval()
-        histories = [query.history.items[query.history.items < self.num_items] for query in queries]
+        known = [query.history.items < self.num_items for query in queries]
+        histories = [query.history.items[kept] for query, kept in zip(queries, known, strict=True)]
+        times = [
+            None if query.history.timestamps is None else query.history.timestamps[kept]
+            for query, kept in zip(queries, known, strict=True)
+        ]
         order = np.argsort([len(history) for history in histories], kind="stable")
         found = np.empty((len(queries), self.num_items))
         for start in range(0, len(order), _ROWS):
             own = order[start : start + _ROWS]
-            batch = ItemBatch.of([histories[number] for number in own.tolist()], self.num_items, self.device)
+            moments = [moment for number in own.tolist() if (moment := times[number]) is not None]
+            batch = ItemBatch.of(
+                [histories[number] for number in own.tolist()],
+                self.num_items,
+                self.device,
+                times=moments if len(moments) == len(own) else None,
+            )
             answer: Any = cast(ItemModel, self.model).log_probs(batch)
             if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != (len(own), self.num_items):
                 shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__

@@ -6,6 +6,7 @@ What a third party writes is the model; fitting, checkpoints, resuming, ranking 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from patchrec.options import Options
@@ -14,7 +15,28 @@ from patchrec.recommender import Counted, Fitting, Kind, Recommender, Saved
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from patchrec.config import RunConfig
+    from patchrec.data.histories import Dataset
     from patchrec.training.learner import Learner
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What a module over items is made for, where it wants to know more than how many they are.
+
+    Attributes:
+        dataset: Catalog, fields and train split. Its catalog may have grown since: items from `num_items` on are new.
+        num_items: I, items that the module knows.
+        max_items: Longest history.
+        start: Folder of the weights that it begins with; None where it begins with none.
+        is_new: Whether it is about to learn; else its weights are read from a checkpoint once it is made.
+    """
+
+    dataset: Dataset
+    num_items: int
+    max_items: int
+    start: Path | None = None
+    is_new: bool = True
 
 
 def counted_kind(
@@ -60,32 +82,36 @@ def counted_kind(
 def item_model_kind(
     name: str,
     summary: str,
-    make: Callable[[int, int, Any], Any],
+    make: Callable[..., Any],
     *,
     training: Mapping[str, Any],
     options: type[Options] = Options,
     source: str = "",
     shape: Mapping[str, Any] | None = None,
+    on_ground: bool = False,
 ) -> Kind:
-    """A kind that trains a torch module over item identifiers.
+    """A kind that trains a torch module over items.
 
     Args:
         name: Lower case with hyphens.
         summary: One line for listings.
         make: `make(num_items, max_items, options)` makes the module, a `patchrec.model.item_batch.ItemModel`; it draws
-            its starting weights from torch's generator, which is seeded.
+            its starting weights from torch's generator, which is seeded. With `on_ground` it is called as
+            `make(ground, options)`.
         training: Defaults of its training settings (`patchrec.config.TrainingConfig`).
         options: The model of its options.
         source: The paper.
         shape: Defaults of how its histories are cut.
+        on_ground: Whether the module reads catalog or train split: `make` is given a `Ground`.
     """
 
-    def module(config: Any, num_items: int) -> Any:
+    def module(config: RunConfig, ground: Ground) -> Any:
         import torch
 
+        own = _options(options, config.kind.options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            return make(num_items, config.history.K, _options(options, config.kind.options))
+            return make(ground, own) if on_ground else make(ground.num_items, ground.max_items, own)
 
     def learner(fitting: Fitting) -> Learner:
         import torch
@@ -95,12 +121,13 @@ def item_model_kind(
         from patchrec.training.item_learner import ItemLearner
 
         num_items, device = len(fitting.dataset.catalog), torch.device(best_device())
+        ground = Ground(fitting.dataset, num_items, fitting.config.history.K, fitting.start)
         what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
         with memory_errors(what, again):
             # weights, gradient and two moments, before there are any of them
-            wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, num_items))
+            wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, ground))
             refuse_larger(f"{what} takes in training", wanted, device, again)
-            model = module(fitting.config, num_items)
+            model = module(fitting.config, ground)
         return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation)
 
     def load(saved: Saved) -> Recommender:
@@ -116,7 +143,8 @@ def item_model_kind(
         if saved.folder is None:
             raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
         num_items = saved_num_items(saved.folder)
-        model, device = module(saved.config, num_items), torch.device(best_device())
+        ground = Ground(saved.dataset, num_items, saved.config.history.K, saved.folder, is_new=False)
+        model, device = module(saved.config, ground), torch.device(best_device())
         load_model(saved.folder, model)
         scorer = ModelScorer(model.to(device).eval(), num_items, device)
         place = precedence(saved.dataset.popularity)

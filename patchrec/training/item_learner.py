@@ -82,7 +82,7 @@ class ItemLearner:
         for step in self.batches.steps(first):
             begun, total = time.perf_counter(), self.updater.begin()
             trees = step.trees[self.process.rank :: self.process.count]
-            batch = tree_batch(trees, self.dataset, self.device)
+            batch = tree_batch(trees, self.dataset, self.device, step.progress)
             torch.manual_seed(pass_seed(self.config.seed, step.number, self.process.rank))
             with self._memory_errors(batch.num_positions):  # the first step allocates both moments
                 if trees:
@@ -186,15 +186,20 @@ def saved_num_items(folder: Path) -> int:
         return int(stored.metadata()["num_items"])
 
 
-def tree_batch(trees: Sequence[Tree], dataset: Dataset, device: torch.device) -> ItemBatch:
+def tree_batch(trees: Sequence[Tree], dataset: Dataset, device: torch.device, progress: float) -> ItemBatch:
     """Rows of trees: each the history of its last example, asked for the target of each."""
     histories: list[IntArray] = []
     wanted: list[IntArray] = []
+    times: list[IntArray] = []
     for tree in trees:
-        history = dataset.history(tree[-1]).items
+        whole = dataset.history(tree[-1])
+        history = whole.items
+        if whole.timestamps is not None:
+            times.append(whole.timestamps)
         targets = np.full(len(history) + 1, -1, dtype=np.int64)
         at = np.array([example.position - example.start for example in tree], dtype=np.int64)
         targets[at] = [dataset.target(example) for example in tree]
         histories.append(history)
         wanted.append(targets)
-    return ItemBatch.of(histories, len(dataset.catalog), device, wanted)
+    moments = times if len(times) == len(histories) else None
+    return ItemBatch.of(histories, len(dataset.catalog), device, wanted, times=moments, progress=progress)
