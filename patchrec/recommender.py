@@ -252,7 +252,7 @@ class Locator(Protocol):
             queries: What is asked; seen items compete, and are left out of `top` alone.
             targets: (B,) catalog index of each one's target.
             limit: Ranks up to this are wanted exactly, among items and among titles, seen ones dropped and kept.
-            top: So many of the best items that were not seen are wanted, at most `limit`.
+            top: So many of the best items that were not seen are wanted, 0 to `limit`.
         """
         ...
 

@@ -63,6 +63,17 @@ def evaluate(
             help="Find ranks up to N alone, several times faster for models of titles: hr@k, ndcg@k and mrr@k up to N.",
         ),
     ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="N",
+            min=0,
+            max=1000,
+            help="Keep the best N items of each target, for coverage and reports. With --exact-to they are most of the "
+            "work: 0 keeps none; default: 20.",
+        ),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option("--by", metavar="FIELD", help="A field of the catalog whose values make slices; repeat it."),
@@ -116,6 +127,7 @@ def evaluate(
         patchrec eval
         patchrec eval pft-s-1 --split validation --limit 200
         patchrec eval pft-s-1 --exact-to 100
+        patchrec eval pft-s-1 --exact-to 100 --top 0
         patchrec eval pft-s-1 --by genre
         patchrec eval --baseline popularity
         patchrec eval --baseline untrained --strategy pft-s --L 5
@@ -135,7 +147,7 @@ def evaluate(
     }  # fmt: skip
     own: dict[str, Any] = {
         "baseline": baseline, "backbone": backbone, "strategy": strategy, "options": options, "score": score,
-        "exact_to": exact_to, "protocol": protocol,
+        "exact_to": exact_to, "top": top, "protocol": protocol,
     }  # fmt: skip
     if predictions is not None:
         refuse_asking(run, own)
@@ -150,7 +162,7 @@ def evaluate(
     if is_group(run, home=home_of(ctx)):
         given = {"baseline": baseline, "data": data, "backbone": backbone, "strategy": strategy, "protocol": protocol}
         refuse_of_groups(**given, **marks.given)
-        found = evaluate_group(str(run), score=score, exact_to=exact_to, **common)
+        found = evaluate_group(str(run), score=score, exact_to=exact_to, top=top, **common)
         show_evaluation(plain(found), output, by=by or ())
         output.next_step(compare_command(found.dataset, split))
         return
@@ -185,7 +197,9 @@ def refuse_asking(run: str | None, given: dict[str, Any]) -> None:
     Raises:
         UsageError: Something is.
     """
-    asked = [flag_of(name) for name, value in given.items() if value] + ([f"the run {run!r}"] if run else [])
+    asked = [flag_of(name) for name, value in given.items() if value not in (None, {})] + (
+        [f"the run {run!r}"] if run else []
+    )
     if asked:
         raise UsageError(f"--predictions FILE is scored as it is; drop {', '.join(asked)} (--data names the data set)")
 

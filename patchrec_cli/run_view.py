@@ -135,7 +135,7 @@ def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
     for evaluation, times in newest_of_each(evaluations):
         users = f"{count(evaluation['num_targets'])} targets of {count(evaluation['num_users'])} users"
         config = evaluation["config"]
-        chosen = [(flag_of(key), config.get(key)) for key in ("limit", "users_with", "exact_to")]
+        chosen = [(flag_of(key), config.get(key)) for key in ("limit", "users_with", "exact_to", "top")]
         parts = [
             f"{moment(evaluation['created_at'])} UTC",
             f"{evaluation['split']}, score {evaluation['score']}, {users}",

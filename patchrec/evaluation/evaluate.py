@@ -11,7 +11,7 @@ from patchrec.errors import UsageError
 from patchrec.evaluation.efficiency import Compression
 from patchrec.evaluation.lists import list_measures
 from patchrec.evaluation.peak_memory import PeakMemory
-from patchrec.evaluation.rows import check_cutoffs, metric_rows, ranking_row, target_values, top_length
+from patchrec.evaluation.rows import TOP, check_cutoffs, metric_rows, ranking_row, target_values, top_length
 from patchrec.evaluation.significance import interval_note
 from patchrec.evaluation.slices import cold_targets, slices
 from patchrec.history import BoolArray
@@ -67,6 +67,7 @@ def evaluate(
     ks: Sequence[int] = KS,
     limit: int | None = None,
     exact_to: int | None = None,
+    top: int = TOP,
     by: Sequence[str] = (),
     seed: int = 0,
     also: Callable[[Example, Scores], None] | None = None,
@@ -81,18 +82,21 @@ def evaluate(
         ks: Cut-offs of the metrics.
         limit: Take a sample of so many targets (`sample_examples`).
         exact_to: Find ranks up to this alone, which takes a model of titles a fraction of the work; None: all ranks.
+        top: Keep so many of the best items of each target. With `exact_to` they are most of the work; 0 keeps none.
         by: Fields of the catalog whose values make slices.
         seed: Fixes the sample and the intervals.
         also: Is given every target with the scores of all items, for another way to count; not with `exact_to`.
         report: Where progress goes.
 
     Raises:
-        UsageError: There is no target, a cutoff is beyond `exact_to`, no item has a field, or `also` cannot be given
-            the scores of all items.
+        UsageError: There is no target, a cutoff is beyond `exact_to`, `top` is below 0, no item has a field, or `also`
+            cannot be given the scores of all items.
         CheckFailedError: The model's scores are not finite. PluginError: They are no distribution.
     """
     if exact_to is not None and exact_to < 1:
         raise UsageError(f"exact_to must be at least 1, got {exact_to!r}")
+    if top < 0:
+        raise UsageError(f"top must be at least 0, got {top!r}")
     refuse_other_counts(exact_to, counted=also is not None)
     check_cutoffs(ks, exact_to)
     chosen = _targets(dataset, examples, limit, seed)
@@ -103,8 +107,8 @@ def evaluate(
     costs: list[Cost] = []
     proven = 0
     with report.task("evaluate", len(chosen), "targets") as task:
-        for number, located in _located(dataset, chosen, recommender, exact_to):
-            rows[number] = ranking_row(dataset, chosen[number], located, recommender.level, place, exact_to)
+        for number, located in _located(dataset, chosen, recommender, exact_to, top):
+            rows[number] = ranking_row(dataset, chosen[number], located, recommender.level, place, exact_to, top)
             if also is not None:
                 also(chosen[number], Scores(located.log_probs, located.cost))  # of all items, in their order
             costs.append(located.cost)
@@ -115,7 +119,7 @@ def evaluate(
     if note := interval_note(main, np.array([row.user for row in ordered], dtype=np.int64)):
         report.note(note)
     tops = [[dataset.catalog.index[item_id] for item_id, _ in row.top] for row in ordered]
-    shown = [k for k in ks if k <= top_length(exact_to)]
+    shown = [k for k in ks if k <= top_length(exact_to, top)]
     cost: dict[str, float | None] = {
         **_counted(ordered, cold_targets(dataset, chosen)),
         **_spent(costs),
@@ -142,7 +146,7 @@ def refuse_other_counts(exact_to: int | None, *, counted: bool) -> None:
 
 
 def _located(
-    dataset: Dataset, examples: Sequence[Example], recommender: Recommender, exact_to: int | None
+    dataset: Dataset, examples: Sequence[Example], recommender: Recommender, exact_to: int | None, top: int
 ) -> Iterator[tuple[int, Located]]:
     """All items with their scores, or as many as ranks up to a limit need, with the number of the target."""
     queries = [Query.of(dataset, example) for example in examples]
@@ -150,7 +154,7 @@ def _located(
         yield from ((number, Located.among_all(scores)) for number, scores in recommender.score_each(queries))
         return
     targets = [dataset.target(example) for example in examples]
-    yield from locate_each(recommender, queries, targets, exact_to, top=top_length(exact_to))
+    yield from locate_each(recommender, queries, targets, exact_to, top=top_length(exact_to, top))
 
 
 def _targets(dataset: Dataset, examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:

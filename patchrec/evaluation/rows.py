@@ -30,7 +30,13 @@ TOP = 20
 
 
 def ranking_row(
-    dataset: Dataset, example: Example, located: Located, level: Level, place: IntArray, exact_to: int | None = None
+    dataset: Dataset,
+    example: Example,
+    located: Located,
+    level: Level,
+    place: IntArray,
+    exact_to: int | None = None,
+    top: int = TOP,
 ) -> RankingRow:
     """Rank the catalog for one target.
 
@@ -41,6 +47,7 @@ def ranking_row(
         level: What they are of: items or their titles.
         place: (I,) order among equals (`precedence`).
         exact_to: Ranks beyond this are not known; None: all are.
+        top: How many of the best items it keeps, where so many are known.
     """
     target, seen, title_of_item = dataset.target(example), dataset.seen(example), dataset.catalog.title_of_item
     best_first = item_order(located.log_probs, place[located.items])
@@ -48,7 +55,7 @@ def ranking_row(
     score_of = dict(zip(order.tolist(), located.log_probs[best_first].tolist(), strict=True))
     ranks = target_ranks(order, title_of_item, target, seen)
     item_ids = dataset.catalog.item_ids
-    best = unseen(order, seen)[: top_length(exact_to)].tolist()
+    best = unseen(order, seen)[: top_length(exact_to, top)].tolist()
     log_prob = title_log_prob(located.log_probs, level, title_of_item, target) if located.is_whole else located.log_prob
     return RankingRow(
         user=example.user,
@@ -66,9 +73,9 @@ def ranking_row(
     )
 
 
-def top_length(exact_to: int | None) -> int:
-    """How many of the best items a row keeps, where ranks are exact up to a limit or all of them."""
-    return TOP if exact_to is None else min(TOP, exact_to)
+def top_length(exact_to: int | None, top: int = TOP) -> int:
+    """How many of the best items a row keeps of those asked for, where ranks are exact up to a limit or all of them."""
+    return top if exact_to is None else min(top, exact_to)
 
 
 def title_log_prob(log_probs: FloatArray, level: Level, title_of_item: IntArray, item: int) -> float:

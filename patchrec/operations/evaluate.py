@@ -14,6 +14,7 @@ from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
 from patchrec.evaluation.protocols import Counting, Protocol
+from patchrec.evaluation.rows import TOP
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
@@ -74,6 +75,7 @@ def evaluate(
     users_with: str | None = None,
     ks: Sequence[int] = engine.KS,
     exact_to: int | None = None,
+    top: int | None = None,
     by: Sequence[str] = (),
     baseline: str | None = None,
     data: str | None = None,
@@ -98,6 +100,7 @@ def evaluate(
         limit: A sample of so many targets, the same for every run.
         users_with: Targets of users with so many items alone, such as "500+" or "20-99".
         exact_to: Find ranks up to this alone; None: all. See `patchrec.evaluation.evaluate.evaluate`.
+        top: Keep so many of the best items of each target, which coverage and reports show; default: 20.
         by: Fields of the catalog whose values make slices, beside those that every evaluation has.
         baseline: Evaluate a baseline instead: a kind of recommender with its defaults, fitted where no run of it is
             there, or "untrained": a language model before any training.
@@ -131,7 +134,7 @@ def evaluate(
             chosen = pick_run(store, run, data, report)
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, marks, report)
-        asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by))
+        asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by), top)
         config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
         if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
@@ -147,10 +150,11 @@ class Asked:
     ks: tuple[int, ...]
     exact_to: int | None
     by: tuple[str, ...]
+    top: int | None = None
 
     def config(self, catalog: str) -> dict[str, Any]:
         """This as it is stored, with the fingerprint of the catalog that is ranked."""
-        some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None}
+        some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None, "top": self.top}
         given = {name: value for name, value in some.items() if value is not None}
         return {"limit": self.limit, "ks": list(self.ks), "catalog": catalog, **given}
 
@@ -178,6 +182,7 @@ def _evaluate(
             limit=asked.limit,
             exact_to=asked.exact_to,
             by=asked.by,
+            top=TOP if asked.top is None else asked.top,
             also=also,
             report=report,
         )

@@ -18,6 +18,10 @@ import numpy as np
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.search import Candidates, Search, kth_score, leading, width
 
+# Nodes that could hold what stands before the target: so many in the first round, twice as many in each after it. One
+# may hold many titles, so taking as many as the limit at once runs what is not needed.
+_FIRST = 8
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing:
@@ -26,7 +30,7 @@ class Standing:
     Attributes:
         target: Catalog index.
         limit: Ranks up to this are exact.
-        top: How many of the best unseen items are wanted.
+        top: How many of the best unseen items are wanted; 0: where the target stands is all.
         unseen: Counts the items that were not seen.
         is_unseen: (I,) which these are.
         text_of_item: (I,) title text of every item.
@@ -47,7 +51,9 @@ class Standing:
         items, scores = found_items(search)
         own, kth = self.is_unseen[items], self.kth_score(search)
         live = some_unseen & (bounds >= (-np.inf if kth is None else kth))
-        chosen = leading(bounds, live, scores[own], width(search.num_rounds) * self.top)
+        chosen = np.zeros(len(bounds), dtype=np.bool_)
+        if self.top:
+            chosen = leading(bounds, live, scores[own], width(search.num_rounds) * self.top)
         alike = self.text_of_item[items] == self.text_of_item[self.target]
         if not alike.any():  # items of one text have one path: all of them are known, or none
             title = search.trie.title_of_item[self.target]
@@ -57,17 +63,21 @@ class Standing:
         if counts[0] < self.limit:
             rivals = some_unseen | (counts[1] < self.limit)
             live = rivals & (bounds >= scores[alike].min())
-            chosen |= leading(bounds, live, scores[:0], self.limit - counts[0])
+            chosen |= leading(bounds, live, scores[:0], min(_FIRST << search.num_rounds, self.limit - counts[0]))
         return chosen
 
     def kth_score(self, search: Search) -> float | None:
         """See `Goal.kth_score`; of the items that were not seen."""
+        if not self.top:
+            return None
         items, scores = found_items(search)
         own = self.is_unseen[items]
         return kth_score(scores[own], np.ones(np.count_nonzero(own), dtype=np.int64), self.top)
 
     def bounds(self, search: Search) -> FloatArray:
         """See `Goal.bounds`; of nodes above an item that was not seen."""
+        if not self.top:
+            return search.open.bounds[:0]
         return search.open.bounds[self.unseen.count(*search.trie.title_range(search.open.nodes)) > 0]
 
 

@@ -73,6 +73,32 @@ def test_a_rank_beyond_the_limit_is_stored_as_one_more(movies, scorer):
     assert set(values.tolist()) == {0, 1 / 2, 1}
 
 
+@pytest.mark.parametrize("score", ["catalog", "joint"])
+@pytest.mark.parametrize("limit", [1, 3, 50])
+def test_without_lists_ranks_are_the_same_for_less(movies, scorer, score, limit):
+    chosen = replace(scorer, score=score)
+    whole, listed = run(movies, chosen, ks=(1,)), run(movies, chosen, ks=(1,), exact_to=limit)
+    short = run(movies, chosen, ks=(1,), exact_to=limit, top=0)
+    for one, other in zip(whole.rankings, short.rankings, strict=True):
+        assert ranks(one, limit) == [getattr(other, name) for name in RANKS]
+        assert other.top == ()
+    assert [row for row in short.metrics if row.name != "log_prob"] == [
+        row for row in listed.metrics if row.name != "log_prob"
+    ]
+    assert short.cost["catalog_tokens_per_target"] <= whole.cost["catalog_tokens_per_target"]
+    assert not [name for name in short.cost if name.startswith(("coverage@", "novelty@", "gini@"))]
+
+
+@pytest.mark.parametrize("top", [0, 2, 50])
+def test_of_each_target_as_many_items_are_kept_as_asked_for(movies, scorer, top):
+    default, found = run(movies, scorer, ks=(1,)), run(movies, scorer, ks=(1,), top=top)
+    for one, other in zip(default.rankings, found.rankings, strict=True):
+        assert other.top[:20] == one.top[:top]
+    assert ("coverage@1" in found.cost) == (top > 0)
+    with pytest.raises(UsageError, match="top must be at least 0"):
+        run(movies, scorer, ks=(1,), top=-1)
+
+
 def test_a_recommender_that_scores_all_items_gives_the_same(movies):
     whole = evaluate(movies, movies.examples("test", K), popular(movies), ks=(3,))
     short = evaluate(movies, movies.examples("test", K), popular(movies), ks=(3,), exact_to=5)
