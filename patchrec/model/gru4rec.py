@@ -49,10 +49,22 @@ class GRU4Rec(nn.Module):
         width: int,
         layers: int,
         dropout: float,
-        loss: Loss = "softmax",
-        negatives: int = 256,
-        penalty: float = 1.0,
+        loss: Loss,
+        negatives: int,
+        penalty: float,
     ) -> None:
+        """Draw weights from torch's global generator.
+
+        Args:
+            num_items: I.
+            max_items: Longest history.
+            width: D.
+            layers: How many, one over the other.
+            dropout: Share of activations dropped in training.
+            loss: What it learns by.
+            negatives: N, of `bpr-max` and `top1`.
+            penalty: Of `bpr-max`, see there.
+        """
         super().__init__()
         self.objective, self.negatives, self.penalty = loss, negatives, penalty
         stack = [Recurrent(width, layers, dropout)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from patchrec.options import Options
 from patchrec.recommenders.factories import item_model_kind
@@ -24,10 +24,20 @@ class GRU4RecOptions(Options):
     loss: Literal["softmax", "bpr-max", "top1"] = Field(
         "softmax", description="over all items, or one of the published losses against items drawn"
     )
-    negatives: int = Field(
-        256, ge=2, le=1_048_576, description="items that bpr-max and top1 compare targets with, drawn anew each step"
+    negatives: int | None = Field(
+        None, ge=2, le=1_048_576, description="items drawn in each step, with bpr-max and top1; 256 unless given"
     )
-    penalty: float = Field(1.0, ge=0, description="of bpr-max: weight of the squared scores of items drawn")
+    penalty: float | None = Field(
+        None, ge=0, description="weight of their squared scores, with bpr-max; 1 unless given"
+    )
+
+    @model_validator(mode="after")
+    def _belong_to_the_loss(self) -> GRU4RecOptions:
+        if self.negatives is not None and self.loss == "softmax":
+            raise ValueError("--negatives belongs to --loss bpr-max or top1; the softmax is over all items")
+        if self.penalty is not None and self.loss != "bpr-max":
+            raise ValueError(f"--penalty belongs to --loss bpr-max, not to {self.loss}")
+        return self
 
 
 def make_gru4rec(num_items: int, max_items: int, options: GRU4RecOptions) -> nn.Module:
@@ -41,8 +51,8 @@ def make_gru4rec(num_items: int, max_items: int, options: GRU4RecOptions) -> nn.
         layers=options.layers,
         dropout=options.dropout,
         loss=options.loss,
-        negatives=options.negatives,
-        penalty=options.penalty,
+        negatives=options.negatives or 256,
+        penalty=1.0 if options.penalty is None else options.penalty,
     )
 
 

@@ -256,7 +256,9 @@ def test_the_first_item_of_the_catalog_has_a_vector_that_learns():
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [("gru4rec", {"loss": "hinge"}, "--loss"),
-     ("gru4rec", {"negatives": 1}, "--negatives"),
+     ("gru4rec", {"negatives": 1, "loss": "top1"}, "--negatives"),
+     ("gru4rec", {"negatives": 9}, "--negatives belongs to --loss bpr-max or top1"),
+     ("gru4rec", {"penalty": 0, "loss": "top1"}, "--penalty belongs to --loss bpr-max, not to top1"),
      ("caser", {"newest": 0}, "--newest"),
      ("bert4rec", {"masked": 0}, "--masked"),
      ("linrec", {"width": 9, "heads": 2}, "--width 9 must be a multiple of --heads 2"),
