@@ -187,7 +187,7 @@ def test_saved_and_loaded_it_answers_as_it_did(name, trained):
 
 
 STOPPED = TrainingConfig(
-    batch_size=8, epochs=3, learning_rate=3e-3, checkpoint_every=2, validate_every=2, validate_metric="ndcg@20"
+    batch_size=12, epochs=2, learning_rate=3e-3, checkpoint_every=2, validate_every=2, validate_metric="ndcg@20"
 )
 
 
@@ -198,9 +198,10 @@ def test_a_run_that_crashed_in_the_middle_resumes_bitwise(name, tmp_path):
     result = whole.run()
     broken = Sitting(config, tmp_path, tmp_path / "broken")
     with pytest.raises(CrashError):
-        broken.run(crash_after=5)
+        broken.run(crash_after=3)
     again = broken.run(resume=True)
-    assert broken.begun == (len(whole.rows), 4)
+    assert broken.begun == (len(whole.rows), 2)
+    assert len(whole.rows) > 4
     assert (broken.rows, broken.measured) == (whole.rows, whole.measured)
     assert replace(again.progress, seconds=0.0) == replace(result.progress, seconds=0.0)
     assert_same_bits(broken.weights(), whole.weights())
