@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patchrec.model.item_batch import ItemBatch
+from patchrec.model.item_losses import binary_cross_entropy, unseen
 
 _INIT_STD = 0.02  # so that the first logits are small and every item begins about equally likely
 
@@ -47,10 +48,11 @@ class SASRecLayer(nn.Module):
     Source: Kang and McAuley, ICDM 2018, section III-B: their feed-forward network is as wide as the states, with ReLU.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, attention: nn.Module | None = None) -> None:
+        """Take another attention in place of the softmax's, where one is given; it has heads of its own."""
         super().__init__()
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.attention = CausalAttention(width, heads, dropout)
+        self.attention = attention or CausalAttention(width, heads, dropout)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
@@ -64,10 +66,20 @@ class SASRecLayer(nn.Module):
 
 
 class CausalItems(nn.Module):
-    """What models of identifiers share: item and position vectors, a stack of layers, item vectors as the head."""
+    """What models of identifiers share: item and position vectors, a stack of layers, item vectors as the head.
+
+    It is a whole model (`ItemModel`), learned with the softmax over all items; one with another loss holds it.
+    """
 
     def __init__(
-        self, num_items: int, max_items: int, layers: Iterable[nn.Module], *, width: int, dropout: float
+        self,
+        num_items: int,
+        max_items: int,
+        layers: Iterable[nn.Module],
+        *,
+        width: int,
+        dropout: float,
+        positions: bool = True,
     ) -> None:
         """Draw weights from torch's global generator.
 
@@ -77,66 +89,91 @@ class CausalItems(nn.Module):
             layers: Each maps (B, P, D) to (B, P, D), and no position to one before it.
             width: D.
             dropout: Of the vectors that go into the first layer.
+            positions: Whether there are vectors of positions; layers that go along a row need none.
         """
         super().__init__()
         self.num_items = num_items
         self.items = nn.Embedding(num_items + 1, width)
-        self.positions = nn.Embedding(max_items + 1, width)
+        self.positions = nn.Embedding(max_items + 1, width) if positions else None
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.items.weight, std=_INIT_STD)
-        nn.init.normal_(self.positions.weight, std=_INIT_STD)
+        if self.positions is not None:
+            nn.init.normal_(self.positions.weight, std=_INIT_STD)
 
     @property
     def head(self) -> Tensor:
         """(I, D) vector of every item; the start mark is never an answer."""
         return self.items.weight[: self.num_items]
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, *beside: Tensor | None) -> Tensor:
         """(B, P, D) normed states at (B, P) items.
+
+        Args:
+            items: Item indices, I for the start mark.
+            beside: What each layer takes beside its states, such as times.
 
         Source: item vectors grow by sqrt(D) on their way in, as in Vaswani et al. 2017 and the SASRec authors' code.
         """
-        width = self.items.embedding_dim
-        places = torch.arange(items.shape[1], device=items.device)
-        states = self.dropout(self.items(items) * width**0.5 + self.positions(places))
+        states = self.items(items) * self.items.embedding_dim**0.5
+        if self.positions is not None:
+            states = states + self.positions(torch.arange(items.shape[1], device=items.device))
+        states = self.dropout(states)
         for layer in self.layers:
-            states = layer(states)
+            states = layer(states, *beside)
         normed: Tensor = self.norm(states)
         return normed
 
-    def supervised(self, batch: ItemBatch) -> tuple[Tensor, Tensor]:
+    def supervised(self, batch: ItemBatch, *beside: Tensor | None) -> tuple[Tensor, Tensor]:
         """(n, D) states and (n,) items that come next, where a batch asks for them."""
         assert batch.targets is not None, "nothing to learn from"
         asked = batch.targets >= 0
-        states: Tensor = self(batch.items)
+        states: Tensor = self(batch.items, *beside)
         return states[asked], batch.targets[asked]
 
-    def log_probs(self, batch: ItemBatch) -> Tensor:
-        """(B, I) log-probability of every item after each row's last position."""
-        states = batch.last(self(batch.items))
+    def loss(self, batch: ItemBatch, *beside: Tensor | None) -> Tensor:
+        """Cross-entropy over all items, in nats, summed over the supervised positions."""
+        states, targets = self.supervised(batch, *beside)
+        return functional.cross_entropy(functional.linear(states, self.head), targets, reduction="sum")
+
+    def log_probs(self, batch: ItemBatch, *beside: Tensor | None) -> Tensor:
+        """(B, I) log-probability of every item after each row's last position; each row sums to 1."""
+        states = batch.last(self(batch.items, *beside))
         return functional.log_softmax(functional.linear(states, self.head), dim=-1)
 
 
 class SASRec(nn.Module):
-    """Self-attentive sequential recommendation, learned with the softmax over all items.
+    """Self-attentive sequential recommendation.
 
     Source: Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018. Its loss, a binary cross-entropy
-    with one negative item, is replaced by the full cross-entropy, which alone makes it as good as its successors:
-    Klenitskiy and Vasilev, "Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?", RecSys 2023, and
-    Petrov and Macdonald, "gSASRec", RecSys 2023.
+    with one negative item (`bce`), is replaced by the full cross-entropy, which alone makes it as good as its
+    successors: Klenitskiy and Vasilev, "Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?", RecSys
+    2023, and Petrov and Macdonald, "gSASRec", RecSys 2023.
     """
 
-    def __init__(self, num_items: int, max_items: int, *, width: int, layers: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        num_items: int,
+        max_items: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        bce: bool = False,
+    ) -> None:
         super().__init__()
+        self.bce = bce
         stack = [SASRecLayer(width, heads, dropout) for _ in range(layers)]
         self.decoder = CausalItems(num_items, max_items, stack, width=width, dropout=dropout)
 
     def loss(self, batch: ItemBatch) -> Tensor:
-        """Cross-entropy over all items, in nats, summed over the supervised positions."""
+        """Cross-entropy over all items, or the binary one, in nats, summed over the supervised positions."""
+        if not self.bce:
+            return self.decoder.loss(batch)
         states, targets = self.decoder.supervised(batch)
-        return functional.cross_entropy(functional.linear(states, self.decoder.head), targets, reduction="sum")
+        return binary_cross_entropy(states, self.decoder.head, targets, unseen(batch, self.decoder.num_items))
 
     def log_probs(self, batch: ItemBatch) -> Tensor:
         """(B, I) log-probability of every item after each row's last position; each row sums to 1."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from patchrec.recommenders.factories import item_model_kind
-from patchrec.recommenders.sasrec import SHAPE, SASRecOptions
+from patchrec.recommenders.sasrec import SHAPE, TransformerOptions
 from patchrec.recommenders.sasrec import TRAINING as SASREC_TRAINING
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class ESASRecOptions(SASRecOptions):
+class ESASRecOptions(TransformerOptions):
     """Size and regularisation of the transformer, and how many items its loss compares."""
 
     dropout: float = Field(0.4, ge=0, lt=1, description="share of activations dropped in training")

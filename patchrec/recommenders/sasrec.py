@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class SASRecOptions(Options):
+class TransformerOptions(Options):
     """Size and regularisation of the transformer."""
 
     width: int = Field(64, ge=1, le=2**48, description="size of item vectors and states")
@@ -22,10 +22,18 @@ class SASRecOptions(Options):
     dropout: float = Field(0.3, ge=0, lt=1, description="share of activations dropped in training")
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> SASRecOptions:
+    def _heads_divide_width(self) -> TransformerOptions:
         if self.width % self.heads:
             raise ValueError(f"--width {self.width} must be a multiple of --heads {self.heads}")
         return self
+
+
+class SASRecOptions(TransformerOptions):
+    """The transformer, and what it learns by."""
+
+    loss: Literal["softmax", "bce"] = Field(
+        "softmax", description="over all items, or each target against one item drawn, as published"
+    )
 
 
 def make_sasrec(num_items: int, max_items: int, options: SASRecOptions) -> nn.Module:
@@ -39,6 +47,7 @@ def make_sasrec(num_items: int, max_items: int, options: SASRecOptions) -> nn.Mo
         layers=options.layers,
         heads=options.heads,
         dropout=options.dropout,
+        bce=options.loss == "bce",
     )
 
 
