@@ -7,6 +7,7 @@ Shapes: B rows, P positions, I items, D width, H heads, n supervised positions.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,15 +95,23 @@ class CausalItems(nn.Module):
         return self.items.weight[: self.num_items]
 
     def forward(self, items: Tensor) -> Tensor:
-        """(B, P, D) normed states at (B, P) items.
+        """(B, P, D) normed states at (B, P) items."""
+        return self.states(self.items(items))
 
-        Source: item vectors grow by sqrt(D) on their way in, as in Vaswani et al. 2017 and the SASRec authors' code.
+    def states(self, vectors: Tensor, **seen: Any) -> Tensor:
+        """(B, P, D) normed states where (B, P, D) vectors go in, of items or of what stands for them.
+
+        Source: vectors grow by sqrt(D) on their way in, as in Vaswani et al. 2017 and the SASRec authors' code.
+
+        Args:
+            vectors: Of positions 0 to P - 1.
+            seen: What layers are told beside the states, where theirs can be told which positions see which.
         """
         width = self.items.embedding_dim
-        places = torch.arange(items.shape[1], device=items.device)
-        states = self.dropout(self.items(items) * width**0.5 + self.positions(places))
+        places = torch.arange(vectors.shape[1], device=vectors.device)
+        states = self.dropout(vectors * width**0.5 + self.positions(places))
         for layer in self.layers:
-            states = layer(states)
+            states = layer(states, **seen)
         normed: Tensor = self.norm(states)
         return normed
 

@@ -60,6 +60,7 @@ class ItemLearner:
         self.num_steps, self.num_targets = self.batches.num_steps, self.batches.num_targets
         self.process = Process()
         self.device = torch.device(best_device())
+        self._progress = 0.0
 
     def begin(self) -> None:
         """See `Learner.begin`."""
@@ -83,6 +84,7 @@ class ItemLearner:
             begun, total = time.perf_counter(), self.updater.begin()
             trees = step.trees[self.process.rank :: self.process.count]
             batch = tree_batch(trees, self.dataset, self.device, step.progress)
+            self._progress = step.progress
             torch.manual_seed(pass_seed(self.config.seed, step.number, self.process.rank))
             with self._memory_errors(batch.num_positions):  # the first step allocates both moments
                 if trees:
@@ -112,10 +114,13 @@ class ItemLearner:
     def measure(self) -> Measured | None:
         """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked.
 
+        A model whose `ranks_from` is above 0 is not measured in that first share of its steps: it learns something else
+        there, and what it ranks by then neither is kept nor ends the run.
+
         Raises:
             OutOfResourcesError: They do not fit in memory.
         """
-        if not self.validation:
+        if not self.validation or self._progress < getattr(self.model, "ranks_from", 0.0):
             return None
         recommender = self.recommender()
         queries = [Query.of(self.dataset, example) for example in self.validation]

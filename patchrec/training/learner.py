@@ -69,7 +69,7 @@ class Learner(Protocol):
         ...
 
     def measure(self) -> Measured | None:
-        """Measure the validation targets; None where the run does not validate."""
+        """Measure the validation targets; None where the run does not validate, or not yet."""
         ...
 
     def save(self, *, complete: bool) -> Write | None:
