@@ -21,7 +21,7 @@ from patchrec.errors import UsageError, unknown
 
 TITLE = "title"  # always a field: its words
 _BINS = 10  # of a number that has more values
-_MOST_VALUES = 1_000  # of a field, the most frequent ones
+_MOST_VALUES = 10_000  # of a field, the most frequent ones
 _WIDEST = 32  # features of an item
 _ADD = "give --items a file with further columns when you add it (`patchrec data add --help`)"
 
