@@ -1,5 +1,7 @@
 """Options that depend on the data are filled in, told and stored before a run is made; when a model is measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,21 @@ def test_a_model_is_not_measured_before_it_learns_to_rank(tmp_path):
     first = int(np.ceil((learner.num_steps - 1) / 2)) + 1
     assert Log.steps == [first, first + 1, first + 2]  # nothing moves: the first stays the best, and patience is 2
     assert (result.progress.best_step, result.progress.step) == (first, first + 2)
+
+
+@pytest.mark.parametrize("kind", ["fdsa", "s3rec"])
+def test_fields_of_items_are_settled_and_the_reason_is_told(kind):
+    dataset, report = make_dataset(), Told()
+    plain = plugins.find_kind(kind).bind()
+    assert plain.settled(dataset, report).options.values["fields"] == "title"
+    moods = tuple({"mood": ["light", "dark"][item % 2], "id": f"x{item}"} for item in range(len(dataset.catalog)))
+    with_moods = replace(dataset, catalog=replace(dataset.catalog, metadata=moods))
+    settled = plain.settled(with_moods, report)
+    assert "fields=mood" in settled.label
+    assert settled.settled(with_moods, report) == settled  # a run that is made again says nothing new
+    assert report.picks == [
+        ("fields", "title", "words of titles: the catalog has no field that suits"),
+        ("fields", "mood", "all that suit"),
+    ]
+    with pytest.raises(UsageError, match="no field 'moods'; did you mean 'mood'"):
+        plugins.find_kind(kind).bind({"fields": "moods"}).settled(with_moods, report)
