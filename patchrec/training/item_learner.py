@@ -7,6 +7,7 @@ Shapes: B rows, P positions, I items.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from math import nan
@@ -66,7 +67,16 @@ class ItemLearner:
         """See `Learner.begin`."""
         self.process = Process.among_peers()
         self.model.to(self.device, torch.float32)
-        self.updater = Updater(self.model, self.training, self.num_steps, self.process)
+        self.updater = Updater(self.model, self.training, self.num_steps, self.process, turn=self._first_ranking())
+
+    def _first_ranking(self) -> int:
+        """The first step at which the model learns to rank."""
+        last = max(1, self.num_steps - 1)
+        return bisect_left(range(self.num_steps), self._ranks_from, key=lambda number: number / last)
+
+    @property
+    def _ranks_from(self) -> float:
+        return float(getattr(self.model, "ranks_from", 0.0))
 
     def identity(self) -> dict[str, Any]:
         """See `Learner.identity`: the shapes of its weights."""
@@ -120,7 +130,7 @@ class ItemLearner:
         Raises:
             OutOfResourcesError: They do not fit in memory.
         """
-        if not self.validation or self._progress < getattr(self.model, "ranks_from", 0.0):
+        if not self.validation or self._progress < self._ranks_from:
             return None
         recommender = self.recommender()
         queries = [Query.of(self.dataset, example) for example in self.validation]

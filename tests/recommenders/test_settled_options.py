@@ -19,6 +19,8 @@ from patchrec.recommenders.factories import item_model_kind
 from patchrec.reporting import Silent
 from patchrec.store import Store
 from patchrec.testing import make_dataset
+from patchrec.training.loop import NoLog, train
+from patchrec.training.schedule import learning_rate_factor
 
 
 class SizeOptions(Options):
@@ -95,19 +97,20 @@ def test_what_was_given_stands_or_is_refused_before_a_run_is_made(home):
         assert [run.name for run in store.runs.all()] == ["later-1"]
 
 
-def test_a_model_is_not_measured_before_it_learns_to_rank(tmp_path):
-    from patchrec.training.loop import NoLog, train
+class Log(NoLog):
+    def __init__(self):
+        self.rates, self.measured = [], []
 
-    class Log(NoLog):
-        steps: list[int] = []
+    def step(self, row):
+        self.rates.append(row.learning_rate)
 
-        def validated(self, row):
-            self.steps.append(row.step)
+    def validated(self, row):
+        self.measured.append(row.step)
 
-    dataset = make_dataset()
-    training = TrainingConfig(
-        batch_size=16, epochs=4, learning_rate=1e-12, validate_every=1, validate_metric="ndcg@20", patience=2
-    )
+
+def trained(folder, **settings):
+    """What the training of `Later` logged, its result, and the number of its first step that ranks."""
+    dataset, log = make_dataset(), Log()
     config = RunConfig(
         stage="baseline",
         dataset="made-up",
@@ -115,14 +118,27 @@ def test_a_model_is_not_measured_before_it_learns_to_rank(tmp_path):
         backbone=None,
         history=HistoryConfig(K=8),
         prompt=None,
-        training=training,
+        training=TrainingConfig(batch_size=16, epochs=4, learning_rate=1e-12, **settings),
         score="item",
     )
     learner = KIND.learner(Fitting(config, dataset, validation=dataset.examples("validation", 8)))
-    result = train(config, dataset, learner, folder=tmp_path / "run", log=Log())
-    first = int(np.ceil((learner.num_steps - 1) / 2)) + 1
-    assert Log.steps == [first, first + 1, first + 2]  # nothing moves: the first stays the best, and patience is 2
-    assert (result.progress.best_step, result.progress.step) == (first, first + 2)
+    result = train(config, dataset, learner, folder=folder, log=log)
+    return log, result, int(np.ceil((learner.num_steps - 1) / 2)), learner
+
+
+def test_a_model_is_not_measured_before_it_learns_to_rank(tmp_path):
+    log, result, turn, _ = trained(tmp_path / "run", validate_every=1, validate_metric="ndcg@20", patience=2)
+    assert log.measured == [turn + 1, turn + 2, turn + 3]  # nothing moves: the first stays the best, and patience is 2
+    assert (result.progress.best_step, result.progress.step) == (turn + 1, turn + 3)
+
+
+def test_what_it_learns_then_has_a_schedule_and_a_memory_of_its_own(tmp_path):
+    log, _, turn, learner = trained(tmp_path / "run", warmup=0)
+    steps = learner.num_steps
+    assert log.rates[:turn] == [1e-12 * learning_rate_factor(step, turn, 0) for step in range(turn)]
+    assert log.rates[turn:] == [1e-12 * learning_rate_factor(step, steps - turn, 0) for step in range(steps - turn)]
+    (memory,) = learner.updater.optimizer.state.values()
+    assert int(memory["step"]) == steps - turn
 
 
 @pytest.mark.parametrize("kind", ["fdsa", "s3rec"])
