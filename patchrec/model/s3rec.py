@@ -44,10 +44,9 @@ class S3Rec(nn.Module):
     Source: Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information
     Maximization", CIKM 2020: bilinear scores of item vector and feature (AAP), of state and item (MIP), of state and
     feature (MAP), of two states (SP); the transformer sees both sides in pre-training, and only what came before
-    after it. Departures: both are one run with one schedule of the learning rate; a hidden item is told from all
-    items and a segment from all segments of the step, where the authors draw one wrong one; the next item is learned
-    with the full cross-entropy, as in our SASRec; layers have their norms first; each loss is a mean over its own
-    items, positions or rows.
+    after it. Departures: both are parts of one run; a hidden item is told from all items and a segment from all
+    segments of the step, where the authors draw one wrong one; the next item is learned with the full cross-entropy, as
+    in our SASRec; layers have their norms first; each loss is a mean over its own items, positions or rows.
     """
 
     mask: nn.Parameter

@@ -176,7 +176,7 @@ def test_a_hidden_item_is_read_from_both_sides_and_is_not_seen_itself() -> None:
     states = model.decoder.states(torch.where(shown, model.mask, vectors))
     logits = model.scores["mip"](states[0, 1:][hidden]) @ model.decoder.head.T
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor(row)[hidden]) * (K + 1)
-    assert loss(row) == pytest.approx(float(expected), rel=1e-4)
+    assert loss(row) == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_segments_lie_inside_their_rows() -> None:
