@@ -364,6 +364,8 @@ class Kind:
         fingerprints: `fingerprints(saved)`: what besides data set and split must be the same whenever a run is used
             again, by name; None: nothing.
         options: The model whose fields are the kind's options.
+        settle: `settle(options, dataset, report) -> options`: fills in options that depend on the data set before a run
+            is made, and tells what it picked; None: none do.
         training: Defaults of its training settings; None where nothing is learned by gradient.
         shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`, `separators`).
         scores: What it can rank by, the default first.
@@ -381,6 +383,7 @@ class Kind:
     export: Callable[[Saved, Path], Mapping[str, Any]]
     fingerprints: Callable[[Saved], Mapping[str, str]] | None = None
     options: type[Options] = Options
+    settle: Callable[[Any, Dataset, Reporter], Options] | None = None
     training: Mapping[str, Any] | None = None
     shape: Mapping[str, Any] = field(default_factory=dict)
     scores: tuple[ScoreName, ...] = ("item",)
@@ -419,6 +422,15 @@ class BoundKind:
 
     kind: Kind
     options: Options
+
+    def settled(self, dataset: Dataset, report: Reporter) -> BoundKind:
+        """The same with the options filled in that depend on the data set (see `Kind.settle`).
+
+        Raises:
+            UsageError: A value that does not fit the data set.
+        """
+        settle = self.kind.settle
+        return self if settle is None else BoundKind(self.kind, settle(self.options, dataset, report))
 
     @property
     def label(self) -> str:

@@ -89,7 +89,11 @@ class ItemBatch:
 
 
 class ItemModel(Protocol):
-    """A model of identifiers: a torch module with these two answers. See `item_model_kind`."""
+    """A model of identifiers: a torch module with these two answers. See `item_model_kind`.
+
+    One that learns something else first says so with an attribute `ranks_from`: the `ItemBatch.progress` from which on
+    it learns to rank, with a schedule of its own, and is measured.
+    """
 
     def loss(self, batch: ItemBatch) -> Tensor:
         """Its own objective, in nats, summed over the supervised positions of a batch; differentiable."""

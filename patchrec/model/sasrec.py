@@ -7,6 +7,7 @@ Shapes: B rows, P positions, I items, D width, H heads, n supervised positions.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,15 +114,25 @@ class CausalItems(nn.Module):
         Args:
             items: Item indices, I for the start mark.
             beside: What each layer takes beside its states, such as times.
-
-        Source: item vectors grow by sqrt(D) on their way in, as in Vaswani et al. 2017 and the SASRec authors' code.
         """
-        states = self.items(items) * self.items.embedding_dim**0.5
+        return self.states(self.items(items), *beside)
+
+    def states(self, vectors: Tensor, *beside: Tensor | None, **seen: Any) -> Tensor:
+        """(B, P, D) normed states where (B, P, D) vectors go in, of items or of what stands for them.
+
+        Source: vectors grow by sqrt(D) on their way in, as in Vaswani et al. 2017 and the SASRec authors' code.
+
+        Args:
+            vectors: Of positions 0 to P - 1.
+            beside: What each layer takes beside its states.
+            seen: What layers are told, where theirs can be told which positions see which.
+        """
+        states = vectors * vectors.shape[-1] ** 0.5
         if self.positions is not None:
-            states = states + self.positions(torch.arange(items.shape[1], device=items.device))
+            states = states + self.positions(torch.arange(vectors.shape[1], device=vectors.device))
         states = self.dropout(states)
         for layer in self.layers:
-            states = layer(states, *beside)
+            states = layer(states, *beside, **seen)
         normed: Tensor = self.norm(states)
         return normed
 

@@ -15,15 +15,30 @@ def patchrec_recommenders() -> Iterable[Kind]:
         caser,
         counts,
         esasrec,
+        fdsa,
         gru4rec,
         hstu,
         language,
         linrec,
         mamba4rec,
         predictions,
+        s3rec,
         sasrec,
     )
 
-    transformers = [sasrec.KIND, esasrec.KIND, bert4rec.KIND, linrec.KIND, hstu.KIND]
-    others = [gru4rec.KIND, caser.KIND, mamba4rec.KIND]
-    return [*language.KINDS, *counts.KINDS, *transformers, *others, blend.KIND, predictions.KIND]
+    return [
+        *language.KINDS,
+        *counts.KINDS,
+        sasrec.KIND,
+        esasrec.KIND,
+        bert4rec.KIND,
+        linrec.KIND,
+        hstu.KIND,
+        gru4rec.KIND,
+        caser.KIND,
+        mamba4rec.KIND,
+        fdsa.KIND,
+        s3rec.KIND,
+        blend.KIND,
+        predictions.KIND,
+    ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from patchrec.config import RunConfig
     from patchrec.data.histories import Dataset
+    from patchrec.reporting import Reporter
     from patchrec.training.learner import Learner
 
 
@@ -89,6 +90,7 @@ def item_model_kind(
     source: str = "",
     shape: Mapping[str, Any] | None = None,
     on_ground: bool = False,
+    settle: Callable[[Any, Dataset, Reporter], Options] | None = None,
 ) -> Kind:
     """A kind that trains a torch module over items.
 
@@ -103,6 +105,7 @@ def item_model_kind(
         source: The paper.
         shape: Defaults of how its histories are cut.
         on_ground: Whether the module reads catalog or train split: `make` is given a `Ground`.
+        settle: Fills in options that depend on the data set (`Kind.settle`).
     """
 
     def module(config: RunConfig, ground: Ground) -> Any:
@@ -164,7 +167,16 @@ def item_model_kind(
         )
 
     return Kind(
-        name, summary, learner, load, _copy, options=options, training=training, source=source, shape=shape or {}
+        name,
+        summary,
+        learner,
+        load,
+        _copy,
+        options=options,
+        settle=settle,
+        training=training,
+        source=source,
+        shape=shape or {},
     )
 
 

@@ -7,6 +7,7 @@ Shapes: B rows, P positions, I items.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from math import nan
@@ -60,12 +61,22 @@ class ItemLearner:
         self.num_steps, self.num_targets = self.batches.num_steps, self.batches.num_targets
         self.process = Process()
         self.device = torch.device(best_device())
+        self._progress = 0.0
 
     def begin(self) -> None:
         """See `Learner.begin`."""
         self.process = Process.among_peers()
         self.model.to(self.device, torch.float32)
-        self.updater = Updater(self.model, self.training, self.num_steps, self.process)
+        self.updater = Updater(self.model, self.training, self.num_steps, self.process, turn=self._first_ranking())
+
+    def _first_ranking(self) -> int:
+        """The first step at which the model learns to rank."""
+        last = max(1, self.num_steps - 1)
+        return bisect_left(range(self.num_steps), self._ranks_from, key=lambda number: number / last)
+
+    @property
+    def _ranks_from(self) -> float:
+        return float(getattr(self.model, "ranks_from", 0.0))
 
     def identity(self) -> dict[str, Any]:
         """See `Learner.identity`: the shapes of its weights."""
@@ -83,6 +94,7 @@ class ItemLearner:
             begun, total = time.perf_counter(), self.updater.begin()
             trees = step.trees[self.process.rank :: self.process.count]
             batch = tree_batch(trees, self.dataset, self.device, step.progress)
+            self._progress = step.progress
             torch.manual_seed(pass_seed(self.config.seed, step.number, self.process.rank))
             with self._memory_errors(batch.num_positions):  # the first step allocates both moments
                 if trees:
@@ -112,10 +124,13 @@ class ItemLearner:
     def measure(self) -> Measured | None:
         """See `Learner.measure`: mean log-probability of validation targets, and how they rank where that is asked.
 
+        A model whose `ranks_from` is above 0 is not measured in that first share of its steps: it learns something else
+        there, and what it ranks by then neither is kept nor ends the run.
+
         Raises:
             OutOfResourcesError: They do not fit in memory.
         """
-        if not self.validation:
+        if not self.validation or self._progress < self._ranks_from:
             return None
         recommender = self.recommender()
         queries = [Query.of(self.dataset, example) for example in self.validation]

@@ -69,7 +69,7 @@ class Learner(Protocol):
         ...
 
     def measure(self) -> Measured | None:
-        """Measure the validation targets; None where the run does not validate."""
+        """Measure the validation targets; None where the run does not validate, or not yet."""
         ...
 
     def save(self, *, complete: bool) -> Write | None:
@@ -112,6 +112,7 @@ class Updater:
         process: Process,
         *,
         groups: Sequence[tuple[list[nn.Parameter], float]] | None = None,
+        turn: int = 0,
     ) -> None:
         """Make an optimizer.
 
@@ -121,8 +122,11 @@ class Updater:
             num_steps: Of the whole run.
             process: Which of several this is.
             groups: Weights with the peak of their learning rate; None gives all the same.
+            turn: The step from which on something else is learned: the schedule begins again there, and the optimizer
+                remembers nothing of what was before; 0: none.
         """
         self.model, self.training, self.num_steps, self.process = model, training, num_steps, process
+        self._turn = turn
         if groups is None:
             wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
             groups = [(wanted, training.learning_rate)]
@@ -157,7 +161,10 @@ class Updater:
         loss = float(total)
         norm = float(whole(clip_grad_norm_(self.parameters, self.training.clip_norm)))
         self._refuse_nonfinite(step, loss, norm, dataset)
-        factor = learning_rate_factor(step.number, self.num_steps, self.training.warmup)
+        first, stop = (self._turn, self.num_steps) if step.number >= self._turn else (0, self._turn)
+        if step.number == first > 0:
+            self.optimizer.state.clear()
+        factor = learning_rate_factor(step.number - first, stop - first, self.training.warmup)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self.optimizer.step()

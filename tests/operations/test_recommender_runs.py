@@ -23,9 +23,10 @@ SASREC = {"options": {"width": 16, "layers": 1}, "epochs": 30, "batch_size": 20,
 HEAD = {"data": "walkers", "backbone": "tiny-random", "strategy": "item-mean", "batch_size": 20, "epochs": 2}
 
 
-@pytest.mark.parametrize("name", ["popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"])
+@pytest.mark.parametrize("name", ["popularity", "recent", "markov", "item-knn", "sasrec", "esasrec", "fdsa", "s3rec"])
 def test_a_baseline_is_evaluated_compared_asked_and_exported(home: Path, tmp_path: Path, name: str):
-    settings = {"epochs": 1, "batch_size": 20} if "sasrec" in name else {}
+    learns = name in ("sasrec", "esasrec", "fdsa", "s3rec")
+    settings = {"epochs": 1, "batch_size": 20} if learns else {}
     made = baseline(name, data="walkers", home=home, **settings)
     assert (made.kind, made.stage, made.run) == (name, "baseline", f"{name}-1")
     found = evaluate(made.run, limit=6, home=home)

@@ -9,7 +9,12 @@ from patchrec.recommender import Part, Saved
 from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
-SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
+SMALL = {
+    "sasrec": {"width": 16},
+    "esasrec": {"width": 16, "negatives": 5},
+    "fdsa": {"width": 16, "layers": 1},
+    "s3rec": {"width": 16, "layers": 1},
+}
 VARIANTS = [
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
@@ -80,4 +85,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
     published = {"gru4rec", "caser", "bert4rec", "linrec", "mamba4rec", "hstu"}
+    published |= {"fdsa", "s3rec"}
     assert set(KINDS) == {*one_model, *published, "blend", "predictions"}

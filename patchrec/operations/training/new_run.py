@@ -185,6 +185,7 @@ def new_baseline(
     if bound.kind.training is None:
         _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    bound = bound.settled(dataset, report)
     shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
     training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
     learned = None
@@ -275,6 +276,7 @@ def _settle(
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    kind = kind.settled(dataset, report)
     name = (parent.config.backbone if parent else None) or settings.get("backbone")
     if name is None:
         name = DEFAULT_BACKBONE
