@@ -65,6 +65,7 @@ def prepare(
     name: str,
     recipe: Recipe | None = None,
     *,
+    known: str | None = None,
     from_path: Path | None = None,
     split: Split | None = None,
     cache: Path | None = None,
@@ -78,6 +79,7 @@ def prepare(
         name: `ml-100k`, `ml-1m`, `goodreads`, the name of a recipe (`patchrec.data.recipe.known_recipes`), or a new
             name together with `interactions`.
         recipe: How files become the data set; `options` change it.
+        known: The data set known by name that is meant, where it is to have another name.
         from_path: Archive or folder of a data set known by name, or of the files that a recipe names; None downloads
             it, where that is possible.
         split: How to split; None takes the recipe's, for a data set known by name the paper's, else a cut in time where
@@ -92,8 +94,9 @@ def prepare(
         NotFoundError: The name is not known and no files are given, or a download fails.
         UsageError: Options that do not go together.
     """
-    if name in SOURCES and recipe is None:
-        return _known(name, SOURCES[name], from_path, split, options, cache or default_cache(), report)
+    known = known or name
+    if known in SOURCES and recipe is None:
+        return _known(name, SOURCES[known], from_path, split, options, cache or default_cache(), report)
     found = gathered(name, recipe, options, from_path=from_path)
     return _own(name, found, split or split_of(found.split, found.train, found.validation), rejects, report)
 

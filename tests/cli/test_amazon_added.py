@@ -95,3 +95,13 @@ def test_titles_of_fields_that_are_none_are_refused(cli, tmp_path):
     ran = cli("data", "add", "ml-100k", "--from", tmp_path / "ml", "--core", "9")
     assert ran.code == 3
     assert "lower --core" in ran.err.splitlines()[-1]
+
+
+def test_a_known_data_set_is_added_again_under_another_name(cli, tmp_path):
+    folder = ml_100k(tmp_path / "ml")
+    assert cli("data", "add", "ml-100k", "--from", folder).code == 0
+    ran = cli("data", "add", "last", "--recipe", "ml-100k", "--from", folder, "--split", "leave-one-out")
+    assert ran.code == 0, ran.err
+    found = cli("data", "show", "last", "--json").json["dataset"]
+    assert (found["split"]["rule"], found["targets"]["test"], found["noun"]) == ("leave-one-out", 3, "movie")
+    assert cli("data", "add", "x", "--recipe", "ml-100k", "--from", folder, "--dry-run").code == 2
