@@ -75,6 +75,8 @@ def add(
     session_col: own.SessionCol = None,
     title_col: own.TitleCol = None,
     title: own.Title = None,
+    fields: own.Fields = None,
+    html: own.Html = False,
     item_pattern: own.ItemPattern = None,
     rows: own.Rows = None,
     missing: own.Missing = None,
@@ -94,11 +96,12 @@ def add(
     """Add a data set: a known one by name, or your own files.
 
     Downloaded: ml-100k, ml-1m. With --from PATH: those, goodreads, and the recipes amazon-2014, amazon-2023,
-    book-crossing, diginetica, gowalla, h-and-m, kuairec, lastfm-hetrec, mind, ml-latest, online-retail, retailrocket,
-    steam, taobao, yelp, yoochoose.
+    amazon-movies, amazon-toys, book-crossing, diginetica, gowalla, h-and-m, kuairec, lastfm-hetrec, mind, ml-latest,
+    online-retail, retailrocket, steam, taobao, yelp, yoochoose.
 
     Examples:
         patchrec data add ml-100k
+        patchrec data add amazon-toys --from Toys/
         patchrec data add shop orders.csv products.csv --dry-run
         patchrec data add shop --interactions log.csv --items goods.csv --user-col customer
         patchrec data add book-crossing --from BX-CSV-Dump.zip
@@ -131,6 +134,8 @@ def add(
         "session_col": session_col,
         "title_col": title_col,
         "title": title,
+        "fields": own.names(fields),
+        "html": html or None,
         "item_pattern": item_pattern,
         "rows": rows,
         "missing": missing,
@@ -311,6 +316,14 @@ def read_fields(account: dict[str, Any]) -> dict[str, object]:
     return found
 
 
+def core_said(core: dict[str, int] | None) -> str | None:
+    """What `--core` left out."""
+    if core is None:
+        return None
+    out = ", ".join(f"{key} {count(core[key])}" for key in ("users", "items", "interactions"))
+    return f"{core['core']}; left out: {out}"
+
+
 def print_plan(plan: dict[str, Any]) -> None:
     """What files seem to hold, as people read it."""
     for table in plan["tables"]:
@@ -353,8 +366,10 @@ def span(first: int, last: int) -> str:
 
 def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
     """The fields of a data set as people read them."""
+    text = shown["split"].get("title") or shown["split"].get("recipe", {}).get("title")
     summary, versions = shown["summary"], shown["versions"]
-    split = {key: value for key, value in shown["split"].items() if key != "interactions_read"}  # has a line of its own
+    own_line = ("interactions_read", "title")
+    split = {key: value for key, value in shown["split"].items() if key not in own_line}
     later = versions[-1]["num_items"] - versions[0]["num_items"]
     targets = ", ".join(f"{split} {count(number)}" for split, number in shown["targets"].items())
     return {
@@ -363,9 +378,10 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "licence": shown["licence"],
         "users": count(summary["users"]),
         "items": f"{count(summary['items'])}, {count(summary['items_used'])} of them used",
-        "titles": count(summary["titles"]),
+        "titles": count(summary["titles"]) + (f", made as {text!r}" if text else ""),
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
         **read_fields(shown["split"].get("account", {})),
+        "core": core_said(shown["split"].get("core_left_out")),
         "targets": f"{targets}; after {shown['min_history']} items or more",
         "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",

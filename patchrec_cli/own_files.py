@@ -55,6 +55,11 @@ TitleCol = Annotated[
 Title = Annotated[
     str | None, option("--title", "TEXT", "Title of several columns, such as '{name}, {colour}'.", COLUMNS)
 ]
+Fields = Annotated[
+    str | None,
+    option("--fields", "A,B,...", "Further columns of items to keep, a|b the first of two; default: all.", COLUMNS),
+]
+Html = Annotated[bool, option("--html", None, "Titles and fields are HTML: no tags, & for &amp;.", WRITTEN)]
 ItemPattern = Annotated[
     str | None, option("--item-pattern", "REGEX", "Each match in the column of items is one item.", COLUMNS)
 ]

@@ -84,7 +84,7 @@ JSON_KEYS = {
     "finetune": FITTED,
     "baseline": FITTED,
     "sweep": (
-        "dataset", "metric", "num_runs", "to_fit", "to_evaluate", "lines", "chosen", "test_read", "comparison",
+        "dataset", "metric", "num_runs", "to_fit", "to_evaluate", "lines", "parts", "chosen", "test_read", "comparison",
     ),
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",

@@ -25,6 +25,8 @@ def sweep(
     What is done is used again, so the same command goes on where it was stopped, and several processes that are given
     it share the work. The test split is read once, at the end, for the best run of each name.
 
+    A [[part]] of the file, such as a pre-training, is fitted first for those that name it: from = "@PART".
+
     Examples:
         patchrec sweep examples/sweep.toml --dry-run
         patchrec sweep examples/sweep.toml
@@ -57,9 +59,9 @@ def draw_lines(found: dict[str, Any]) -> None:
         | {
             "seed": shown_seeds(line["seeds"]),
             "shown": value(line["validation"], deviation=line["sd"]),
-            "choice": "chosen" if line["chosen"] else "",
+            "choice": "chosen" if line["chosen"] else "part" if line in found["parts"] else "",
         }
-        for line in found["lines"]
+        for line in (*found["parts"], *found["lines"])
     ]
     columns = [
         Column("setting", "setting"),

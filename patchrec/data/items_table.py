@@ -11,11 +11,12 @@ from patchrec.data.batches import Row, Table
 from patchrec.data.catalog import Catalog
 from patchrec.data.characters import is_blank
 from patchrec.data.inputs import Part
+from patchrec.data.item_fields import ItemFields, plain_text
 from patchrec.data.lines import SKIP_HINT, Rejects
 from patchrec.data.readers import open_table
 from patchrec.data.recipe import Recipe
 from patchrec.data.roles import USUAL, Role, find_column, need_column
-from patchrec.data.values import LeftOutError, Template, further_columns, is_missing, text_of, title_of
+from patchrec.data.values import LeftOutError, Template, is_missing, text_of, title_of
 from patchrec.errors import InputError
 from patchrec.history import IntArray
 
@@ -47,6 +48,7 @@ class Titles:
         """
         self._untitled = recipe.untitled
         self._missing = frozenset(recipe.missing)
+        self._html = recipe.html
         self.template = None if recipe.title is None else Template(recipe.title, table.columns)
         role = Role("title", option, recipe.title_col)
         strict = recipe.title_col is None
@@ -75,6 +77,8 @@ class Titles:
             value = self.template.fill(row, self._missing)
         if is_missing(value, self._missing):
             value = None
+        if self._html and isinstance(value, str):
+            value = plain_text(value)
         blank = value is None or (isinstance(value, str) and is_blank(value))
         return None if blank and self._untitled != "refuse" else title_of(value, self.column or "title")
 
@@ -124,9 +128,10 @@ def _read(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, found: "_Foun
         with open_table(part, recipe.catalog, rejects) as table:
             id_column = _id_column(table, recipe)
             titles = Titles(table, recipe)
+            fields = ItemFields(recipe, table.file, table.columns, rejects)
             for number, row in table.rows:
                 try:
-                    item_id = found.take(number, row, id_column, titles)
+                    item_id = found.take(number, row, id_column, titles, fields)
                     if item_id is not None:
                         without.add(item_id)
                 except ValueError as error:
@@ -167,7 +172,7 @@ class _Found:
         self._further: list[Row] = []
         self._rows: dict[str, list[tuple[str, Row]]] = {}
 
-    def take(self, number: int, row: Row, id_column: str, titles: Titles) -> str | None:
+    def take(self, number: int, row: Row, id_column: str, titles: Titles, fields: ItemFields) -> str | None:
         """Take a row; gives its id where it is left out because it has no title.
 
         Raises:
@@ -186,7 +191,7 @@ class _Found:
         except LeftOutError as reason:
             self._rejects.left_out[str(reason)] += 1
             return item_id
-        further = further_columns(row, (id_column, *titles.used), self._missing)
+        further = fields.of(row, (id_column, *titles.used))
         self._add(number, item_id, title, further if self._into is None else self._into.fit_metadata(further))
         return None
 
@@ -222,18 +227,19 @@ class ItemsOfLog:
     Columns that never differ within an item become its metadata. Only an item without title in any row is without.
     """
 
-    def __init__(self, table: Table, recipe: Recipe, used: Sequence[str]) -> None:
+    def __init__(self, table: Table, recipe: Recipe, used: Sequence[str], rejects: Rejects) -> None:
         try:
             self._titles = Titles(table, recipe)
         except InputError as error:
             raise InputError(
                 f"{error}; or give the items with --items FILE, or take ids as titles: --untitled id"
             ) from None
-        self._missing = frozenset(recipe.missing)
+        self._fields = ItemFields(recipe, table.file, table.columns, rejects)
         self._ids_are_titles = recipe.untitled == "id"
         self._most = recipe.duplicate_items in ("most", "refuse")
         self._last = recipe.duplicate_items == "last"
-        self._further = tuple(column for column in table.columns if column not in {*used, *self._titles.used})
+        further = [column for column in table.columns if column not in {*used, *self._titles.used}]
+        self._further = self._fields.columns(further)
         self._varying: set[str] = set()
         self._counts: list[Counter[str]] = []
         self._chosen: list[str | None] = []
@@ -279,7 +285,7 @@ class ItemsOfLog:
         first = values[0] if values else {}
         everywhere = {name for name in self._further if all(one[name] == first[name] for one in values)}
         kept = [name for name in self._further if name not in self._varying | everywhere]
-        metadata = tuple(further_columns({name: one[name] for name in kept}, (), self._missing) for one in values)
+        metadata = tuple(self._fields.of({name: one[name] for name in kept}, ()) for one in values)
         if kept:
             rejects.notice(f"kept with the items, for it never differs within one: {', '.join(kept)}")
         catalog = Catalog(tuple(named), tuple(named.values()), metadata if kept else ())

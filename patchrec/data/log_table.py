@@ -214,7 +214,7 @@ class _Log:
         self._user_codes.name, self._item_codes.name, self._session_codes.name = user, item, session or ""
         self._condition = None if recipe.rows is None else RowCondition(recipe.rows, table.columns, recipe.missing)
         if self._known is None and self._own is None:
-            self._own = ItemsOfLog(table, recipe, self._used)
+            self._own = ItemsOfLog(table, recipe, self._used, self._rejects)
         if len(self._files) == 1:
             self._tell_columns(table)
 

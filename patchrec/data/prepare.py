@@ -16,6 +16,7 @@ from patchrec.data.goodreads import MIN_HISTORY
 from patchrec.data.histories import Dataset
 from patchrec.data.inputs import STDIN, below, find_parts
 from patchrec.data.interactions import Interactions
+from patchrec.data.item_fields import retitled
 from patchrec.data.items_table import read_items
 from patchrec.data.lines import Rejects, account, rejects_file
 from patchrec.data.log_table import check_options, read_interactions
@@ -36,6 +37,8 @@ OWN_LICENCE = "own data; its terms were not given"
 LISTED = 20
 """So many skipped lines are told one by one."""
 WORDS = ("noun", "verb")
+OF_KNOWN = ("title", "core", "min_history", "sample_users", "seed")
+"""What changes a data set known by name, beside its words and its split."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def prepare(
     name: str,
     recipe: Recipe | None = None,
     *,
+    known: str | None = None,
     from_path: Path | None = None,
     split: Split | None = None,
     cache: Path | None = None,
@@ -75,6 +79,7 @@ def prepare(
         name: `ml-100k`, `ml-1m`, `goodreads`, the name of a recipe (`patchrec.data.recipe.known_recipes`), or a new
             name together with `interactions`.
         recipe: How files become the data set; `options` change it.
+        known: The data set known by name that is meant, where it is to have another name.
         from_path: Archive or folder of a data set known by name, or of the files that a recipe names; None downloads
             it, where that is possible.
         split: How to split; None takes the recipe's, for a data set known by name the paper's, else a cut in time where
@@ -89,8 +94,9 @@ def prepare(
         NotFoundError: The name is not known and no files are given, or a download fails.
         UsageError: Options that do not go together.
     """
-    if name in SOURCES and recipe is None:
-        return _known(name, SOURCES[name], from_path, split, options, cache or default_cache(), report)
+    known = known or name
+    if known in SOURCES and recipe is None:
+        return _known(name, SOURCES[known], from_path, split, options, cache or default_cache(), report)
     found = gathered(name, recipe, options, from_path=from_path)
     return _own(name, found, split or split_of(found.split, found.train, found.validation), rejects, report)
 
@@ -135,7 +141,11 @@ def gathered(
     public = next((public for public, one in known.items() if one is recipe), None)
     if theirs and root is None and public is not None:
         files = ", ".join(file for one in theirs.values() for file in one)
-        raise UsageError(f"{public} is not downloaded; give its folder or archive with --from PATH ({files})")
+        where = f"; the files are at {found.get_from}" if found.get_from else ""
+        raise UsageError(
+            f"{public} is not downloaded; give its folder or archive with --from PATH ({files}){where}: `patchrec data "
+            f"add {name} --from PATH`"
+        )
     if not found.interactions:
         raise UsageError("own data needs --interactions FILE; --interactions is not there")
     if STDIN in found.interactions and STDIN in found.items:
@@ -163,20 +173,12 @@ def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, r
         found, catalog = read_interactions(logs, recipe, items, of_log, report)
     _tell(of_items, report)
     _tell(of_log, report)
-    found, catalog = select(found, catalog, recipe, of_log.left_out)
-    if items is not None and len(catalog) < len(items.catalog):
-        assert recipe.core is not None
-        of_items.left_out[in_no_core(recipe.core)] += len(items.catalog) - len(catalog)
-    _tell_left_out(of_items, "items", report)
-    _tell_left_out(of_log, "interactions", report)
+    found, catalog, told = _selected(found, catalog, recipe, of_log, None if items is None else of_items, report)
     arranged = arrange(found, split or _fitting_split(found, report))
-    accounts = {"interactions": account(len(found), of_log)}
-    if items is not None:
-        accounts["items"] = account(len(catalog), of_items)
     about = {
         **arranged.about,
         "interactions_read": of_log.read,
-        "account": accounts,
+        **told,
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
     }
     if recipe.min_rating is not None:
@@ -188,6 +190,26 @@ def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, r
     licence = recipe.licence or OWN_LICENCE
     messages = (*of_items.messages, *of_log.messages)
     return Prepared(dataset, " and ".join(filter(None, shown)), licence, about, arranged.ratings, messages)
+
+
+def _selected(
+    found: Interactions, catalog: Catalog, recipe: Recipe, of_log: Rejects, of_items: Rejects | None, report: Reporter
+) -> tuple[Interactions, Catalog, dict[str, Any]]:
+    """What the recipe keeps, told, and the account of all rows; `of_items` None: there is no table of items."""
+    before = {"users": len(found.user_ids), "items": len(catalog)}
+    kept, left, core = select(found, catalog, recipe, of_log.left_out)
+    if of_items is not None:
+        if core is not None and core["items"]:
+            of_items.left_out[in_no_core(core["core"])] += core["items"]
+        _tell_left_out(of_items, "items", report)
+    _tell_left_out(of_log, "interactions", report)
+    if core is not None:
+        users, items = (f"{core[what]:,} of {number:,} {what}" for what, number in before.items())
+        report.note(f"{core['core']}-core: left out {users} and {items}")
+    accounts = {"interactions": account(len(kept), of_log)}
+    if of_items is not None:
+        accounts["items"] = account(len(left), of_items)
+    return kept, left, {"account": accounts} | ({} if core is None else {"core_left_out": core})
 
 
 def _any_ending(written: Written) -> bool:
@@ -274,27 +296,40 @@ def _known(
     cache: Path,
     report: Reporter,
 ) -> Prepared:
-    given = [flag_of(key) for key, value in options.items() if value not in (None, False, ()) and key not in WORDS]
-    if given:
-        raise UsageError(f"{name!r} is a data set known by name, {given[0]} cannot go with it; choose another name")
-    checked = make_recipe({key: options.get(key) for key in WORDS})
-    words = {key: getattr(checked, key) for key in WORDS}
+    given = [key for key, value in options.items() if value not in (None, False, ()) and key not in WORDS]
+    for key in given:
+        if key not in OF_KNOWN:
+            raise UsageError(
+                f"{name!r} is a data set known by name, {flag_of(key)} cannot go with it; choose another name"
+            )
+    recipe = make_recipe({key: options.get(key) for key in (*WORDS, *OF_KNOWN)})
+    words = {key: getattr(recipe, key) for key in WORDS}
     path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
     with SourceFiles(path) as files:
         loaded = source.read(files)
     words = {"noun": words["noun"] or source.noun, "verb": words["verb"] or source.verb}
     if not isinstance(loaded, Loaded):
-        if split is not None:
-            raise UsageError(f"{name!r} comes with its published splits and has no times; leave --split out")
+        if split is not None or given:
+            left = "--split" if split is not None else flag_of(given[0])
+            raise UsageError(f"{name!r} comes with its published splits and has no times; leave {left} out")
         catalog, sequences = loaded
         arranged = Arranged(sequences, None, {"rule": "published"}, MIN_HISTORY)
         dataset = _dataset(name, catalog, arranged, words, report)
         return Prepared(dataset, origin, source.licence, arranged.about)
     for note in loaded.notes:
         report.note(note)
-    arranged = arrange(loaded.interactions, split or Split(rule="paper"))
-    dataset = _dataset(name, loaded.catalog, arranged, words, report)
-    return Prepared(dataset, origin, source.licence, {**arranged.about, **loaded.selection}, arranged.ratings)
+    found, catalog, selection = loaded.interactions, loaded.catalog, loaded.selection
+    if recipe.title is not None:
+        catalog = retitled(catalog, recipe.title)
+        selection |= {"title": recipe.title}
+    if given != ["title"] * len(given):
+        of_log, of_items = Rejects(), Rejects()
+        of_log.read, of_items.read = len(found), len(catalog)
+        found, catalog, told = _selected(found, catalog, recipe, of_log, of_items, report)
+        selection |= told
+    arranged = arrange(found, split or Split(rule="paper"))
+    dataset = _dataset(name, catalog, arranged, words, report)
+    return Prepared(dataset, origin, source.licence, {**arranged.about, **selection}, arranged.ratings)
 
 
 def _dataset(

@@ -54,6 +54,7 @@ class Recipe(Closed):
 
     Attributes:
         about: What the data set is, in one line.
+        get_from: Where its files are to be had, of a recipe known by name.
         licence: What its owner allows.
         interactions: Files, folders or patterns, read in this order; of a recipe known by name they are looked for
             below `--from`, and `a|b` takes the first that is there.
@@ -61,13 +62,17 @@ class Recipe(Closed):
         format, sep, encoding, quotes, header, columns: How the interactions are written (`Written`).
         items_format, items_sep, items_encoding, items_quotes: The items', where another; else as the interactions'.
         items_header, items_columns: The items' own.
-        user_col, item_col, time_col, rating_col: Columns of the interactions; None finds the usual names.
+        user_col, item_col, time_col, rating_col: Columns of the interactions; None finds the usual names. `a|b`, of
+            every column, is the first that is there.
         order_col: Orders interactions of one moment.
         session_col: Names the session that an interaction belongs to.
         item_pattern: Regular expression over `item_col`: the group of each match is an item of its own.
         items_id_col: Column of the items' ids; None takes `item_col`, or finds the usual names.
         title_col: Column of titles, in the items, or where there are none in the interactions.
         title: A text of several columns, such as "{name}, {colour}", instead of one.
+        fields: Further columns of the items that are kept with them; none keeps all. `a|b` is the first that has a
+            value, called `a`.
+        html: Titles and fields of the items are in HTML: tags go, entities are their letters.
         time_format: How times are written (strptime), or `s`, `ms`, `us`, `ns`, `excel`.
         rows: A condition over the columns of the interactions, in SQL; others are left out.
         missing: Texts that mean that a value is missing.
@@ -86,6 +91,7 @@ class Recipe(Closed):
     model_config = ConfigDict(strict=True)
 
     about: str | None = None
+    get_from: str | None = None
     licence: str | None = None
     interactions: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
@@ -111,6 +117,8 @@ class Recipe(Closed):
     items_id_col: str | None = None
     title_col: str | None = None
     title: str | None = None
+    fields: tuple[str, ...] = ()
+    html: bool = False
     time_format: str | None = None
     rows: str | None = None
     missing: tuple[str, ...] = ()
@@ -129,7 +137,7 @@ class Recipe(Closed):
     train: float | None = None
     validation: float | None = None
 
-    @field_validator("interactions", "items", "columns", "items_columns", "missing", mode="before")
+    @field_validator("interactions", "items", "columns", "items_columns", "fields", "missing", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         several = (value,) if isinstance(value, str | Path) else value

@@ -55,18 +55,21 @@ class Role:
 def find_column(table: Table, role: Role, *, usual: Sequence[str] | None = None) -> str | None:
     """The column of a role; None where none is named and none has a usual name.
 
-    Names are compared without case, blanks and signs where none is the same letter by letter.
+    Names are compared without case, blanks and signs where none is the same letter by letter. `a|b` names the first
+    that is there, where no column has that very name.
 
     Raises:
         InputError: The named one is not there, or several columns may be meant.
     """
     columns = table.columns
     if role.named is not None:
-        if role.named in columns:
-            return role.named
-        alike = [column for column in columns if _plain(column) == _plain(role.named)]
-        if len(alike) == 1:
-            return alike[0]
+        for name in (role.named, *role.named.split("|")):
+            if name in columns:
+                return name
+        for name in (role.named, *role.named.split("|")):
+            alike = [column for column in columns if _plain(column) == _plain(name)]
+            if len(alike) == 1:
+                return alike[0]
         raise missing_column(table, role.named, role.option, of_items=role.of_items)
     names = tuple(usual or USUAL[role.name])
     if names[0] in columns:

@@ -2,36 +2,52 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from patchrec.data.catalog import Catalog
-from patchrec.data.interactions import Interactions
+from patchrec.data.interactions import Interactions, count
 from patchrec.data.recipe import Recipe
 from patchrec.errors import InputError
 from patchrec.history import BoolArray
 
 
-def select(
-    found: Interactions, catalog: Catalog, recipe: Recipe, left_out: Counter[str]
-) -> tuple[Interactions, Catalog]:
+class Selected(NamedTuple):
+    """What is kept.
+
+    Attributes:
+        core: What `--core` left out: `core` (N), `passes`, `users`, `items`, `interactions`; None without it.
+    """
+
+    interactions: Interactions
+    catalog: Catalog
+    core: dict[str, int] | None
+
+
+def select(found: Interactions, catalog: Catalog, recipe: Recipe, left_out: Counter[str]) -> Selected:
     """The interactions and the items that a recipe keeps.
 
-    `--core N` keeps users and items with at least N interactions among those that are kept, in repeated passes, and
-    takes other items out of the catalog. `--min-history N` keeps users with at least N; `--sample-users N` draws N of
-    the rest by the seed.
+    `--core N` keeps users and items with at least N interactions among those that are kept, in repeated passes until
+    all have them, and takes other items out of the catalog. `--min-history N` keeps users with at least N;
+    `--sample-users N` draws N of the rest by the seed.
 
     Raises:
         InputError: Nothing is left.
     """
+    core = None
     if recipe.core is not None:
-        mask = _core(found, len(catalog), recipe.core)
+        before = len(found.user_ids), len(catalog), len(found)
+        mask, passes = _core(found, len(catalog), recipe.core)
         found = _kept(found, mask, in_no_core(recipe.core), "--core", left_out)
         items = np.unique(found.items)
         place = np.zeros(len(catalog), dtype=np.int64)
         place[items] = np.arange(len(items))
         catalog = catalog.take(items.tolist())
         found = replace(found, items=place[found.items])
+        out = zip(before, (len(found.user_ids), len(catalog), len(found)), strict=True)
+        users, others, rows = (was - now for was, now in out)
+        core = {"core": recipe.core, "passes": passes, "users": users, "items": others, "interactions": rows}
     if recipe.min_history is not None:
         counts = np.bincount(found.users, minlength=len(found.user_ids))
         mask = counts[found.users] >= recipe.min_history
@@ -42,7 +58,7 @@ def select(
         drawn = np.random.default_rng(recipe.seed).choice(len(found.user_ids), recipe.sample_users, replace=False)
         mask = np.isin(found.users, drawn)
         found = _kept(found, mask, "of users who were not drawn (--sample-users)", "--sample-users", left_out)
-    return found, catalog
+    return Selected(found, catalog, core)
 
 
 def in_no_core(core: int) -> str:
@@ -50,16 +66,20 @@ def in_no_core(core: int) -> str:
     return f"in no {core}-core (--core)"
 
 
-def _core(found: Interactions, num_items: int, core: int) -> BoolArray:
-    """(n,) which interactions are of users and items that all have so many of them."""
+def _core(found: Interactions, num_items: int, core: int) -> tuple[BoolArray, int]:
+    """(n,) which interactions are of users and items that all have so many of them, and the passes that it took.
+
+    A pass looks at what the one before kept. Beside the interactions it holds two copies of what is left of them.
+    """
     mask = np.ones(len(found), dtype=np.bool_)
+    users, items, passes = found.users, found.items, 0
     while True:
-        users = np.bincount(found.users[mask], minlength=len(found.user_ids))
-        items = np.bincount(found.items[mask], minlength=num_items)
-        now = mask & (users[found.users] >= core) & (items[found.items] >= core)
-        if now.sum() == mask.sum():
-            return now
-        mask = now
+        enough = (count(users, len(found.user_ids)) >= core)[users] & (count(items, num_items) >= core)[items]
+        if enough.all():
+            return mask, passes
+        passes += 1
+        mask[mask.nonzero()[0][~enough]] = False
+        users, items = users[enough], items[enough]
 
 
 def _kept(found: Interactions, mask: BoolArray, reason: str, option: str, left_out: Counter[str]) -> Interactions:

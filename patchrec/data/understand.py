@@ -99,11 +99,11 @@ class Understood:
         words = ["patchrec", *(("--home", str(home)) if home is not None else ()), "data", "add", name]
         values = self.recipe.model_dump(mode="json", exclude_defaults=True)
         for key, value in values.items():
-            if key in ("about", "licence"):
+            if key in ("about", "licence", "get_from"):
                 continue
             if key in ("header", "items_header"):
                 words.append("--no-header" if key == "header" else "--items-no-header")
-            elif key in ("columns", "items_columns"):
+            elif key in ("columns", "items_columns", "fields"):
                 words += [flag_of(key), ",".join(value)]
             elif isinstance(value, list):
                 words += [word for one in value for word in (flag_of(key), one)]

@@ -38,6 +38,7 @@ def add_dataset(
         from_path: Archive or folder of a known data set, or of the files that a recipe names; None downloads it, where
             that is possible.
         recipe: How files become the data set: a TOML file, the name of a known one, or a recipe; `options` change it.
+            The name of a data set known by name makes that one under another.
             The files that it names are looked for in its folder, those of `options` and `files` where they are named.
         files: Tables whose place and form are found out (`plan_dataset`); what is found is told.
         rejects: File for the rows that cannot be used; they are then left out.
@@ -56,9 +57,12 @@ def add_dataset(
     with Store.open(home) as store:
         if name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
-        if name in SOURCES and recipe is None and not files:
+        known = name if recipe is None else str(recipe)
+        if known in SOURCES and not files:
             split = split_of(*(options.pop(key, None) for key in ("split", "train", "validation")))
-            prepared = prepare(name, from_path=from_path, split=split, rejects=rejects, report=report, **options)
+            prepared = prepare(
+                name, known=known, from_path=from_path, split=split, rejects=rejects, report=report, **options
+            )
         else:
             found = _recipe(name, recipe, from_path, files, options)
             if files:
@@ -94,8 +98,10 @@ def plan_dataset(
         InputError: A file cannot be read, or a column that must be there is not found.
         UsageError: Options that do not go together, or a data set that is not made of own files.
     """
-    if name in SOURCES and recipe is None:
-        raise UsageError(f"{name!r} is a data set known by name: there is nothing to find out; drop --dry-run")
+    if (name if recipe is None else str(recipe)) in SOURCES:
+        raise UsageError(
+            f"{recipe or name!r} is a data set known by name: there is nothing to find out; drop --dry-run"
+        )
     if not (files or recipe or from_path or options.get("interactions") or name in known_recipes()):
         raise UsageError("which files? name them, or give --interactions FILE")
     understood = understand(_recipe(name, recipe, from_path, files, options))

@@ -14,8 +14,9 @@ from patchrec.data.recipe import read_recipe
 
 RECIPES = Path(recipe.__file__).parent / "recipes"
 NAMES = {
-    "amazon-2014", "amazon-2023", "book-crossing", "diginetica", "gowalla", "h-and-m", "kuairec", "lastfm-hetrec",
-    "mind", "ml-latest", "online-retail", "retailrocket", "steam", "taobao", "yelp", "yoochoose",
+    "amazon-2014", "amazon-2023", "amazon-movies", "amazon-toys", "book-crossing", "diginetica", "gowalla", "h-and-m",
+    "kuairec", "lastfm-hetrec", "mind", "ml-latest", "online-retail", "retailrocket", "steam", "taobao", "yelp",
+    "yoochoose",
 }  # fmt: skip
 
 

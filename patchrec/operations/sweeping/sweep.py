@@ -1,27 +1,26 @@
 """Verb: fit what a file says, choose on validation, and read the test split once at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from patchrec.config import RunConfig, SplitName
-from patchrec.errors import CheckFailedError, InterruptedRunError, PatchrecError, UsageError
+from patchrec.config import SplitName
+from patchrec.errors import CheckFailedError, InterruptedRunError, UsageError
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW
 from patchrec.evaluation.seeds import deviation
 from patchrec.operations.evaluate import EvaluationResult, evaluate, find_evaluation
-from patchrec.operations.run_plugins import has_the_same_plugins
 from patchrec.operations.runs import compare_runs
-from patchrec.operations.sweeping.file import Line, SweepFile, lines_of, read_sweep
+from patchrec.operations.sweeping.file import SweepFile, lines_of, parts_of, read_sweep
+from patchrec.operations.sweeping.settled import Settled, find, make, settle
 from patchrec.operations.sweeping.shared_work import share
-from patchrec.operations.training.asked import draws
-from patchrec.operations.training.seeds import planned, refuse_several_processes
+from patchrec.operations.training.seeds import refuse_several_processes
 from patchrec.operations.training.train import go_on
 from patchrec.reporting import SILENT, Reporter, WithoutNotes
 from patchrec.store import Store
+from patchrec.store.evaluations import Evaluation
 from patchrec.store.runs import Run
-from patchrec.store.seed_groups import Planned
 
 State = Literal["new", "begun", "fitted", "done"]
 
@@ -56,8 +55,9 @@ class SweepResult:
     """What a sweep came to.
 
     Attributes:
-        num_runs: All its runs; to_fit: Those that had to be fitted, or still have.
+        num_runs: All its runs, of parts too; to_fit: Those that had to be fitted, or still have.
         to_evaluate: Evaluations on validation that had to be made, or still have.
+        parts: What is fitted first, and does not compete.
         chosen: Best line of each name, the reference first.
         test_read: Runs whose test targets were ranked now; those of an earlier time are used again.
         comparison: Of the chosen ones on the test split (see `compare_runs`); None in a dry run.
@@ -69,19 +69,10 @@ class SweepResult:
     to_fit: int
     to_evaluate: int
     lines: list[SweepLine]
+    parts: list[SweepLine]
     chosen: list[str]
     test_read: list[str]
     comparison: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A line whose runs are known: settled, and in the store where they are made."""
-
-    line: Line
-    planned: list[Planned]
-    group: str | None
-    runs: list[str]
 
 
 def sweep(path: Path, *, dry_run: bool = False, home: Path | None = None, report: Reporter = SILENT) -> SweepResult:
@@ -110,91 +101,76 @@ def sweep(path: Path, *, dry_run: bool = False, home: Path | None = None, report
             raise UsageError(
                 f"{dataset.name} has no validation target to choose on; add it again with --validation 0.1"
             )
-        settled = [
-            _settle(store, line, report if number == 0 else SILENT) for number, line in enumerate(lines_of(plan))
-        ]
-        found = [_find(store, one) for one in settled]
+        asked = lines_of(plan)
+        parts: dict[str, Settled] = {}
+        for name, line in parts_of(plan, asked).items():
+            parts[name] = find(store, settle(store, line, parts, SILENT))
+        settled = [settle(store, line, parts, report if number == 0 else SILENT) for number, line in enumerate(asked)]
+        found = [find(store, one) for one in settled]
         lines = [_told(store, one, plan) for one in found]
-        counted = _counted(store, found, plan)
+        counted = _counted(store, [*parts.values(), *found], found, plan)
         if dry_run:
-            return SweepResult(dataset.name, plan.metric, *counted, lines, [], [], None)
-        found = [one if one.runs else _make(store, one) for one in found]
+            first = [_told(store, one, None) for one in parts.values()]
+            return SweepResult(dataset.name, plan.metric, *counted, lines, first, [], [], None)
     again = f"`patchrec sweep {path}`"
     try:
+        parts = _fit_parts(parts, home, report, again)
+        with Store.open(home) as store:
+            found = [_made(store, one, parts) for one in found]
         _fit_all(found, plan, home, report, again)
         with Store.open(home) as store:
             lines = _choose([_told(store, one, plan) for one in found])
+            first = [_told(store, one, None) for one in parts.values()]
         best = {line.name: one for line, one in zip(lines, found, strict=True) if line.chosen}
         chosen = [run for name in plan.names for run in best[name].runs]
-        names = [str(called(best[name])) for name in plan.names]
+        names = [str(best[name].called) for name in plan.names]
         read = _read_test(chosen, found, plan, home, report)
     except InterruptedRunError as error:
         raise InterruptedRunError(f"{error}; the whole sweep: {again}", error.exit_code) from error
     comparison = compare_runs(names, metric=plan.metric, data=dataset.name, home=home, report=SILENT)
-    return SweepResult(dataset.name, plan.metric, *counted, lines, names, read, comparison)
+    return SweepResult(dataset.name, plan.metric, *counted, lines, first, names, read, comparison)
 
 
-def called(one: _Settled) -> str | None:
-    """What a line is called in the store: its group of several seeds, or its only run."""
-    return one.runs[0] if len(one.runs) == 1 else one.group
+def _made(store: Store, one: Settled, parts: Mapping[str, Settled]) -> Settled:
+    """A line with its runs in the store, where its parts are done."""
+    if one.waits:
+        one = settle(store, one.line, parts, SILENT)
+    return one if one.runs else make(store, one)
 
 
-def _settle(store: Store, line: Line, report: Reporter) -> _Settled:
-    """The runs of a line, before they begin: one for each seed, or one where nothing is drawn.
+def _fit_parts(parts: Mapping[str, Settled], home: Path | None, report: Reporter, again: str) -> dict[str, Settled]:
+    """Fit what the runs start from or read, those first that need no other.
 
     Raises:
-        UsageError: Settings that do not fit; the message names the line.
+        CheckFailedError: One failed.
     """
-    try:
-        first = line.asked.settle(store, line.seeds[0], report)
-        seeds = line.seeds if draws(first) else line.seeds[:1]
-        grouped = line.asked.start not in (None, "none") and store.seed_groups.find(str(line.asked.start)) is not None
-        new = [planned(first)]
-        for seed in seeds[1:]:
-            if grouped:  # every seed starts from the run of its own
-                new.append(planned(line.asked.settle(store, seed, SILENT)))
-            else:
-                new.append(replace(new[0], config=first.config.model_copy(update={"seed": seed})))
-    except PatchrecError as error:
-        raise type(error)(f"{line.shown}: {error}") from error
-    return _Settled(line, new, None, [])
+    done: dict[str, Settled] = {}
+    while len(done) < len(parts):
+        ready = [name for name, one in parts.items() if name not in done and not set(one.line.parts) - set(done)]
+        with Store.open(home) as store:
+            made = {name: _made(store, parts[name], done) for name in ready}
+        shown = {run: name for name, one in made.items() for run in one.runs}
+
+        def fit(run: Run, shown: Mapping[str, str] = shown) -> None:
+            report.note(f"{run.name}: part {shown[run.name]}, seed {run.seed}")
+            go_on(run.name, home=home, report=report)
+
+        failed = share(list(shown), lambda _, run: run.status == "done", fit, home=home, report=report)
+        _refuse_failed(failed, shown, len(shown), again)
+        done |= made
+    return {name: done[name] for name in parts}
 
 
-def _find(store: Store, one: _Settled) -> _Settled:
-    """A line with its runs, where they are made already: a group of these very runs, or one such run."""
-    wanted = [_identity(run.config, run.fingerprints) for run in one.planned]
-    if len(wanted) == 1:
-        same = [
-            run
-            for run in store.runs.all()
-            if _identity(run.config, run.fingerprints) == wanted[0] and has_the_same_plugins(store, run)
-        ]
-        best = max(same, key=lambda run: (run.status == "done", run.id), default=None)
-        return one if best is None else replace(one, group=best.group, runs=[best.name])
-    for group in reversed(store.seed_groups.all().values()):
-        alike = [_identity(run.config, run.fingerprints) for run in group.runs] == wanted
-        if alike and all(has_the_same_plugins(store, run) for run in group.runs):
-            return replace(one, group=group.name, runs=[run.name for run in group.runs])
-    return one
+def _refuse_failed(failed: Mapping[str, str], shown: Mapping[str, str], number: int, again: str) -> None:
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise CheckFailedError(
+            f"{len(failed)} of {number} runs failed, and the test split was not read; {name} ({shown[name]}): "
+            f"{why}; mend that or take it out of the file, then again: {again}"
+        )
 
 
-def _identity(config: RunConfig, fingerprints: Any) -> tuple[str, dict[str, str]]:
-    return config.model_dump_json(), dict(fingerprints)
-
-
-def _make(store: Store, one: _Settled) -> _Settled:
-    """Make the runs of a line, waiting, unless another process did so meanwhile."""
-    with store.write():
-        found = _find(store, one)
-        if found.runs:
-            return found
-        if len(one.planned) == 1:
-            return replace(one, runs=[store.seed_groups.plan(one.planned[0]).name])
-        group = store.seed_groups.create(one.planned)
-        return replace(one, group=group.name, runs=[run.name for run in group.runs])
-
-
-def _fit_all(found: Sequence[_Settled], plan: SweepFile, home: Path | None, report: Reporter, again: str) -> None:
+def _fit_all(found: Sequence[Settled], plan: SweepFile, home: Path | None, report: Reporter, again: str) -> None:
     """Fit every run and evaluate it on validation.
 
     Raises:
@@ -220,16 +196,11 @@ def _fit_all(found: Sequence[_Settled], plan: SweepFile, home: Path | None, repo
     failed = share(
         names, lambda store, run: _is_evaluated(store, run, "validation", plan), fit, home=home, report=report
     )
-    if failed:
-        name, why = next(iter(failed.items()))
-        raise CheckFailedError(
-            f"{len(failed)} of {len(names)} runs failed, and the test split was not read; {name} ({shown[name]}): "
-            f"{why}; mend that or take it out of the file, then again: {again}"
-        )
+    _refuse_failed(failed, shown, len(names), again)
 
 
 def _read_test(
-    chosen: Sequence[str], found: Sequence[_Settled], plan: SweepFile, home: Path | None, report: Reporter
+    chosen: Sequence[str], found: Sequence[Settled], plan: SweepFile, home: Path | None, report: Reporter
 ) -> list[str]:
     """Rank the test targets with the chosen runs, and say so; those that did before are not asked again.
 
@@ -249,7 +220,15 @@ def _read_test(
     read = []
 
     def test(run: Run) -> None:
-        evaluate(run.name, limit=plan.test_limit, ks=plan.ks, reuse=True, home=home, report=WithoutNotes(report))
+        evaluate(
+            run.name,
+            limit=plan.test_limit,
+            ks=plan.ks,
+            protocol=plan.protocol,
+            reuse=True,
+            home=home,
+            report=WithoutNotes(report),
+        )
         read.append(run.name)
 
     failed = share(missing, lambda store, run: _is_evaluated(store, run, "test", plan), test, home=home, report=report)
@@ -260,7 +239,22 @@ def _read_test(
 
 
 def _is_evaluated(store: Store, run: Run, split: SplitName, plan: SweepFile) -> bool:
-    return run.status == "done" and _evaluation(store, run, split, plan) is not None
+    """Whether a run is done and has all its evaluations of a split."""
+    if run.status != "done" or _evaluation(store, run, split, plan) is None:
+        return False
+    return split != "test" or plan.protocol is None or find_counted(store, run, plan) is not None
+
+
+def find_counted(store: Store, run: Run, plan: SweepFile) -> Evaluation | None:
+    """The newest evaluation of a run on the test targets of a sweep, counted by its protocol; None without one."""
+    catalog = store.datasets.show(run.dataset)["fingerprints"]["catalog"]
+    wanted = {"limit": plan.test_limit, "ks": list(plan.ks), "catalog": catalog}
+    same = [
+        found
+        for found in store.evaluations.all(run.name, "test", protocol=plan.protocol)
+        if found.score == run.score and wanted.items() <= (found.config | {"catalog": found.catalog}).items()
+    ]
+    return same[-1] if same else None
 
 
 def _evaluation(store: Store, run: Run, split: SplitName, plan: SweepFile) -> EvaluationResult | None:
@@ -268,20 +262,27 @@ def _evaluation(store: Store, run: Run, split: SplitName, plan: SweepFile) -> Ev
     return find_evaluation(store, run, split, limit=plan.test_limit if split == "test" else plan.limit, ks=plan.ks)
 
 
-def _counted(store: Store, found: Sequence[_Settled], plan: SweepFile) -> tuple[int, int, int]:
+def _counted(
+    store: Store, fitted: Sequence[Settled], evaluated: Sequence[Settled], plan: SweepFile
+) -> tuple[int, int, int]:
     """How many runs a sweep has, and how many are to be fitted and to be evaluated on validation."""
-    made = {name for one in found for name in one.runs}
-    new = sum(len(one.planned) for one in found if not one.runs)
-    runs = [store.runs.get(name) for name in made]
-    fit = new + sum(run.status != "done" for run in runs)
-    return len(made) + new, fit, new + sum(not _is_evaluated(store, run, "validation", plan) for run in runs)
+
+    def open_runs(lines: Sequence[Settled], is_done: Callable[[Run], bool]) -> tuple[int, int]:
+        made = {name for one in lines for name in one.runs}
+        new = sum(len(one.seeds) for one in lines if not one.runs)
+        return len(made) + new, new + sum(not is_done(store.runs.get(name)) for name in made)
+
+    number, to_fit = open_runs(fitted, lambda run: run.status == "done")
+    return number, to_fit, open_runs(evaluated, lambda run: _is_evaluated(store, run, "validation", plan))[1]
 
 
-def _told(store: Store, one: _Settled, plan: SweepFile) -> SweepLine:
-    """A line as it stands now."""
+def _told(store: Store, one: Settled, plan: SweepFile | None) -> SweepLine:
+    """A line as it stands now; without a plan one that is not evaluated."""
     runs = [store.runs.get(name) for name in one.runs]
-    results = [_evaluation(store, run, "validation", plan) if run.status == "done" else None for run in runs]
-    values = [value for result in results if result and (value := _value(result, plan.metric)) is not None]
+    done = [run for run in runs if run.status == "done"]
+    results = [] if plan is None else [_evaluation(store, run, "validation", plan) for run in done]
+    metric = "" if plan is None else plan.metric
+    values = [value for result in results if result and (value := _value(result, metric)) is not None]
     state: State = "new"
     if runs:
         state = "fitted" if all(run.status == "done" for run in runs) else "begun"
@@ -290,9 +291,9 @@ def _told(store: Store, one: _Settled, plan: SweepFile) -> SweepLine:
     return SweepLine(
         name=one.line.name,
         setting=one.line.shown,
-        label=one.planned[0].label,
-        seeds=[run.config.seed for run in one.planned],
-        run=called(one),
+        label=one.planned[0].label if one.planned else one.line.name,
+        seeds=one.seeds,
+        run=one.called,
         state=state,
         validation=fmean(values) if state == "done" else None,
         sd=deviation(values) if state == "done" else None,
