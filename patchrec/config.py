@@ -165,7 +165,7 @@ class RunConfig(Closed):
         stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all;
             `blend` mixes other runs; `predictions` holds another system's lists.
         kind: What ranks.
-        backbone: The language model; None for kinds without one.
+        backbone: The model whose weights are the start, by name; None for kinds without one.
         layers: The first so many layers of the backbone are kept; None keeps all.
         strategies: Every example is planned once by each (pre-training: raw and compressed); none without a prompt.
         parent: The run whose weights are the start; None starts from the backbone.
@@ -189,6 +189,11 @@ class RunConfig(Closed):
     training: TrainingConfig | None = None
     score: ScoreName = "catalog"
     seed: int = 0
+
+    @property
+    def language_model(self) -> str | None:
+        """The backbone of a run that is asked by a prompt, and that others may start from; None for any other run."""
+        return None if self.prompt is None else self.backbone
 
     @property
     def command(self) -> str:

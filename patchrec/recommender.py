@@ -325,7 +325,7 @@ class Saved:
         config: What it was fitted with.
         dataset: Whose items it shall rank.
         folder: Of its checkpoint, verified; None where nothing was learned.
-        start: Folder of the weights that it began with, where nothing was learned.
+        start: Folder of the weights that it begins with, where nothing was learned yet.
         score: What it shall rank by; None: what its configuration says.
         item_weight: Of the item head's log-probability in a mixture; None: what its configuration says.
         search: `best-first` stops with a proof, `whole` scores everything.
@@ -372,6 +372,9 @@ class Kind:
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
         source: The paper.
+        backbone: Of a baseline: whether it begins with the weights of a model (`--backbone`), which its run's
+            configuration then names. One that `scratch` among its options makes of random weights begins with none.
+        start: The backbone that it begins with where none is named; None: one has to be named where it is required.
     """
 
     name: str
@@ -388,6 +391,8 @@ class Kind:
     mixes: bool = False
     answers: bool = True
     source: str = ""
+    backbone: Literal["none", "optional", "required"] = "none"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         check_named("recommender", self.name, self.summary, self.options)
@@ -424,6 +429,11 @@ class BoundKind:
     def label(self) -> str:
         """Name and options for tables, such as "sasrec layers=2"."""
         return label(self.kind.name, self.options)
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it takes random weights in place of a backbone's (`ScratchOptions`)."""
+        return bool(getattr(self.options, "scratch", False))
 
 
 class Counted(Protocol):

@@ -113,7 +113,9 @@ OF_LANGUAGE_MODELS = (
     "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
     "prompt", "separators", "max_title_tokens", "long_titles", "dropout", "layer_decay",
 )  # fmt: skip
-BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
+BASELINE_SETTINGS = {
+    name: kind for name, kind in SETTINGS.items() if name == "backbone" or name not in OF_LANGUAGE_MODELS
+}
 
 
 def takes_settings(settings: dict[str, Any] = SETTINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -114,7 +114,7 @@ def load(
     saved = Saved(
         run.config,
         dataset,
-        start=start_folder(store, run.config, report),
+        start=start_folder(store, run.config, report) if run.config.language_model else None,
         score=score or run.score,
         item_weight=item_weight if item_weight is not None else run.item_weight,
         search=search,
@@ -221,7 +221,7 @@ def weights_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
     Raises:
         UsageError: It has none. NotFoundError: It has no checkpoint. CorruptError: Its bytes are not those written.
     """
-    if run.config.backbone is None:
+    if run.config.language_model is None:
         raise UsageError(f"run {run.name} has no language model; choose another from `patchrec runs ls`")
     folder = checkpoint_folder(store, run)
     if folder is not None:
@@ -306,7 +306,7 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
         report.picked("run", run.name, "the newest fine-tuned run")
         return run
     fitted = [run for run in store.runs.all() if (run.stage, run.status) == ("baseline", "done")]
-    learned = [run for run in fitted if run.config.backbone is None and data in (None, run.dataset)]
+    learned = [run for run in fitted if run.config.language_model is None and data in (None, run.dataset)]
     if not learned:
         raise NotFoundError(
             "no fine-tuned run yet; make one with `patchrec finetune --strategy pft-s --L 5`, or run `patchrec demo`"

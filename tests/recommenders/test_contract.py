@@ -9,7 +9,7 @@ from patchrec.recommender import Part, Saved
 from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
-SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
+SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}, "morec": {"width": 16}}
 VARIANTS = [
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
@@ -78,5 +78,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 
 def test_the_built_in_kinds_are_these():
-    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec", "morec"}
     assert set(KINDS) == {*one_model, "blend", "predictions"}

@@ -181,7 +181,7 @@ def baseline(
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
 ) -> RunResult:
-    """Fit a kind of recommender without a language model.
+    """Fit a kind of recommender that is asked without a prompt.
 
     Args:
         name: Of the kind, such as "sasrec" or "item-knn"; with `resume` the run says it.
@@ -496,7 +496,7 @@ def _summary(result: TrainingResult) -> dict[str, Any]:
 
 def _result(run: Run, folder: Path, totals: Mapping[str, Any]) -> RunResult:
     names: dict[str, Any] = {"run": run.name, "label": run.label, "stage": run.stage, "dataset": run.dataset}
-    return RunResult(**names, kind=run.kind, folder=str(_shown(folder, run.backbone)), **totals)
+    return RunResult(**names, kind=run.kind, folder=str(_shown(folder, run.config.language_model)), **totals)
 
 
 def _result_of(job: TrainingJob, folder: Path, totals: Mapping[str, Any]) -> RunResult:
@@ -504,10 +504,14 @@ def _result_of(job: TrainingJob, folder: Path, totals: Mapping[str, Any]) -> Run
     config = job.config
     names: dict[str, Any] = {"run": job.folder.name, "label": label_of(config), "stage": config.stage}
     return RunResult(
-        **names, dataset=config.dataset, kind=config.kind.name, folder=str(_shown(folder, config.backbone)), **totals
+        **names,
+        dataset=config.dataset,
+        kind=config.kind.name,
+        folder=str(_shown(folder, config.language_model)),
+        **totals,
     )
 
 
-def _shown(folder: Path, backbone: str | None) -> Path:
+def _shown(folder: Path, language_model: str | None) -> Path:
     """The folder that a user is shown: that of the model which other programs read, where there is one."""
-    return folder if backbone is None else folder / "model"
+    return folder if language_model is None else folder / "model"
