@@ -308,6 +308,7 @@ class Fitting:
         start: Folder of the weights that it begins with; None where it begins with none.
         validation: Targets to measure on the way; none where the run does not validate.
         report: Where notes go.
+        starts: Folders of further models that it begins with, by role (`Options.backbones`).
     """
 
     config: RunConfig
@@ -315,6 +316,7 @@ class Fitting:
     start: Path | None = None
     validation: Sequence[Example] = ()
     report: Reporter = SILENT
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -332,6 +334,7 @@ class Saved:
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The item head proposes so many items, and only they are searched; None searches all.
         parts: The recommenders that a blend mixes.
+        starts: Of further models, by role, where nothing was learned yet.
         cache: Folder for what is dear to make again; `stamp` says what it depends on.
         report: Where notes go.
     """
@@ -346,6 +349,7 @@ class Saved:
     max_tokens: int | None = None
     retrieve: int | None = None
     parts: tuple[Part, ...] = ()
+    starts: Mapping[str, Path] = field(default_factory=dict)
     cache: Path | None = None
     stamp: Mapping[str, str] = field(default_factory=dict)
     report: Reporter = SILENT
@@ -429,6 +433,11 @@ class BoundKind:
     def label(self) -> str:
         """Name and options for tables, such as "sasrec layers=2"."""
         return label(self.kind.name, self.options)
+
+    @property
+    def training(self) -> Mapping[str, Any] | None:
+        """Defaults of its training settings, with those that follow from its options (`Options.settings`)."""
+        return None if self.kind.training is None else {**self.kind.training, **self.options.settings}
 
     @property
     def is_scratch(self) -> bool:

@@ -377,7 +377,7 @@ class RecommenderContract:
         bound = self.kind.bind(self.options)
         training = None
         if self.kind.training is not None:
-            training = TrainingConfig.model_validate({**self.kind.training, **self.training})
+            training = TrainingConfig.model_validate({**(bound.training or {}), **self.training})
         head = self.kind.is_head
         return RunConfig(
             stage="finetune" if head else "baseline",

@@ -32,6 +32,9 @@ SETTINGS: dict[str, Any] = {
         metavar="N",
         min=1,
     ),
+    "user_targets": training_option(
+        int, "--user-targets", "Targets of each user in an epoch, drawn anew each; default: all.", metavar="N", min=1
+    ),
     "learning_rate": training_option(float, "--learning-rate", "Peak of the cosine schedule."),
     "head_learning_rate": training_option(
         float, "--head-learning-rate", "The same for an item head and item vectors, which begin from nothing."

@@ -58,19 +58,15 @@ class MoRec(nn.Module):
         """Cross-entropy in nats, summed over the supervised positions."""
         assert batch.targets is not None, "nothing to learn from"
         asked = batch.targets >= 0
-        if not self.items.encoder.is_trained:
-            states, head = self(batch.items)[asked], self.items.all()
-            return functional.cross_entropy(functional.linear(states, head), batch.targets[asked], reduction="sum")
-        targets = batch.targets[asked]
-        inputs = batch.items[batch.items < self.items.num_items]
-        own = torch.unique(torch.cat([inputs, targets]))  # (C,)
-        vectors = self.items(own)
-        places = torch.searchsorted(own, batch.items.clamp(max=int(own[-1])))
-        rows = torch.where((batch.items < self.items.num_items)[..., None], vectors[places], self.items.mark)
-        states = self._states(rows)[asked]
-        return functional.cross_entropy(
-            functional.linear(states, vectors), torch.searchsorted(own, targets), reduction="sum"
-        )
+        targets, mark = batch.targets[asked], self.items.num_items
+        own = torch.arange(mark, device=targets.device)  # (C,)
+        if self.items.encoder.is_trained:
+            own = torch.unique(torch.cat([batch.items[batch.items < mark], targets]))
+        vectors = self.items(own)  # (C, D)
+        places = torch.searchsorted(own, batch.items).masked_fill(batch.items == mark, len(own))
+        states = self._states(torch.cat([vectors, self.items.mark[None]])[places])[asked]
+        logits = functional.linear(states, vectors)  # (n, C)
+        return functional.cross_entropy(logits, torch.searchsorted(own, targets), reduction="sum")
 
     def log_probs(self, batch: ItemBatch) -> Tensor:
         """(B, I) log-probability of every item after each row's last position; each row sums to 1."""

@@ -77,7 +77,15 @@ def has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
 
 
-def files_of(model: Any, start: Path | None) -> dict[str, bytes]:
-    """What a checkpoint of a module keeps beside its weights: files of its start, and those it has as `start_files`."""
+def files_of(model: Any, start: Path | None, starts: Mapping[str, Path]) -> dict[str, bytes]:
+    """What a checkpoint of a module keeps beside its weights: files of its starts, and its own `start_files`."""
+    found = {} if start is None else start_files(start)
+    for role, folder in starts.items():
+        found |= {f"{role}/{name}": content for name, content in start_files(folder).items()}
     own: Mapping[str, bytes] = getattr(model, "start_files", {})
-    return {**({} if start is None else start_files(start)), **own}
+    return {**found, **own}
+
+
+def kept_roles(kept: Path | None) -> dict[str, Path]:
+    """Folders of further models in the folder that a checkpoint keeps, by role."""
+    return {} if kept is None else {path.name: path for path in sorted(kept.iterdir()) if path.is_dir()}

@@ -18,7 +18,7 @@ from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
-from patchrec.plugins import find_kind, is_builtin_kind
+from patchrec.plugins import bind_kind, find_kind, is_builtin_kind
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
 from patchrec.recommender import (
     Part,
@@ -238,6 +238,14 @@ def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> 
     if config.parent is not None:
         return weights_folder(store, store.runs.get(config.parent), report)
     return find_backbone(store, config.backbone, report).folder
+
+
+def further_starts(store: Store, config: RunConfig, report: Reporter = SILENT) -> dict[str, Path]:
+    """Folders of the models that a run begins with beside its backbone, by role."""
+    if config.stage != "baseline":
+        return {}
+    named = bind_kind(config.kind).options.backbones
+    return {role: find_backbone(store, name, report).folder for role, name in named.items()}
 
 
 def fingerprints(saved: Saved) -> dict[str, str]:

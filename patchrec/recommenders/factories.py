@@ -6,7 +6,7 @@ What a third party writes is the model; fitting, checkpoints, resuming, ranking 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.options import Options
@@ -31,6 +31,7 @@ class Ground:
         start: Model folder that it begins with; of a fitted one, configuration and tokenizer that its checkpoint keeps
             (weights come from the checkpoint, too). None where it begins with none.
         is_new: Whether it is about to learn; else its weights are read from a checkpoint once it is made.
+        starts: The same as `start` of further models, by role (`Options.backbones`).
     """
 
     dataset: Dataset
@@ -38,6 +39,7 @@ class Ground:
     max_items: int
     start: Path | None = None
     is_new: bool = True
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
 
 def counted_kind(
@@ -131,14 +133,15 @@ def item_model_kind(
         from patchrec.training.item_learner import ItemLearner
 
         num_items, device = len(fitting.dataset.catalog), torch.device(best_device())
-        ground = Ground(fitting.dataset, num_items, fitting.config.history.K, fitting.start)
+        history = fitting.config.history
+        ground = Ground(fitting.dataset, num_items, history.K, fitting.start, starts=fitting.starts)
         what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
         with memory_errors(what, again):
             # weights, gradient and two moments, before there are any of them
             wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, ground))
             refuse_larger(f"{what} takes in training", wanted, device, again)
             model = module(fitting.config, ground)
-        files = files_of(model, fitting.start)
+        files = files_of(model, fitting.start, fitting.starts)
         return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation, files)
 
     def load(saved: Saved) -> Recommender:
@@ -146,6 +149,7 @@ def item_model_kind(
 
         from patchrec.errors import NotFoundError
         from patchrec.model.backbone import best_device
+        from patchrec.model.start_files import kept_roles
         from patchrec.ranking.dense import DenseRecommender
         from patchrec.ranking.identifiers import ModelScorer
         from patchrec.ranking.items import precedence
@@ -154,7 +158,8 @@ def item_model_kind(
         if saved.folder is None:
             raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
         num_items = saved_num_items(saved.folder)
-        ground = Ground(saved.dataset, num_items, saved.config.history.K, _kept_start(saved), is_new=False)
+        kept, longest = _kept_start(saved), saved.config.history.K
+        ground = Ground(saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept))
         model, device = module(saved.config, ground), torch.device(best_device())
         load_model(saved.folder, model)
         answered = len(saved.dataset.catalog) if knows_new_items else num_items
@@ -200,17 +205,16 @@ def _kept_start(saved: Saved) -> Path | None:
 
 def _start_fingerprints(saved: Saved) -> Mapping[str, str]:
     """Of what a run begins with: its files, and its weights while they are at hand; a fitted run needs them no more."""
-    from patchrec.model.start_files import files_fingerprint, start_files, weights_fingerprint
+    from patchrec.model.start_files import files_fingerprint, kept_roles, start_files, weights_fingerprint
 
     kept = _kept_start(saved)
-    if kept is not None:
-        return {} if saved.config.backbone is None else {"backbone": files_fingerprint(start_files(kept))}
-    if saved.start is None:
-        return {}
-    return {
-        "backbone": files_fingerprint(start_files(saved.start)),
-        "backbone weights": weights_fingerprint(saved.start),
-    }
+    begun = {"backbone": kept or saved.start} if saved.config.backbone is not None else {}
+    begun |= {f"backbone of {role}": folder for role, folder in (kept_roles(kept) if kept else saved.starts).items()}
+    there = {name: folder for name, folder in begun.items() if folder is not None}
+    prints = {name: files_fingerprint(start_files(folder)) for name, folder in there.items()}
+    if kept is None:
+        prints |= {name.replace("backbone", "weights", 1): weights_fingerprint(own) for name, own in there.items()}
+    return prints
 
 
 def _num_parameters(make: Callable[[], Any]) -> int:

@@ -1,7 +1,7 @@
 """A training run before it begins: what was asked for becomes a configuration, with its data set and its start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
@@ -14,7 +14,7 @@ from patchrec.model.pull import DEFAULT_BACKBONE, Pulled
 from patchrec.model.tokenizer import is_causal
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.load import fingerprints, plain_options, weights_folder
+from patchrec.operations.load import fingerprints, further_starts, plain_options, weights_folder
 from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
@@ -54,6 +54,7 @@ class RunSettings(TypedDict, total=False):
     max_steps: int | None
     batch_size: int | None
     tree_targets: int | None
+    user_targets: int | None
     learning_rate: float | None
     head_learning_rate: float | None
     warmup: float | None
@@ -89,6 +90,7 @@ class NewRun:
         start: Folder of the weights that it starts from; None where it starts from none.
         fingerprints: What the store keeps of data, prompt and tokenizer.
         label: In words.
+        starts: Of further models that it starts from, by role.
     """
 
     config: RunConfig
@@ -96,11 +98,13 @@ class NewRun:
     start: Path | None
     fingerprints: dict[str, str]
     label: str
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def fitting(self) -> Fitting:
         """What its learner is made of."""
-        return Fitting(self.config, self.dataset, self.start, validation_sample(self.config, self.dataset))
+        validation = validation_sample(self.config, self.dataset)
+        return Fitting(self.config, self.dataset, self.start, validation, starts=self.starts)
 
 
 def label_of(config: RunConfig) -> str:
@@ -192,7 +196,8 @@ def new_baseline(
     training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
     learned = None
     if bound.kind.training is not None:
-        learned = training_defaults("baseline", dataset, None, bound.kind, training, report)
+        kind = replace(bound.kind, training=bound.training)
+        learned = training_defaults("baseline", dataset, None, kind, training, report)
     with told_values(f"; see `patchrec baseline {name} --help`"):
         config = RunConfig(
             stage="baseline",
@@ -207,7 +212,9 @@ def new_baseline(
         )
     validation_sample(config, dataset)  # so that its absence is told before anything is made
     folder = None if pulled is None else pulled.folder
-    return NewRun(config, dataset, folder, fingerprints(Saved(config, dataset, start=folder)), bound.label)
+    starts = further_starts(store, config, report)
+    prints = fingerprints(Saved(config, dataset, start=folder, starts=starts))
+    return NewRun(config, dataset, folder, prints, bound.label, starts)
 
 
 def _backbone_of(store: Store, bound: BoundKind, name: str | None, report: Reporter) -> Pulled | None:
