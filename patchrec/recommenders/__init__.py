@@ -21,6 +21,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         language,
         linrec,
         mamba4rec,
+        morec,
         predictions,
         s3rec,
         sasrec,
@@ -39,6 +40,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         mamba4rec.KIND,
         fdsa.KIND,
         s3rec.KIND,
+        morec.KIND,
         blend.KIND,
         predictions.KIND,
     ]

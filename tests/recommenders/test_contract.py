@@ -14,6 +14,7 @@ SMALL = {
     "esasrec": {"width": 16, "negatives": 5},
     "fdsa": {"width": 16, "layers": 1},
     "s3rec": {"width": 16, "layers": 1},
+    "morec": {"width": 16},
 }
 VARIANTS = [
     ("item", {"table": "free"}),
@@ -85,5 +86,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
     published = {"gru4rec", "caser", "bert4rec", "linrec", "mamba4rec", "hstu"}
-    published |= {"fdsa", "s3rec"}
+    published |= {"fdsa", "s3rec", "morec"}
     assert set(KINDS) == {*one_model, *published, "blend", "predictions"}
