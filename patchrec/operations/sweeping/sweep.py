@@ -10,9 +10,9 @@ from patchrec.config import RunConfig, SplitName
 from patchrec.errors import CheckFailedError, InterruptedRunError, PatchrecError, UsageError
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW
 from patchrec.evaluation.seeds import deviation
+from patchrec.operations.comparison import compare_runs
 from patchrec.operations.evaluate import EvaluationResult, evaluate, find_evaluation
 from patchrec.operations.run_plugins import has_the_same_plugins
-from patchrec.operations.runs import compare_runs
 from patchrec.operations.sweeping.file import Line, SweepFile, lines_of, read_sweep
 from patchrec.operations.sweeping.shared_work import share
 from patchrec.operations.training.asked import draws
