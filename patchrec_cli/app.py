@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,6 +110,12 @@ def settings(
         os.environ["PATCHREC_PLUGINS"] = ""
 
 
+@cache
+def built() -> Any:
+    """All commands, built once in a process: what plugins bring is added with every call."""
+    return get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: the boundary that turns every error into one line.
 
@@ -119,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     HOME.set(None)
     forget_signals()
     try:
-        outcome = get_command(app).main(given, prog_name="patchrec", standalone_mode=False)
+        outcome = built().main(given, prog_name="patchrec", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
         if os.environ.get("PATCHREC_DEBUG") or "--debug" in given:

@@ -89,7 +89,7 @@ def compare(
         patchrec runs compare --columns run,seed,hr@20,prompt_tokens_per_target --latex
         patchrec runs compare pft-s-1 --fail-if "hr@20 < 0.15"
     """
-    from patchrec.operations import runs
+    from patchrec.operations.comparison import compare_runs
 
     output = Output(json, quiet)
     forms = {"md": md, "csv": csv, "latex": latex}
@@ -98,7 +98,7 @@ def compare(
         raise UsageError(f"{', '.join(f'--{name}' for name in asked)}: a table has one form; choose one")
     form: Any = asked[0] if any(forms.values()) else None
     chosen = column_names(columns)
-    table = runs.compare_runs(
+    table = compare_runs(
         names or [],
         metric=metric,
         split=split,
@@ -215,7 +215,8 @@ def draw_comparison(table: dict[str, Any]) -> None:
     costs = [cost_row(row) for row in table["rows"]]
     names = [*COMPRESSION, "prompt tokens", "catalog tokens", "tokens/target", "time/target"]
     columns = [Column(name, name, right=True) for name in names if any(row[name] is not None for row in costs)]
-    title = "\ncompression ratios, and cost of a target"
+    ratios = "compression ratios, and " if any(column.key in COMPRESSION for column in columns) else ""
+    title = f"\n{ratios}cost of a target"
     print_table([Column("run", "run"), *columns], costs, title=title)
     tell_notes(table)
 

@@ -36,7 +36,12 @@ def marks_of(name: str | None, note: str | None, tags: list[str] | None) -> "Mar
 
 def edit(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run by name or the unique beginning of one.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run or group of seeds, by name or the unique beginning of one.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What a group of seeds is called from now on.")
+    ] = None,
     note: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help='In place of the old one; "" takes it away.')
     ] = None,
@@ -47,15 +52,17 @@ def edit(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Note and tag a run. Its name stays what it is.
+    """Note and tag a run, or all runs of a group of seeds. A run keeps its name; a group may get another.
 
     Examples:
         patchrec runs edit pft-s-1 --note "first with anchored windows" --tag paper
         patchrec runs edit pft-s-1 --untag paper
+        patchrec runs edit pft-s-2 --name anchored --tag paper
     """
     from patchrec.operations import runs
 
     output = Output(json, quiet)
-    now = runs.edit_run(run, note=note, tags=tag or (), without=untag or (), home=home_of(ctx))
+    now = runs.edit_run(run, name=name, note=note, tags=tag or (), without=untag or (), home=home_of(ctx))
     if not output.emit({"run": now}, [now["name"]]):
-        print_fields({"run": now["name"], "note": now["note"] or "none", "tags": " ".join(now["tags"]) or "none"})
+        marks = {"note": now["note"] or "none", "tags": " ".join(now["tags"]) or "none"}
+        print_fields({"group" if "runs" in now else "run": now["name"], **marks})

@@ -5,8 +5,9 @@ refuses what is not its own.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from patchrec.strategy import Strategy
 
 VALUES = "patchrec.named-options"
-PARAMS = "patchrec.named-params"
 SWITCH = "yes|no"  # the type of an option that is on or off
 
 
@@ -92,14 +92,11 @@ class NamedCommand(Command):
     families: ClassVar[tuple[Family, ...]] = (STRATEGIES,)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Add the members' options to the command's own, made once for each call."""
+        """Add the members' options to the command's own."""
         own = super().get_params(ctx)
-        made = ctx.meta.setdefault(PARAMS, {})
-        if self.name not in made:
-            taken = {flag for param in own for flag in (*param.opts, *param.secondary_opts)}
-            models = [member.options for family in self.families for member in family.members().values()]
-            made[self.name] = build_params(models, taken)
-        return [*own, *made[self.name]]
+        taken = frozenset(flag for param in own for flag in (*param.opts, *param.secondary_opts))
+        models = tuple(member.options for family in self.families for member in family.members().values())
+        return [*own, *build_params(models, taken)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the command's own options, then a section for each member that has any."""
@@ -129,8 +126,12 @@ class BaselineCommand(NamedCommand):
     families = (BASELINES,)
 
 
-def build_params(models: "Iterable[type[Options]]", taken: set[str]) -> list[Any]:
-    """One parameter for each distinct option of some models that the command does not have itself."""
+@lru_cache(maxsize=32)
+def build_params(models: "tuple[type[Options], ...]", taken: frozenset[str]) -> list[Any]:
+    """One parameter for each distinct option of some models that the command does not have itself.
+
+    A call asks for them several times, and they depend on nothing else.
+    """
     switches: dict[str, bool] = {}
     for model in models:
         for name, field in model.model_fields.items():

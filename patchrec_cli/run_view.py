@@ -9,7 +9,7 @@ from typing import Any
 
 from patchrec.errors import flag_of
 from patchrec_cli.display import Column, clean, print_table
-from patchrec_cli.evaluate import compute_of
+from patchrec_cli.evaluate import COUNTED, compute_of, metric_rows
 from patchrec_cli.numbers import count, duration, gigabytes, moment, sparkline, value
 
 WATCH_SECONDS = 2.0
@@ -145,6 +145,20 @@ def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
         ]
         columns = [Column("metric", "name"), Column("value [95 % interval]", "value", right=True)]
         print_table(columns, evaluation_rows(evaluation), title=f"\n{'; '.join(parts)}")
+
+
+def draw_protocols(evaluations: list[dict[str, Any]]) -> None:
+    """Print the newest evaluation of each kind that counts in another way, marked as such."""
+    for evaluation, _ in newest_of_each(evaluations):
+        targets = f"{count(evaluation['num_targets'])} targets ({evaluation['split']})"
+        limit = evaluation["config"].get("limit")
+        what = COUNTED[evaluation["config"]["protocol"]]
+        title = f"not to be compared: {what}\n{targets}" + (f", --limit {limit}" if limit is not None else "")
+        rows = metric_rows(evaluation["metrics"])
+        seen = [name for name in ("dropped", "kept") if any(name in row for row in rows)]
+        columns = [Column("metric", "name"), Column("over", "level")]
+        columns += [Column(f"seen items {name}", name, right=True) for name in seen]
+        print_table(columns, rows, title=f"\n{title}")
 
 
 def draw_costs(evaluations: list[dict[str, Any]]) -> None:

@@ -14,8 +14,8 @@ from patchrec_cli.numbers import count, duration, moment, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
-from patchrec_cli.run_view import draw_costs, draw_evaluations, run_fields, watch_run
-from patchrec_cli.seeds import folded, show_group
+from patchrec_cli.run_view import draw_costs, draw_evaluations, draw_protocols, run_fields, watch_run
+from patchrec_cli.seeds import folded, show_group, shown_seeds
 from patchrec_cli.slices import print_slices
 from patchrec_cli.trash import gc, restore, rm
 
@@ -102,24 +102,27 @@ def show(
     output = Output(json, quiet)
     if by and not slices:
         raise UsageError("--by goes with --slices; add it")
-    if (group := show_seed_group(run, home=home_of(ctx))) is not None:
-        if slices:
-            raise UsageError(f"--slices is of one run; name one of {group['name']}, such as {group['runs'][0]['name']}")
-        show_group(plain(group), output)
-        return
-    if watch and sys.stdout.isatty() and not (json or quiet):
+    group = show_seed_group(run, home=home_of(ctx))
+    if group is None and watch and sys.stdout.isatty() and not (json or quiet):
         watch_run(run, home_of(ctx))
-    shown = runs.show_run(run, home=home_of(ctx))
+    shown = runs.show_run(run, home=home_of(ctx)) if group is None else group
     cut = plain(slices_of(run, by=by or (), home=home_of(ctx))) if slices else []
-    if output.emit({"run": shown, **({"slices": cut} if slices else {})}, [shown["name"]]):
+    names = [shown["name"]] if group is None else [one["name"] for one in group["runs"]]
+    if output.emit({"run" if group is None else "group": shown, **({"slices": cut} if slices else {})}, names):
         return
     if slices:
-        for found in cut:
-            targets = f"{count(found['num_targets'])} targets ({found['split']}) of {count(found['num_users'])} users"
-            print_slices(found["metrics"], title=f"{shown['name']}: {targets}, over items, seen items dropped")
-        return
+        draw_slices(shown["name"], cut)
+    elif group is not None:
+        show_group(plain(group), output)
+    else:
+        draw_run(shown, output, watch=watch)
+
+
+def draw_run(shown: dict[str, Any], output: Output, *, watch: bool) -> None:
+    """Print all that is kept of a run, and how to go on."""
     print_fields(run_fields(shown))
     draw_evaluations(shown["evaluations"])
+    draw_protocols(shown["protocols"])
     draw_costs(shown["evaluations"])
     if shown["status"] in ("interrupted", "lost", "waiting") or (shown["status"] == "failed" and shown["checkpoints"]):
         output.next_step(resume_command(shown))
@@ -193,6 +196,14 @@ app.command("edit", cls=Command)(edit)
 app.command("rm", cls=Command)(rm)
 app.command("restore", cls=Command)(restore)
 app.command("gc", cls=Command)(gc)
+
+
+def draw_slices(name: str, cut: list[dict[str, Any]]) -> None:
+    """Print the slices of the newest evaluations of a run or of a group of seeds."""
+    for found in cut:
+        targets = f"{count(found['num_targets'])} targets ({found['split']}) of {count(found['num_users'])} users"
+        seeds = f", seeds {shown_seeds(found['seeds'])}" if found["evaluation"] is None else ""
+        print_slices(found["metrics"], title=f"{name}: {targets}{seeds}, over items, seen items dropped")
 
 
 def print_faults(rows: list[dict[str, Any]]) -> None:

@@ -118,16 +118,14 @@ def fit_group(
 def show_group_of_runs(result: dict[str, Any], output: Output) -> None:
     """Print what the runs of a group came to, and how to go on."""
     if not output.emit(result, [run["run"] for run in result["runs"]]):
-        seeds = {seed: f"{result['group']}-s{seed}" for seed in result["seeds"]}
-        by_name = {run["run"]: run for run in result["runs"]}
         print_fields(
             {
                 "group": result["group"],
                 "label": result["label"],
-                "done": f"{count(len(by_name))} of {count(len(seeds))} seeds",
+                "done": f"{count(len(result['runs']))} of {count(len(result['seeds']))} seeds",
             }
         )
-        rows = [fitted_row(seed, by_name[name]) for seed, name in seeds.items() if name in by_name]
+        rows = [fitted_row(run) for run in result["runs"]]
         columns = [
             Column("run", "run"),
             Column("seed", "seed", right=True),
@@ -145,12 +143,12 @@ def show_group_of_runs(result: dict[str, Any], output: Output) -> None:
         output.next_step(f"patchrec eval {result['group']}")
 
 
-def fitted_row(seed: int, run: dict[str, Any]) -> dict[str, object]:
-    """What the run of a seed came to."""
+def fitted_row(run: dict[str, Any]) -> dict[str, object]:
+    """What the run of a seed came to; its name ends in the seed, whatever the group is called now."""
     metric = run["validation_metric"] if run["validation_metric"] is not None else run["validation_loss"]
     return {
         "run": run["run"],
-        "seed": seed,
+        "seed": run["run"].rpartition("-s")[2],
         "steps": count(run["steps"]),
         "loss": None if run["loss"] is None else value(run["loss"]),
         "validation": None if metric is None else value(metric),
@@ -199,8 +197,6 @@ def run_cell(row: dict[str, Any]) -> object:
 
 def show_group(shown: dict[str, Any], output: Output) -> None:
     """Print what is kept of a group: its runs, and its evaluations as means over seeds."""
-    if output.emit({"group": shown}, [run["name"] for run in shown["runs"]]):
-        return
     first = shown["runs"][0]
     print_fields(
         {

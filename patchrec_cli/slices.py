@@ -9,6 +9,15 @@ from patchrec_cli.display import Column, print_table
 from patchrec_cli.numbers import count, value
 
 
+def slice_cell(row: dict[str, Any]) -> object:
+    """A metric with its interval; of a group of seeds with the deviation over seeds, and the interval below."""
+    if row.get("sd") is None:
+        return value(row["value"], row["low"], row["high"])
+    known = row["low"] is not None and row["high"] is not None
+    interval = (f"[{row['low']:.3f}, {row['high']:.3f}]",) if known else ()
+    return value(row["value"], deviation=row["sd"]), *interval
+
+
 def print_slices(metrics: Sequence[dict[str, Any]], groups: Iterable[str] | None = None, *, title: str) -> None:
     """Print slices with their targets, users, and the first cutoff's metrics with intervals; nothing without any.
 
@@ -27,7 +36,7 @@ def print_slices(metrics: Sequence[dict[str, Any]], groups: Iterable[str] | None
         if row["slice"] != "all" and row["name"] in shown and (wanted is None or group_of(row["slice"]) in wanted):
             line = lines.setdefault(row["slice"], {"slice": row["slice"]})
             line["targets"], line["users"] = count(row["slice_targets"]), count(row["slice_users"])
-            line[row["name"]] = value(row["value"], row["low"], row["high"])
+            line[row["name"]] = slice_cell(row)
     if lines:
         columns = [
             Column("slice", "slice"),

@@ -21,6 +21,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threa
 settings.register_profile("patchrec", deadline=None)  # a busy machine is no failure
 settings.load_profile("patchrec")
 
+FEWEST_EXAMPLES = 10  # that a test which wants more still draws in the quick suite
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Draw a third of the examples that a test of properties asks for, unless the slow tests run too.
+
+    `make test-all` draws all of them.
+    """
+    if "not slow" not in config.option.markexpr:
+        return
+    tests = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
+    for test in tests:
+        if getattr(test, "is_hypothesis_test", False):
+            asked = test._hypothesis_internal_use_settings
+            few = min(asked.max_examples, max(FEWEST_EXAMPLES, asked.max_examples // 3))
+            test._hypothesis_internal_use_settings = settings(asked, max_examples=few)
+
 
 UNPICKLED: list[str] = []
 

@@ -3,7 +3,7 @@
 A view is a level (`item` or `title`) with a rule for items that the user had before (`dropped` or `kept`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 
 import numpy as np
@@ -12,7 +12,7 @@ from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.evaluation.ranks import target_ranks
-from patchrec.evaluation.significance import bootstrap
+from patchrec.evaluation.significance import Interval, bootstrap
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.items import item_order, unseen
 from patchrec.recommender import Level, Located
@@ -168,15 +168,29 @@ def metric_rows(
     users = np.array([row.user for row in rows], dtype=np.int64)
     columns = [(name, *view, own) for view in VIEWS for name, own in target_values(rows, *view, ks, exact_to).items()]
     values = np.stack([own for *_, own in columns], axis=1)
-    parts = {ALL: np.ones(len(rows), dtype=np.bool_), **(slices or {})}
     found = []
-    for part, members in parts.items():
+    for part, members, intervals in part_intervals(values, users, slices or {}, seed=seed):
         sizes = int(members.sum()), len(np.unique(users[members]))
-        intervals = bootstrap(values[members], users[members], seed=seed)
         for (name, level, seen, _), interval in zip(columns, intervals, strict=True):
             low, high = _known(interval.low), _known(interval.high)
             found.append(MetricRow(name, level, seen, interval.value, low, high, part, *sizes))
     return found
+
+
+def part_intervals(
+    values: FloatArray, users: IntArray, slices: Mapping[str, BoolArray], *, seed: int = 0
+) -> Iterator[tuple[str, BoolArray, list[Interval]]]:
+    """All targets, then each slice: its name, its targets, and the interval of every metric over its users.
+
+    Args:
+        values: (B, m) value of each target under each metric.
+        users: (B,) user of each target.
+        slices: (B,) targets of each, by its name.
+        seed: Fixes the intervals.
+    """
+    parts = {ALL: np.ones(len(users), dtype=np.bool_), **slices}
+    for part, members in parts.items():
+        yield part, members, bootstrap(values[members], users[members], seed=seed)
 
 
 def _rank(rank: float, exact_to: int | None) -> int | None:

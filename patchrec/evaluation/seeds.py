@@ -4,18 +4,19 @@ The interval over users and the deviation over seeds answer two questions: how m
 and how much would another training of the same. B targets, S seeds, m metrics.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 
 from patchrec.evaluation.compare import shared_targets
-from patchrec.evaluation.rows import VIEWS, target_values
-from patchrec.evaluation.significance import bootstrap
-from patchrec.history import FloatArray
+from patchrec.evaluation.rows import VIEWS, part_intervals, target_values
+from patchrec.history import BoolArray, FloatArray
 from patchrec.recommender import Level
 from patchrec.store.evaluations import MetricRow, RankingRow, Seen
+
+Cut = Callable[[Sequence[RankingRow]], Mapping[str, BoolArray]]  # (B,) targets of each slice, by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class SeedMetric:
     Attributes:
         value: Mean over seeds.
         sd: Their standard deviation (that of a sample: S - 1); None for one seed.
-        low, high: Interval over users of targets whose seeds are averaged; None for slices.
+        low, high: Interval over users of targets whose seeds are averaged; None where there are too few, and for
+            slices that nobody cut (`mean_metrics`).
     """
 
     name: str
@@ -41,17 +43,22 @@ class SeedMetric:
 
 
 def mean_metrics(
-    metrics: Sequence[Sequence[MetricRow]], rankings: Sequence[Sequence[RankingRow]], *, seed: int = 0
+    metrics: Sequence[Sequence[MetricRow]],
+    rankings: Sequence[Sequence[RankingRow]],
+    *,
+    cut: Cut | None = None,
+    seed: int = 0,
 ) -> list[SeedMetric]:
     """The metrics that all seeds have, averaged.
 
     Args:
         metrics: Of each seed.
         rankings: Of each seed, of the same targets.
+        cut: Finds the targets of slices, which then have intervals too.
         seed: Fixes the intervals.
     """
     found = [{(row.name, row.level, row.seen, row.slice): row for row in rows} for rows in metrics]
-    intervals = _intervals(found[0].values(), rankings, seed)
+    intervals = _intervals(found[0].values(), rankings, cut, seed)
     averaged = []
     for key, row in found[0].items():
         values = [rows[key].value for rows in found if key in rows]
@@ -80,21 +87,24 @@ Key = tuple[str, Level, Seen, str]
 
 
 def _intervals(
-    rows: Iterable[MetricRow], rankings: Sequence[Sequence[RankingRow]], seed: int
+    rows: Iterable[MetricRow], rankings: Sequence[Sequence[RankingRow]], cut: Cut | None, seed: int
 ) -> dict[Key, tuple[float | None, float | None]]:
-    """Intervals over users of seed-averaged targets, for every metric over all of them."""
-    names = {row.name for row in rows if row.slice == "all"}
-    ks = sorted({int(k) for name in names if (k := name.partition("@")[2])})
+    """Intervals over users of seed-averaged targets, for every metric over all of them and over the slices cut."""
+    ks = sorted({int(k) for row in rows if (k := row.name.partition("@")[2])})
     shared = list(shared_targets({str(number): found for number, found in enumerate(rankings)}).values())
     if not shared or not shared[0]:
         return {}
-    users = np.array([row.user for row in shared[0]], dtype=np.int64)
-    found: dict[Key, tuple[float | None, float | None]] = {}
+    columns: dict[tuple[str, Level, Seen], FloatArray] = {}
     for level, seen in VIEWS:
         each = [target_values(rows, level, seen, ks) for rows in shared]
-        names_of_all = [name for name in each[0] if all(name in values for values in each)]
-        columns = np.stack([averaged_targets([values[name] for values in each]) for name in names_of_all], axis=1)
-        for name, interval in zip(names_of_all, bootstrap(columns, users, seed=seed), strict=True):
+        for name in each[0]:
+            if all(name in values for values in each):
+                columns[name, level, seen] = averaged_targets([values[name] for values in each])
+    users = np.array([row.user for row in shared[0]], dtype=np.int64)
+    values = np.stack(list(columns.values()), axis=1)
+    found: dict[Key, tuple[float | None, float | None]] = {}
+    for part, _, intervals in part_intervals(values, users, cut(shared[0]) if cut else {}, seed=seed):
+        for key, interval in zip(columns, intervals, strict=True):
             ends = (interval.low, interval.high)
-            found[name, level, seen, "all"] = ends if np.isfinite(ends).all() else (None, None)
+            found[*key, part] = ends if np.isfinite(ends).all() else (None, None)
     return found

@@ -24,7 +24,7 @@ from patchrec.model.patching import Bags, PathEncoder
 from patchrec.model.positions import Positions
 from patchrec.model.pulled_files import refuse_damaged
 from patchrec.model.titles import TitleTokens
-from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code
+from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code, shared_tokenizer
 from patchrec.model.transfer import on_device
 
 _LARGE = 8192  # nodes of a pass below which no mask is large
@@ -126,7 +126,7 @@ class Backbone(nn.Module):
             raise InputError(f"{folder} cannot be read as a causal language model: {first}") from error
         _refuse_misfits(folder, found)
         backbone = cls(model, name, folder)
-        backbone.make_room(len(load_tokenizer(folder)))
+        backbone.make_room(len(shared_tokenizer(folder)))
         backbone.to(device or best_device()).eval()
         backbone.check_forest()
         return backbone

@@ -7,8 +7,10 @@ Every tokenizer has the markers from the start, so that a run, its checkpoints a
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from patchrec.config import PromptConfig
 from patchrec.data.long_titles import excerpt
@@ -17,6 +19,8 @@ from patchrec.model.patching import PathEncoder
 from patchrec.model.prompt import ITEM_MARKER, SESSION_MARKER, Prompt, build_prompt
 from patchrec.model.titles import TitleTokens
 from patchrec.reporting import SILENT, Reporter
+
+_MADE_OF = (".json", ".txt", ".model", ".jinja")
 
 
 def quiet() -> None:
@@ -45,6 +49,36 @@ def load_tokenizer(folder: Path) -> Any:
     missing = [marker for marker in (ITEM_MARKER, SESSION_MARKER) if marker not in tokenizer.get_added_vocab()]
     tokenizer.add_tokens(missing, special_tokens=True)
     return tokenizer
+
+
+def shared_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder to read with, one object wherever the same files are: nobody sets its flags.
+
+    Raises:
+        InputError: As `load_tokenizer`.
+    """
+    return _kept(_Files(folder), "text")
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A folder, equal to any other whose files that make a tokenizer hold the same."""
+
+    folder: Path = field(compare=False)
+    content: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self.folder.rglob("*") if path.suffix in _MADE_OF and path.is_file()):
+            own = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(self.folder).as_posix()} {own}\n".encode())
+        object.__setattr__(self, "content", digest.hexdigest())
+
+
+@lru_cache(maxsize=2)  # large vocabularies take 100 MB
+def _kept(files: _Files, use: Literal["text", "titles"]) -> Any:
+    """A tokenizer for one use alone, whose flags are those of that use."""
+    return load_tokenizer(files.folder)
 
 
 def refuse_code(folder: Path) -> None:
@@ -114,7 +148,7 @@ def vocab_size(folder: Path) -> int:
     size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     if not isinstance(size, int):
         raise InputError(f"{folder / 'config.json'} names no vocab_size; is this a causal language model?")
-    return max(size, len(load_tokenizer(folder)))
+    return max(size, len(shared_tokenizer(folder)))
 
 
 def make_encoder(folder: Path, titles: Sequence[str], prompt: PromptConfig, vocab_size: int) -> PathEncoder:
@@ -126,7 +160,7 @@ def make_encoder(folder: Path, titles: Sequence[str], prompt: PromptConfig, voca
         prompt: Which prompt.
         vocab_size: V, rows of the model's embedding.
     """
-    built = build_prompt(load_tokenizer(folder), prompt)
+    built = build_prompt(shared_tokenizer(folder), prompt)
     return PathEncoder(built, shortened(encode_titles(folder, titles, built), titles, prompt), vocab_size)
 
 
@@ -136,7 +170,7 @@ def encode_titles(folder: Path, titles: Sequence[str], prompt: Prompt) -> TitleT
     Raises:
         InputError: A title has no tokens, or holds one that structures the prompt.
     """
-    return TitleTokens.encode(load_tokenizer(folder), titles, reserved=(prompt.separator, prompt.end))
+    return TitleTokens.encode(_kept(_Files(folder), "titles"), titles, reserved=(prompt.separator, prompt.end))
 
 
 def shortened(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.operations.backbones import find_backbone
+from patchrec.operations.comparison import compare_runs
 from patchrec.operations.datasets import add_dataset
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import Recommendations, recommend
-from patchrec.operations.runs import compare_runs
 from patchrec.operations.training.train import RunResult, finetune
 from patchrec.reporting import SILENT, Reporter, WithoutNotes
 from patchrec.store import Store

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from patchrec.config import ScoreName, SplitName
 from patchrec.errors import not_found
 from patchrec.evaluation.evaluate import KS
 from patchrec.evaluation.seeds import SeedMetric, mean_metrics
+from patchrec.evaluation.slices import slices_of_rankings
 from patchrec.operations.compared import fold, runs_of
 from patchrec.operations.evaluate import EvaluationResult, evaluate
 from patchrec.reporting import SILENT, Reporter, WithoutNotes
@@ -96,6 +98,7 @@ def evaluate_group(
     with Store.open(home) as store:
         newest = [(run, store.evaluations.all(run.name, split)[-1]) for run in runs]
         rankings = [store.evaluations.rankings(found.id) for _, found in newest]
+        cut = partial(slices_of_rankings, store.datasets.load(results[0].dataset), by=by)
     (row,) = fold(newest)
     first = results[0]
     return GroupEvaluation(
@@ -106,7 +109,7 @@ def evaluate_group(
         score="/".join(sorted(row.scores)),
         num_targets=first.num_targets,
         num_users=first.num_users,
-        metrics=mean_metrics([found.metrics for found in results], rankings),
+        metrics=mean_metrics([found.metrics for found in results], rankings, cut=cut),
         cost={key: row.cost(key) for key in first.cost},
         seeds=[run.seed for run in runs],
         evaluations=results,

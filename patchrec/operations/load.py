@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -290,8 +291,14 @@ def versions() -> dict[str, str]:
     """Versions that a run's numbers depend on."""
     import torch
 
-    others = {name: metadata.version(name) for name in ("transformers", "numpy")}
+    others = {name: _installed(name) for name in ("transformers", "numpy")}
     return {"patchrec": __version__, "torch": str(torch.__version__), **others}
+
+
+@cache
+def _installed(package: str) -> str:
+    """The version of a package, which stays what it was when this process began."""
+    return metadata.version(package)
 
 
 def pick_run(store: Store, name: str | None, data: str | None, report: Reporter) -> Run:

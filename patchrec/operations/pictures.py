@@ -17,7 +17,7 @@ from patchrec.evaluation.significance import bootstrap
 from patchrec.evaluation.slice_names import in_order
 from patchrec.evaluation.slices import slices_of_rankings
 from patchrec.operations.compared import runs_of
-from patchrec.operations.runs import compare_runs
+from patchrec.operations.comparison import compare_runs
 from patchrec.reporting import SILENT, Reporter
 from patchrec.reports.chart import Chart, Curves, Level, Mark, Point, Row, Rows, Series, steps_up, thinned
 from patchrec.store import Store

@@ -1,6 +1,7 @@
 """What a run took from plugins, and what became of them: gone, another version, other layouts."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from patchrec import __version__, plugins
@@ -138,7 +139,16 @@ def _brought(named: RunPlugin) -> RunPlugin:
 
 
 def _layouts(own: StrategyConfig) -> str | None:
+    owner = plugins.owner("strategy", own.name)
+    if owner is not None and owner.is_builtin:
+        return _builtin_layouts(own.model_dump_json())
     return layouts_fingerprint(plugins.plan_for(own))
+
+
+@lru_cache(maxsize=64)
+def _builtin_layouts(own: str) -> str | None:
+    """Once for each: ours depend on nothing but their options."""
+    return layouts_fingerprint(plugins.plan_for(StrategyConfig.model_validate_json(own)))
 
 
 def _fault(then: RunPlugin, own: StrategyConfig | None, run: Run, known: dict[str, str | None]) -> PluginFault | None:

@@ -1,13 +1,18 @@
 """Groups of seeds: what a name stands for, and what is kept of a group. Reads stored rows; no model runs here."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from patchrec.config import SPLITS, SplitName
 from patchrec.evaluation.seeds import mean_metrics
+from patchrec.evaluation.slices import slices_of_rankings
+from patchrec.operations.compared import Evaluated
 from patchrec.store import Store
-from patchrec.store.seed_groups import SeedGroup
+from patchrec.store.evaluations import ALL
+from patchrec.store.runs import Run
 
 
 def is_group(name: str | None, *, home: Path | None = None) -> bool:
@@ -46,27 +51,39 @@ def show_seed_group(name: str, *, home: Path | None = None) -> dict[str, Any] | 
         return {
             "name": group.name,
             "runs": [{key: getattr(run, key) for key in shown} for run in group.runs],
-            "evaluations": [found for split in SPLITS if (found := _newest_shared(store, group, split))],
+            "evaluations": [
+                _means(store, shared, split) for split in SPLITS if (shared := newest_shared(store, group.runs, split))
+            ],
         }
 
 
-def _newest_shared(store: Store, group: SeedGroup, split: SplitName) -> dict[str, Any] | None:
-    """Means of the newest evaluations of a split that are of the same targets as the newest of all."""
-    newest = [(run, found) for run in group.runs if (found := store.evaluations.newest(run.name, split)) is not None]
+def newest_shared(store: Store, runs: Sequence[Run], split: SplitName) -> list[Evaluated]:
+    """The newest evaluations of runs on a split that are of the same targets as the newest of all."""
+    newest = [(run, found) for run in runs if (found := store.evaluations.newest(run.name, split)) is not None]
     if not newest:
-        return None
+        return []
     last = max((found for _, found in newest), key=lambda found: found.id)
     asked = {key: last.config.get(key) for key in ("limit", "users_with")}
-    same = [
+    return [
         (run, found)
         for run, found in newest
         if {key: found.config.get(key) for key in asked} == asked and found.catalog == last.catalog
     ]
-    metrics = [store.evaluations.metrics(found.id) for _, found in same]
-    rankings = [store.evaluations.rankings(found.id) for _, found in same]
+
+
+def _means(store: Store, shared: list[Evaluated], split: SplitName) -> dict[str, Any]:
+    """What evaluations of the same targets come to together, with the slices that they stored."""
+    run, first = shared[0]
+    metrics = [store.evaluations.metrics(found.id) for _, found in shared]
+    rankings = [store.evaluations.rankings(found.id) for _, found in shared]
+    cut = None
+    if any(row.slice != ALL for row in metrics[0]):
+        dataset = store.datasets.load(run.dataset)
+        fields = {name for item in dataset.catalog.metadata for name in item}
+        cut = partial(slices_of_rankings, dataset, by=[name for name in first.config.get("by", ()) if name in fields])
     return {
         "split": split,
-        "num_targets": last.num_targets,
-        "seeds": [run.seed for run, _ in same],
-        "metrics": [asdict(row) for row in mean_metrics(metrics, rankings)],
+        "num_targets": first.num_targets,
+        "seeds": [own.seed for own, _ in shared],
+        "metrics": [asdict(row) for row in mean_metrics(metrics, rankings, cut=cut)],
     }

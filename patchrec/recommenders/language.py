@@ -191,19 +191,19 @@ def _export(saved: Saved, folder: Path) -> Mapping[str, Any]:
 
 
 def _fingerprints(saved: Saved) -> Mapping[str, str]:
-    from patchrec.model.tokenizer import load_tokenizer, tokenizer_fingerprint
+    from patchrec.model.tokenizer import shared_tokenizer, tokenizer_fingerprint
 
     folder = _weights(saved)
     prompt = _prompt(saved.config, folder)
-    return {"prompt": prompt.fingerprint, "tokenizer": tokenizer_fingerprint(load_tokenizer(folder))}
+    return {"prompt": prompt.fingerprint, "tokenizer": tokenizer_fingerprint(shared_tokenizer(folder))}
 
 
 def _prompt(config: RunConfig, folder: Path) -> Prompt:
     from patchrec.config import PromptConfig
     from patchrec.model.prompt import build_prompt
-    from patchrec.model.tokenizer import load_tokenizer
+    from patchrec.model.tokenizer import shared_tokenizer
 
-    return build_prompt(load_tokenizer(folder), config.prompt or PromptConfig())
+    return build_prompt(shared_tokenizer(folder), config.prompt or PromptConfig())
 
 
 def _weights(saved: Saved) -> Path:

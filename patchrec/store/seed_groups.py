@@ -1,17 +1,18 @@
 """Groups of seeds in the store: runs that differ in their seed alone, under one name.
 
-The group `pft-s-4` of the seeds 0 and 1 has the runs `pft-s-4-s0` and `pft-s-4-s1`. All of them are there from the
-beginning, and wait for their turn.
+The group `pft-s-4` of the seeds 0 and 1 has the runs `pft-s-4-s0` and `pft-s-4-s1`, also once it is called otherwise.
+All of them are there from the beginning, and wait for their turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from patchrec.config import RunConfig
-from patchrec.store.marks import NO_MARKS, Marks
+from patchrec.errors import not_found
+from patchrec.store.marks import NO_MARKS, Marks, put
 from patchrec.store.run_plugins import RunPlugin
-from patchrec.store.runs import WAITS, Run
+from patchrec.store.runs import LIST_THEM, WAITS, Run
 
 if TYPE_CHECKING:
     from patchrec.store.connection import Store
@@ -82,6 +83,32 @@ class SeedGroups:
             for run in planned:
                 self.plan(run, name, marks)
             return self.all()[name]
+
+    def mark(self, name: str, marks: Marks, *, without: Collection[str] = ()) -> SeedGroup:
+        """Call a group otherwise, and note and tag all its runs, which keep their names.
+
+        Args:
+            name: Which.
+            marks: A name in place of the old one, which no other run or group gets; note and tags as `Runs.mark` has.
+            without: Tags to take away; each has to be at one of the runs.
+
+        Raises:
+            NotFoundError: No such group or tag. UsageError: A run or another group has or had the name.
+        """
+        with self._store.write() as db:
+            group = self.find(name)
+            if group is None:
+                raise not_found("group of seeds", name, self.all(), LIST_THEM)
+            tags = sorted({tag for run in group.runs for tag in run.tags})
+            if unknown := [tag for tag in without if tag not in tags]:
+                raise not_found(f"tag of group {group.name!r}", unknown[0], tags)
+            called = group.name
+            if marks.name not in (None, group.name):
+                called = self._store.runs.claim_name(str(marks.name))
+                db.execute("UPDATE runs SET seed_group = ? WHERE seed_group = ?", [called, group.name])
+            for run in group.runs:
+                put(db, run.name, marks.note, marks.tags, without)
+            return self.all()[called]
 
     def _new_name(self, planned: Sequence[Planned]) -> str:
         """A counted name; one whose runs would have names that users gave to others is passed over."""

@@ -1,4 +1,7 @@
-"""The real command in a process of its own, killed and stopped: it goes on with `--resume`, and nothing is lost."""
+"""The real command in a process of its own, killed and stopped: it goes on with `--resume`, and nothing is lost.
+
+The quick draw begins warm (`warm.py`), the slow ones start Python itself.
+"""
 
 import hashlib
 import os
@@ -11,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from patchrec.store import Store
 from patchrec_cli.app import main
@@ -52,18 +56,22 @@ def undisturbed(home):
     return train
 
 
-def start(home: Path, *arguments: object) -> subprocess.Popen:
+def start(home: Path, *arguments: object, quick: bool = False) -> subprocess.Popen | warm.Started:
     """Start `patchrec --home HOME ARGUMENTS`."""
+    command = ["-m", "patchrec_cli", "--home", str(home), *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    if quick:
+        return warm.start(command, env=env)
     return subprocess.Popen(
-        [sys.executable, "-m", "patchrec_cli", "--home", str(home), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, *command],
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(process: subprocess.Popen | warm.Started) -> None:
     """Wait for a command that has to succeed."""
     _, said = process.communicate()
     assert process.returncode == 0, said
@@ -92,7 +100,7 @@ def outcome(home: Path, run: str) -> tuple[str, list[tuple]]:
     return hashlib.sha256(weights.read_bytes()).hexdigest(), rows(home, run)
 
 
-def wait_for(process: subprocess.Popen, home: Path, old: str, num_rows: int) -> str:
+def wait_for(process: subprocess.Popen | warm.Started, home: Path, old: str, num_rows: int) -> str:
     """Wait until a new run has stored so many numbers (or its process ended); give its name."""
     with Store.open(home) as store:
         count = "SELECT count(*) FROM (SELECT run FROM losses UNION ALL SELECT run FROM validations) WHERE run = ?"
@@ -104,10 +112,12 @@ def wait_for(process: subprocess.Popen, home: Path, old: str, num_rows: int) -> 
     return newest(home)
 
 
-def kill_and_finish(home: Path, stage: str, num_rows: int, times: int, luck: random.Random) -> tuple[str, int]:
+def kill_and_finish(
+    home: Path, stage: str, num_rows: int, times: int, luck: random.Random, *, quick: bool
+) -> tuple[str, int]:
     """Kill a training some times at random moments, then let it finish; give its run and how many kills hit."""
     old, hits = newest(home), 0
-    process = start(home, *STAGES[stage], *SETTINGS)
+    process = start(home, *STAGES[stage], *SETTINGS, quick=quick)
     run = wait_for(process, home, old, luck.randrange(num_rows))
     for again in reversed(range(times)):
         time.sleep(luck.uniform(0, 0.1))
@@ -116,7 +126,7 @@ def kill_and_finish(home: Path, stage: str, num_rows: int, times: int, luck: ran
         hits += process.returncode == -signal.SIGKILL
         if process.returncode == 0:
             return run, hits
-        process = start(home, stage, "--resume", run)
+        process = start(home, stage, "--resume", run, quick=quick)
         if again:
             wait_for(process, home, old, luck.randrange(num_rows))
     finish(process)
@@ -132,7 +142,8 @@ def test_a_killed_command_resumes_bitwise_equal(home, undisturbed, stage, kills)
     hits, number = 0, 0
     while hits < kills:
         luck = random.Random(f"{stage} {number}")
-        run, hit = kill_and_finish(home, stage, len(expected[1]), min(kills, luck.choice((1, 2))), luck)
+        times = min(kills, luck.choice((1, 2)))
+        run, hit = kill_and_finish(home, stage, len(expected[1]), times, luck, quick=kills == 1)
         assert outcome(home, run) == expected, f"trial {number}"
         hits, number = hits + hit, number + 1
 

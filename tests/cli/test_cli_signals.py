@@ -1,4 +1,7 @@
-"""The real command, told to stop once, twice, at any moment, and by a terminal that goes away."""
+"""The real command, told to stop once, twice, at any moment, and by a terminal that goes away.
+
+The quick draw begins warm (`warm.py`), the slow ones start Python itself.
+"""
 
 import os
 import pty
@@ -10,12 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from patchrec.store import Store
 from patchrec_cli.app import main
 
 TRAIN = ["pretrain", "--backbone", "tiny-random", "--batch-size", "2", "--epochs", "60"]
 NUM_USERS, NUM_ITEMS, LENGTH = 8, 12, 16
+QUICK = 0.02  # seconds between two signals
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def runs(home: Path) -> list:
         return store.runs.all()
 
 
-def wait_for_steps(process: subprocess.Popen, home: Path, known: int, steps: int = 2) -> str:
+def wait_for_steps(process: subprocess.Popen | warm.Started, home: Path, known: int, steps: int = 2) -> str:
     """Wait until a new run has taken some steps; give its name."""
     with Store.open(home) as store:
         while process.poll() is None:
@@ -56,10 +61,10 @@ def wait_for_steps(process: subprocess.Popen, home: Path, known: int, steps: int
 
 
 @pytest.mark.parametrize(
-    "gap", [0.02, *(pytest.param(gap, marks=pytest.mark.slow) for gap in (0.0, 0.1, 0.2, 0.3, 0.5))]
+    "gap", [QUICK, *(pytest.param(gap, marks=pytest.mark.slow) for gap in (0.0, 0.1, 0.2, 0.3, 0.5))]
 )
 def test_sigterm_twice_saves_and_exits_143(home, gap):
-    process = start(home, *TRAIN)
+    process = warm.start(["-m", "patchrec_cli", "--home", str(home), *TRAIN]) if gap == QUICK else start(home, *TRAIN)
     run = wait_for_steps(process, home, len(runs(home)))
     process.send_signal(signal.SIGTERM)
     time.sleep(gap)

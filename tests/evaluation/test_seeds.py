@@ -50,6 +50,25 @@ def test_the_interval_is_that_of_targets_with_seeds_averaged():
     assert mrr.high - mrr.low < single.high - single.low
 
 
+def test_a_slice_is_averaged_like_all_targets_where_somebody_says_which_they_are():
+    draw = np.random.default_rng(1)
+    rankings = [rows(draw.integers(1, 9, 40).tolist()) for _ in range(3)]
+    half = np.arange(40) < 20
+    metrics = [metric_rows(each, (1,), slices={"half": half}) for each in rankings]
+
+    def cut(shared):
+        return {"half": np.array([int(row.item_id[1:]) < 20 for row in shared])}
+
+    found = [row for row in mean_metrics(metrics, rankings, cut=cut) if row.slice == "half"]
+    alone = [each[:20] for each in rankings]
+    expected = mean_metrics([metric_rows(each, (1,)) for each in alone], alone)
+    for own, other in zip(found, expected, strict=True):
+        ends = own.value, own.sd, own.low, own.high
+        assert ends == pytest.approx((other.value, other.sd, other.low, other.high))
+    without = [row for row in mean_metrics(metrics, rankings) if row.slice == "half"]
+    assert {(row.low, row.high) for row in without} == {(None, None)}
+
+
 def test_a_metric_that_a_seed_lacks_is_left_out_and_one_seed_has_no_deviation():
     rankings = [rows([1, 2]), rows([2, 1])]
     found = mean_metrics([metric_rows(rankings[0], (1, 2)), metric_rows(rankings[1], (1,))], rankings)

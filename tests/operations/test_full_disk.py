@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from patchrec.operations.backbones import pull_backbone
 
@@ -17,18 +17,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_full_disk_leaves_the_store_sound_and_the_run_goes_on(home: Path, tmp_path: Path, levels: int) -> None:
     pull_backbone("tiny-random", home=home)
     (tmp_path / "work").mkdir()
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("full_trials.py")),
-            str(home),
-            str(tmp_path / "work"),
-            str(levels),
-        ],
+    done = warm.run(
+        [str(Path(__file__).with_name("full_trials.py")), str(home), str(tmp_path / "work"), str(levels)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"codes": [7] * levels, "unsound": 0, "untold": 0, "stuck": 0}, done.stderr

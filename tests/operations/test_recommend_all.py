@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
@@ -331,13 +331,7 @@ def test_a_process_number_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPa
 def trials(*arguments: object) -> dict:
     """Run `bulk_trials.py` beside this file with the package found where it is found here."""
     fixed = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "bulk_trials.py"), *map(str, arguments)],
-        env={**os.environ, **fixed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run([str(HERE / "bulk_trials.py"), *map(str, arguments)], env={**os.environ, **fixed})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,12 +1,11 @@
 """A sweep: what its file may say, what it chooses on, what it reads, and who does the work."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import warm
 
 from patchrec.errors import CheckFailedError, InputError, InterruptedRunError, PatchrecError, UsageError
 from patchrec.operations.sweeping import sweep as module
@@ -139,9 +138,8 @@ def test_a_run_that_fails_leaves_the_test_split_unread_and_the_others_done(home:
 
 
 def run_trial(*words: object) -> list[int]:
-    ran = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True, check=True, timeout=550
-    )
+    ran = warm.run([str(SCRIPT), *map(str, words)], timeout=550)
+    assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 
 

@@ -2,11 +2,10 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs" / "writing-a-recommender.md").read_text()
@@ -21,11 +20,8 @@ def test_the_tutorial_shows_the_files_of_the_example(file):
 
 
 def test_the_tests_of_the_example_pass(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = warm.run(
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")],
         env={**os.environ, "PYTHONPATH": str(EXAMPLE), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=tmp_path,
     )

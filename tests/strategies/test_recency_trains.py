@@ -1,9 +1,9 @@
 """A third party's strategy, installed from its own package, goes through the whole job like a built-in."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+import warm
 
 TRAIN = """
 import json, sys
@@ -25,13 +25,7 @@ print(json.dumps([run.label, run.steps, evaluate(run.run, limit=4, home=home).nu
 
 def test_the_installed_example_is_fine_tuned_with_and_evaluated(recency_environment, tmp_path: Path):
     made_up = Path(__file__).parents[1] / "operations"
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(tmp_path / "home"), str(made_up)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=recency_environment,
-        cwd=tmp_path,
-    )
+    words = ["-c", TRAIN, str(tmp_path / "home"), str(made_up)]
+    done = warm.run(words, env=recency_environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["recency M=2 growth=2", 2, 4]

@@ -96,6 +96,25 @@ class Sitting:
         }
 
 
+Whole = Callable[..., tuple[Sitting, loop.TrainingResult]]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """`whole_run(kind, training)`: that training from start to end, run once, for tests that only read it."""
+    made: dict[tuple[str, str], tuple[Sitting, loop.TrainingResult]] = {}
+
+    def run(kind: str, training: TrainingConfig = BY_RANKS) -> tuple[Sitting, loop.TrainingResult]:
+        key = kind, training.model_dump_json()
+        if key not in made:
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            sitting = Sitting(make_kind_config(kind, training), tiny_folder, folder)
+            made[key] = sitting, sitting.run()
+        return made[key]
+
+    return run
+
+
 def pretend(learner: Any, found: Callable[[], tuple[float, float]]) -> None:
     measure = learner.measure
 
@@ -195,9 +214,10 @@ def test_the_loss_of_heads_is_the_weighted_sum_of_their_means(kind: str, options
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_measuring_changes_nothing_of_the_training(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
-    whole = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "whole")
-    whole.run()
+def test_measuring_changes_nothing_of_the_training(
+    kind: str, whole_run: Whole, tiny_folder: Path, tmp_path: Path
+) -> None:
+    whole, _ = whole_run(kind)
     blind = BY_RANKS.model_copy(update={"validate_every": None, "validate_metric": "loss"})
     other = Sitting(make_kind_config(kind, blind), tiny_folder, tmp_path / "blind")
     other.run()
@@ -213,9 +233,10 @@ def test_measuring_changes_nothing_of_the_training(kind: str, tiny_folder: Path,
     ("kind", "after"),
     [("sasrec", 1), ("sasrec", 3), ("sasrec", 4), ("sasrec", 5), ("esasrec", 5), ("item", 5), ("both", 3), ("both", 5)],
 )
-def test_a_run_that_crashed_resumes_bitwise(kind: str, after: int, tiny_folder: Path, tmp_path: Path) -> None:
-    whole = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "whole")
-    result = whole.run()
+def test_a_run_that_crashed_resumes_bitwise(
+    kind: str, after: int, whole_run: Whole, tiny_folder: Path, tmp_path: Path
+) -> None:
+    whole, result = whole_run(kind)
     broken = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "broken")
     with pytest.raises(CrashError):
         broken.run(crash_after=after)
@@ -229,9 +250,10 @@ def test_a_run_that_crashed_resumes_bitwise(kind: str, after: int, tiny_folder: 
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "item", "both"])
-def test_a_run_that_was_told_to_stop_resumes_bitwise(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
-    whole = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "whole")
-    whole.run()
+def test_a_run_that_was_told_to_stop_resumes_bitwise(
+    kind: str, whole_run: Whole, tiny_folder: Path, tmp_path: Path
+) -> None:
+    whole, _ = whole_run(kind)
     broken = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "broken")
     command = "finetune" if find_kind(kind).is_head else f"baseline {kind}"
     with pytest.raises(InterruptedRunError, match=f"go on with `patchrec {command} --resume broken`"):
@@ -288,9 +310,8 @@ def test_resuming_as_another_model_is_refused(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_run_ranks_as_its_weights_did(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
-    sitting = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "run")
-    result = sitting.run()
+def test_a_saved_run_ranks_as_its_weights_did(kind: str, whole_run: Whole, tiny_folder: Path) -> None:
+    sitting, result = whole_run(kind)
     score = find_kind(kind).scores[0]
     saved = Saved(sitting.config, sitting.dataset, folder=result.checkpoint.path, start=tiny_folder, score=score)
     recommender = find_kind(kind).load(saved)
@@ -305,9 +326,9 @@ def test_a_saved_run_ranks_as_its_weights_did(kind: str, tiny_folder: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_of_the_best_measurements_is_the_best(kind: str, tiny_folder: Path, tmp_path: Path) -> None:
-    sitting = Sitting(make_kind_config(kind, BY_RANKS), tiny_folder, tmp_path / "run")
-    progress = sitting.run().progress
+def test_the_first_of_the_best_measurements_is_the_best(kind: str, whole_run: Whole) -> None:
+    sitting, result = whole_run(kind)
+    progress = result.progress
     metrics = {step: metric for step, (_, metric) in sitting.measured.items() if metric is not None}
     assert len(metrics) == len(sitting.measured) == progress.validations
     best = max(metrics, key=lambda step: (metrics[step], -step))
@@ -343,10 +364,11 @@ def test_the_weights_that_ranked_best_are_kept(
 
 @pytest.mark.parametrize("crash_after", [1, 3, 4, 5, 6])
 @pytest.mark.parametrize("kind", ["sasrec", "item"])
-def test_patience_ends_a_run_resumed_or_not(kind: str, crash_after: int, tiny_folder: Path, tmp_path: Path) -> None:
+def test_patience_ends_a_run_resumed_or_not(
+    kind: str, crash_after: int, whole_run: Whole, tiny_folder: Path, tmp_path: Path
+) -> None:
     still = BY_RANKS.model_copy(update={"learning_rate": 1e-12, "patience": 2, "epochs": 4})
-    whole = Sitting(make_kind_config(kind, still), tiny_folder, tmp_path / "whole")
-    result = whole.run()
+    whole, result = whole_run(kind, still)
     assert (result.progress.best_step, result.progress.step) == (2, 6)  # nothing moves: the first stays the best
     broken = Sitting(make_kind_config(kind, still), tiny_folder, tmp_path / "broken")
     with pytest.raises(CrashError):

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import warm
 from safetensors.numpy import load_file
 
 from patchrec.errors import UsageError
@@ -33,10 +33,10 @@ class Trials:
         self.work = work
         fixed = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         path = os.pathsep.join([str(HERE), *sys.path])
-        done = subprocess.run(
-            [sys.executable, str(HERE / "shared_trials.py"), str(backbone), str(work), json.dumps(jobs)],
-            env={**os.environ, **fixed, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = warm.run(
+            [str(HERE / "shared_trials.py"), str(backbone), str(work), json.dumps(jobs)],
+            env={**os.environ, **fixed, "PYTHONPATH": path},
+        )
         assert done.returncode == 0, done.stderr
         self.errors = done.stderr
         self.found = list(zip([job["folder"] for job in jobs], json.loads(done.stdout.splitlines()[-1]), strict=True))

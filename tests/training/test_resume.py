@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 HERE = Path(__file__).resolve().parent
 
@@ -20,10 +20,8 @@ def trials(what: str, backbone: Path, folder: Path, number: int) -> dict:
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    done = subprocess.run(
-        [sys.executable, str(HERE / "trials.py"), what, str(backbone), str(folder), str(number)],
-        env={**os.environ, **fixed}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    arguments = [str(HERE / "trials.py"), what, str(backbone), str(folder), str(number)]
+    done = warm.run(arguments, env={**os.environ, **fixed})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -10,8 +10,8 @@ from patchrec.config import SplitName
 from patchrec.errors import CheckFailedError, InterruptedRunError, UsageError
 from patchrec.evaluation.rows import LOG_PROB, LOG_PROB_VIEW
 from patchrec.evaluation.seeds import deviation
+from patchrec.operations.comparison import compare_runs
 from patchrec.operations.evaluate import EvaluationResult, evaluate, find_evaluation
-from patchrec.operations.runs import compare_runs
 from patchrec.operations.sweeping.file import SweepFile, lines_of, parts_of, read_sweep
 from patchrec.operations.sweeping.settled import Settled, find, make, settle
 from patchrec.operations.sweeping.shared_work import share
