@@ -27,9 +27,9 @@ class BERT4Rec(nn.Module):
 
     Source: Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
     Transformer", CIKM 2019. Departures: a start mark comes first; only targets are masked, which leaves out a user's
-    first items; a row is masked anew in each epoch in place of ten fixed copies of it; rows are cut, since a row here is
-    a block of a user's items and not always the newest. A step's loss is the mean over what was masked, times its
-    targets, so that it compares with other models'.
+    first items; a row is masked anew in each epoch in place of ten fixed copies of it; rows are cut, since a row
+    here is a block of a user's items and not always the newest. A step's loss is the mean over what was masked, times
+    its targets, so that it compares with other models'.
     """
 
     def __init__(
