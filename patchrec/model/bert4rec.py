@@ -12,7 +12,8 @@ from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
 from patchrec.model.item_batch import ItemBatch
 
 _INNER = 4  # feed-forward width by D
-_LAST_ALONE = 1 / 11  # rows with only their last target masked: one for ten masked at random, as in the authors' code
+_CUT = 1 / 2  # rows that end at a target drawn from theirs
+_ALONE = 1 / 11  # rows with that target alone masked: one for ten masked at random, as in the authors' code
 
 
 class BERT4Rec(nn.Module):
@@ -20,13 +21,15 @@ class BERT4Rec(nn.Module):
 
     A row is a history and the target that ends it. A share of its targets, drawn anew each time, is replaced by a mask,
     and what stood there is predicted from both sides; no row reaches beyond its last target, so all of it is train
-    split. To rank, a mask stands behind the history. With one target a row (`tree_targets` 1) nothing else is masked,
-    and it learns just what it is asked when it ranks.
+    split. To rank, a mask stands behind the history. So that a mask behind which nothing comes is known at every
+    position, half of the rows end at one of their targets, which is masked. With one target a row (`tree_targets` 1)
+    nothing else is masked, and it learns just what it is asked when it ranks.
 
     Source: Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from
     Transformer", CIKM 2019. Departures: a start mark comes first; only targets are masked, which leaves out a user's
-    first items; a row is masked anew in each epoch in place of ten fixed copies of it; all that is masked becomes the
-    mask. A step's loss is the mean over what was masked, times its targets, so that it compares with other models'.
+    first items; a row is masked anew in each epoch in place of ten fixed copies of it; rows are cut, since a row
+    here is a block of a user's items and not always the newest. A step's loss is the mean over what was masked, times
+    its targets, so that it compares with other models'.
     """
 
     def __init__(
@@ -65,13 +68,13 @@ class BERT4Rec(nn.Module):
         """Mean cross-entropy of what is masked, over all items, in nats, times the supervised positions of a batch."""
         assert batch.targets is not None, "nothing to learn from"
         labels = functional.pad(batch.targets, (1, 0), value=-1)  # (B, P + 1) of the item that stands there
-        asked = labels >= 0
-        chosen = self._chosen(asked)
         rows, ends = torch.arange(len(labels), device=labels.device), batch.lengths
         items = functional.pad(batch.items, (0, 1), value=self.num_items)
         last = labels[rows, ends]
         items[rows, ends] = last.where(last >= 0, self.num_items)
-        states = self._states(items.masked_fill(chosen, self.num_items + 1), ends + (last >= 0))
+        asked = labels >= 0
+        chosen, lengths = self._drawn(asked, ends + (last >= 0))
+        states = self._states(items.masked_fill(chosen, self.num_items + 1), lengths)
         total = functional.cross_entropy(self._logits(states[chosen]), labels[chosen], reduction="sum")
         return total * (asked.sum() / chosen.sum().clamp(min=1))
 
@@ -82,14 +85,18 @@ class BERT4Rec(nn.Module):
         items[rows, ends] = self.num_items + 1
         return functional.log_softmax(self._logits(self._states(items, ends + 1)[rows, ends]), dim=-1)
 
-    def _chosen(self, asked: Tensor) -> Tensor:
-        """(B, P) positions to be masked: each row that is asked for anything has one at least."""
+    def _drawn(self, asked: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P) positions to be masked, of each row that is asked for anything at least one; (B,) where rows end."""
         rows, positions = asked.shape
-        chosen = asked & (torch.rand(rows, positions, device=asked.device) < self.masked)
-        alone = (torch.rand(rows, device=asked.device) < _LAST_ALONE) | ~chosen.any(dim=1)
-        places = torch.arange(1, positions + 1, device=asked.device)
-        last = (asked * places).max(dim=1, keepdim=True).values
-        return torch.where(alone[:, None], asked & (places == last), chosen)
+        draws = torch.rand(rows, positions, device=asked.device)
+        alone, cut = (torch.rand(rows, device=asked.device) < share for share in (_ALONE, _CUT))
+        cut = (cut | alone) & asked.any(dim=1)
+        end = torch.rand(rows, positions, device=asked.device).masked_fill(~asked, -1.0).argmax(dim=1)
+        places = torch.arange(positions, device=asked.device)
+        lengths = torch.where(cut, end + 1, lengths)
+        chosen = asked & (places < lengths[:, None]) & (draws < self.masked) & ~alone[:, None]
+        needed = cut | ~chosen.any(dim=1)
+        return chosen | (asked & (places == end[:, None]) & needed[:, None]), lengths
 
     def _states(self, items: Tensor, lengths: Tensor) -> Tensor:
         """(B, P, D) at (B, P) items, of which the first `lengths` of each row are there."""

@@ -18,7 +18,7 @@ _LEAST = 1e-24  # added before a logarithm, as in the GRU4Rec authors' code
 def binary_cross_entropy(states: Tensor, head: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """-log sigmoid(target's score) - log sigmoid(-negative's score), summed.
 
-    Source: Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, equation 7.
+    Source: Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, section III-E.
 
     Args:
         states: (n, D).
@@ -49,7 +49,7 @@ def unseen(batch: ItemBatch, num_items: int) -> Tensor:
 def top1(states: Tensor, head: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """Mean over the negatives of sigmoid(negative - target) + sigmoid(negative^2), summed over positions.
 
-    Source: Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, section 3.1.2.
+    Source: Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, section 3.1.3.
 
     Args:
         states: (n, D).
@@ -68,7 +68,7 @@ def bpr_max(states: Tensor, head: Tensor, targets: Tensor, negatives: Tensor, pe
     Both means weigh a negative by the softmax of the negatives' scores.
 
     Source: Hidasi and Karatzoglou, "Recurrent Neural Networks with Top-k Gains for Session-based Recommendations",
-    CIKM 2018, section 3.3.
+    CIKM 2018, BPR-max with score regularisation.
 
     Args:
         states: (n, D).

@@ -17,8 +17,8 @@ class LinearAttention(nn.Module):
     feature's norm over positions. Their product is no longer a softmax, so that the sum over keys times values comes
     first: a (d, d) state that goes along the row.
 
-    Source: Liu et al., "LinRec: Linear Attention Mechanism for Long-term Sequential Recommender Systems", SIGIR 2023,
-    section 3.2. Departure: there a feature's norm is over the whole row, and later items change it; here it is over
+    Source: Liu et al., "LinRec: Linear Attention Mechanism for Long-term Sequential Recommender Systems", SIGIR 2023.
+    Departure: there a feature's norm is over the whole row, and later items change it; here it is over
     the positions so far, so that the attention is causal and a row is learned from at all positions in one pass.
     """
 

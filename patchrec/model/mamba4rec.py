@@ -82,7 +82,7 @@ class Mamba4RecLayer(nn.Module):
     """A Mamba block, then a feed-forward network at each position, each beside a residual connection, then a norm.
 
     Source: Liu et al., "Mamba4Rec: Towards Efficient Sequential Recommendation with Selective State Space Models",
-    2024, section 3. Departures: a single layer, too, has a residual connection around its block; no norm follows the
+    2024. Departures: a single layer, too, has a residual connection around its block; no norm follows the
     item vectors, and one more comes before the head, as in the frame of all models of identifiers here.
     """
 

@@ -206,22 +206,31 @@ def test_with_one_target_a_row_bert4rec_learns_what_it_is_asked_when_it_ranks():
 
 
 @torch.no_grad()
-def test_bert4rec_masks_targets_alone_and_some_of_each_row():
+def test_bert4rec_masks_targets_alone_some_of_each_row_and_the_end_of_a_row_that_it_cuts():
     model = bert4rec()
     asked = torch.tensor([[0, 0, 1, 1, 1, 1], [0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]).bool()
+    whole = torch.tensor([6, 5, 3])
     torch.manual_seed(0)
-    found = torch.stack([model._chosen(asked) for _ in range(400)])
+    drawn = [model._drawn(asked, whole) for _ in range(600)]
+    found, lengths = (torch.stack(own) for own in zip(*drawn, strict=True))
+    places = torch.arange(6)
     assert not (found & ~asked).any()
-    assert found[:, 0].any(dim=-1).all()
-    assert found[:, 1, 1].all()
-    share = found[:, 0].float().mean(dim=0)
-    assert share[2:5] == pytest.approx(0.5 * 10 / 11, abs=0.08)
-    assert share[5] > share[2:5].max()  # it alone, now and then
+    assert not (found & (places >= lengths[..., None])).any()
+    assert found[:, :2].any(dim=-1).all()
+    assert (lengths[:, 2] == 3).all()  # nothing is asked there
+    assert set(lengths[:, 1].tolist()) == {2, 5}
+    ends = torch.bincount(lengths[:, 0], minlength=7)
+    share = 0.5 + 0.5 / 11  # cut, or masked alone
+    assert ends[3:6].numpy() / 600 == pytest.approx(share / 4, abs=0.05)
+    assert found[:, 0][lengths[:, 0] < 6].gather(1, lengths[lengths[:, 0] < 6][:, :1] - 1).all()
+    several = found[:, 0].sum(dim=-1)
+    assert several.max() == 4
 
 
 @torch.no_grad()
 def test_bert4rec_reads_both_sides_of_a_mask_and_not_what_is_under_it(monkeypatch):
-    monkeypatch.setattr("patchrec.model.bert4rec._LAST_ALONE", 0.0)
+    for share in ("_ALONE", "_CUT"):
+        monkeypatch.setattr(f"patchrec.model.bert4rec.{share}", 0.0)
     model = bert4rec(masked=1.0)
     targets = [np.array([-1, 2, -1, 4])]  # the second item and the one after the third are asked for
 
@@ -230,6 +239,17 @@ def test_bert4rec_reads_both_sides_of_a_mask_and_not_what_is_under_it(monkeypatc
 
     assert loss(1, 2, 3) == loss(1, 9, 3)
     assert abs(loss(1, 2, 3) - loss(1, 2, 7)) > 1e-3
+
+
+@torch.no_grad()
+def test_a_row_that_bert4rec_cuts_shows_nothing_after_its_end(monkeypatch):
+    monkeypatch.setattr("patchrec.model.bert4rec._ALONE", 1.0)
+    model, targets = bert4rec(), [np.array([-1, 2, 3, 4])]
+    answers = [-model.log_probs(batch_of([[1, 2, 3][:place]]))[0, place + 1] for place in (1, 2, 3)]
+    for seed in range(6):
+        torch.manual_seed(seed)
+        loss = model.loss(batch_of([[1, 2, 3]], targets)) / 3
+        assert min(abs(loss - answer) for answer in answers) < 1e-5
 
 
 @torch.no_grad()
