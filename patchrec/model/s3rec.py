@@ -87,7 +87,7 @@ class S3Rec(nn.Module):
         self.decoder = CausalItems(num_items, max_items, stack, width=width, dropout=dropout)
         self.mask = nn.Parameter(torch.randn(width) * _INIT_STD)  # stands where an item is hidden
         self.feature_vectors = nn.Parameter(torch.randn(self.features.num_features, width) * _INIT_STD)
-        self.scores = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in ("aap", "mip", "map", "sp")})
+        self.scores = nn.ModuleDict({name: _bilinear(width) for name in ("aap", "mip", "map", "sp")})
 
     def loss(self, batch: ItemBatch) -> Tensor:
         """What is learned where the training stands, in nats, summed over the supervised positions.
@@ -153,6 +153,13 @@ class S3Rec(nn.Module):
     def _segment_loss(self, around: Tensor, inside: Tensor) -> Tensor:
         """How far rows without their segments are from telling which segment is theirs."""
         return self._choice_loss("sp", around, inside, torch.arange(len(around), device=around.device))
+
+
+def _bilinear(width: int) -> nn.Linear:
+    """What turns a state for a bilinear score; it begins with none, so that states learn what is of use without it."""
+    score = nn.Linear(width, width, bias=False)
+    nn.init.eye_(score.weight)
+    return score
 
 
 def drawn_segments(num_items: Tensor, positions: int) -> Tensor:
