@@ -116,7 +116,8 @@ def markdown(plan: SweepFile, found: SweepResult, figures: Figures, store: Store
         yield _line([*cells, *_difference(row), row["run"]])
     yield ""
     yield f"Paper: {figures.source}."
-    yield f"Here: items that a user had before are {figures.seen}; intervals resample users."
+    dropped = "" if figures.seen == "dropped" else " in the columns, dropped in the difference"
+    yield f"Here: items that a user had before are {figures.seen}{dropped}; intervals resample users."
     yield from figures.notes
     yield from _choices(plan, found, names)
 
