@@ -89,7 +89,11 @@ class ItemBatch:
 
 
 class ItemModel(Protocol):
-    """A model of identifiers: a torch module with these two answers. See `item_model_kind`."""
+    """A model of identifiers: a torch module with these two answers. See `item_model_kind`.
+
+    One that does not multiply all its matrices at each position says so with an attribute `weights_run`: how many
+    weights a position is multiplied with, and how many where a query ends.
+    """
 
     def loss(self, batch: ItemBatch) -> Tensor:
         """Its own objective, in nats, summed over the supervised positions of a batch; differentiable."""

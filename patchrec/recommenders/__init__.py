@@ -9,6 +9,15 @@ from patchrec.recommender import Kind
 @hookimpl
 def patchrec_recommenders() -> Iterable[Kind]:
     """Every built-in kind; what is heavy is imported when one is fitted or loaded."""
-    from patchrec.recommenders import blend, counts, esasrec, language, morec, predictions, sasrec
+    from patchrec.recommenders import blend, counts, esasrec, language, lite_llm4rec, morec, predictions, sasrec
 
-    return [*language.KINDS, *counts.KINDS, sasrec.KIND, esasrec.KIND, morec.KIND, blend.KIND, predictions.KIND]
+    return [
+        *language.KINDS,
+        *counts.KINDS,
+        sasrec.KIND,
+        esasrec.KIND,
+        morec.KIND,
+        lite_llm4rec.KIND,
+        blend.KIND,
+        predictions.KIND,
+    ]

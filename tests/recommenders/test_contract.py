@@ -10,6 +10,7 @@ from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
 SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}, "morec": {"width": 16}}
+SMALL["lite-llm4rec"] = {"scratch": True, "scratch_width": 16, "scratch_layers": 1}
 VARIANTS = [
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
@@ -79,4 +80,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec", "morec"}
+    one_model |= {"lite-llm4rec"}
     assert set(KINDS) == {*one_model, "blend", "predictions"}
