@@ -249,7 +249,8 @@ class RecommenderContract:
         training: Training settings beside the kind's own: few, so that a test takes a second.
         K: History length.
         tolerance: How far answers may differ between batches, in nats.
-        backbone, strategy: Of a head of a language model.
+        backbone, strategy: Of a head of a language model. backbone, starts: Folders of the models that a baseline
+            begins with, if with any.
     """
 
     kind: ClassVar[Kind]
@@ -258,6 +259,7 @@ class RecommenderContract:
     K: ClassVar[int] = 8
     tolerance: ClassVar[float] = 1e-4
     backbone: ClassVar[Path | None] = None
+    starts: ClassVar[Mapping[str, Path]] = {}
     strategy: ClassVar[str] = "item-mean"
 
     def test_every_answer_is_a_distribution_over_the_items(self) -> None:
@@ -397,7 +399,8 @@ class RecommenderContract:
 
         config = self._config()
         start = self.backbone if self._begins_with_weights else None
-        learner = self.kind.learner(Fitting(config, make_dataset(), start))
+        starts = {} if start is None else self.starts
+        learner = self.kind.learner(Fitting(config, make_dataset(), start, starts=starts))
         return train(config, make_dataset(), learner, folder=folder / "run").checkpoint.path
 
     def _load(self, checkpoint: Path) -> Recommender:

@@ -93,6 +93,8 @@ class ItemModel(Protocol):
 
     One that learns something else first says so with an attribute `ranks_from`: the `ItemBatch.progress` from which on
     it learns to rank, with a schedule of its own, and is measured.
+    One that does not multiply all its matrices at each position says so with an attribute `weights_run`: how many
+    weights a position is multiplied with, and how many where a query ends.
     """
 
     def loss(self, batch: ItemBatch) -> Tensor:

@@ -50,6 +50,12 @@ class MoRec(nn.Module):
         """Configuration and tokenizer of its encoder."""
         return self.items.encoder.files
 
+    @property
+    def weights_run(self) -> tuple[int, int]:
+        """Weights that a position is multiplied with, and those where a query ends; item vectors are at hand."""
+        of_layers = sum(own.numel() for own in self.layers.parameters() if own.ndim > 1)
+        return of_layers, self.items.num_items * self.positions.embedding_dim
+
     def forward(self, items: Tensor) -> Tensor:
         """(B, P, D) normed states at (B, P) items."""
         return self._states(self.items(items))

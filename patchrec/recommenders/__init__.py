@@ -20,6 +20,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         hstu,
         language,
         linrec,
+        lite_llm4rec,
         mamba4rec,
         morec,
         predictions,
@@ -41,6 +42,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         fdsa.KIND,
         s3rec.KIND,
         morec.KIND,
+        lite_llm4rec.KIND,
         blend.KIND,
         predictions.KIND,
     ]

@@ -172,6 +172,7 @@ def item_model_kind(
         tables = {id(part.weight): part for part in model.modules() if isinstance(part, torch.nn.Embedding)}
         weights = sum(own.numel() for own in model.parameters() if own.ndim > 1 and id(own) not in tables)
         of_items = max((part.weight.numel() for part in tables.values() if len(part.weight) >= num_items), default=0)
+        weights, of_items = getattr(model, "weights_run", (weights, of_items))
         return DenseRecommender(
             name,
             scorer,

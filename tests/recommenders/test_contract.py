@@ -15,6 +15,7 @@ SMALL = {
     "fdsa": {"width": 16, "layers": 1},
     "s3rec": {"width": 16, "layers": 1},
     "morec": {"width": 16},
+    "lite-llm4rec": {"scratch": True, "scratch_width": 16, "scratch_layers": 1},
 }
 VARIANTS = [
     ("item", {"table": "free"}),
@@ -86,5 +87,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
     published = {"gru4rec", "caser", "bert4rec", "linrec", "mamba4rec", "hstu"}
-    published |= {"fdsa", "s3rec", "morec"}
+    published |= {"fdsa", "s3rec", "morec", "lite-llm4rec"}
     assert set(KINDS) == {*one_model, *published, "blend", "predictions"}
