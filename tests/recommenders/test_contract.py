@@ -10,7 +10,10 @@ from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
 SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
+SMALL |= {name: {"width": 16, "layers": 1, "branches": 3} for name in ("p5", "pod", "lightlm")}
 VARIANTS = [
+    ("p5", SMALL["p5"] | {"items": "titles", "decoder": "none"}),
+    ("pod", SMALL["pod"] | {"search": "beam", "beam": 3, "index": "random"}),
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
     ("item", {"item_vectors": False, "item_text": "{title} ({year})"}),
@@ -79,4 +82,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model |= {"p5", "pod", "lightlm"}
     assert set(KINDS) == {*one_model, "blend", "predictions"}
