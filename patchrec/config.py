@@ -92,6 +92,7 @@ class TrainingConfig(Closed):
         batch_size: Targets per optimizer step.
         tree_targets: Largest number of targets of a tree: those of one user that share a prefix, and what is drawn at
             random. 1 makes every target independent, as in the paper; None makes trees as large as a step.
+        user_targets: How many targets of each user an epoch takes, drawn anew in each; None takes all.
         learning_rate: Peak of the cosine schedule; a step moves a weight by about as much, so nothing learns above 1.
         max_nodes: Forest nodes of one forward pass; a step is split into passes of at most this many (or of
             twice the longest prompt, where that is more).
@@ -113,6 +114,7 @@ class TrainingConfig(Closed):
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     tree_targets: int | None = Field(None, ge=1)
+    user_targets: int | None = Field(None, ge=1)
     learning_rate: float = Field(5e-5, gt=0, le=1)
     warmup: float = Field(0.05, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -165,7 +167,7 @@ class RunConfig(Closed):
         stage: `pretrain` and `finetune` train a language model; `baseline` is fitted on its own, or not at all;
             `blend` mixes other runs; `predictions` holds another system's lists.
         kind: What ranks.
-        backbone: The language model; None for kinds without one.
+        backbone: The model whose weights are the start, by name; None for kinds without one.
         layers: The first so many layers of the backbone are kept; None keeps all.
         strategies: Every example is planned once by each (pre-training: raw and compressed); none without a prompt.
         parent: The run whose weights are the start; None starts from the backbone.
@@ -189,6 +191,11 @@ class RunConfig(Closed):
     training: TrainingConfig | None = None
     score: ScoreName = "catalog"
     seed: int = 0
+
+    @property
+    def language_model(self) -> str | None:
+        """The backbone of a run that is asked by a prompt, and that others may start from; None for any other run."""
+        return None if self.prompt is None else self.backbone
 
     @property
     def command(self) -> str:

@@ -26,6 +26,16 @@ class Options(BaseModel):
         """Option values as plain JSON data."""
         return self.model_dump(mode="json")
 
+    @property
+    def backbones(self) -> Mapping[str, str]:
+        """Models that a baseline begins with beside its backbone: name, hub id or folder by role, such as "items"."""
+        return {}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Training settings that follow from these values where none are given; a subclass may say some."""
+        return {}
+
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 

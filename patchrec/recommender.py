@@ -308,6 +308,7 @@ class Fitting:
         start: Folder of the weights that it begins with; None where it begins with none.
         validation: Targets to measure on the way; none where the run does not validate.
         report: Where notes go.
+        starts: Folders of further models that it begins with, by role (`Options.backbones`).
     """
 
     config: RunConfig
@@ -315,6 +316,7 @@ class Fitting:
     start: Path | None = None
     validation: Sequence[Example] = ()
     report: Reporter = SILENT
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -325,13 +327,14 @@ class Saved:
         config: What it was fitted with.
         dataset: Whose items it shall rank.
         folder: Of its checkpoint, verified; None where nothing was learned.
-        start: Folder of the weights that it began with, where nothing was learned.
+        start: Folder of the weights that it begins with, where nothing was learned yet.
         score: What it shall rank by; None: what its configuration says.
         item_weight: Of the item head's log-probability in a mixture; None: what its configuration says.
         search: `best-first` stops with a proof, `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The item head proposes so many items, and only they are searched; None searches all.
         parts: The recommenders that a blend mixes.
+        starts: Of further models, by role, where nothing was learned yet.
         cache: Folder for what is dear to make again; `stamp` says what it depends on.
         report: Where notes go.
     """
@@ -346,6 +349,7 @@ class Saved:
     max_tokens: int | None = None
     retrieve: int | None = None
     parts: tuple[Part, ...] = ()
+    starts: Mapping[str, Path] = field(default_factory=dict)
     cache: Path | None = None
     stamp: Mapping[str, str] = field(default_factory=dict)
     report: Reporter = SILENT
@@ -372,6 +376,9 @@ class Kind:
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
         source: The paper.
+        backbone: Of a baseline: whether it begins with the weights of a model (`--backbone`), which its run's
+            configuration then names. One that `scratch` among its options makes of random weights begins with none.
+        start: The backbone that it begins with where none is named; None: one has to be named where it is required.
     """
 
     name: str
@@ -388,6 +395,8 @@ class Kind:
     mixes: bool = False
     answers: bool = True
     source: str = ""
+    backbone: Literal["none", "optional", "required"] = "none"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         check_named("recommender", self.name, self.summary, self.options)
@@ -424,6 +433,16 @@ class BoundKind:
     def label(self) -> str:
         """Name and options for tables, such as "sasrec layers=2"."""
         return label(self.kind.name, self.options)
+
+    @property
+    def training(self) -> Mapping[str, Any] | None:
+        """Defaults of its training settings, with those that follow from its options (`Options.settings`)."""
+        return None if self.kind.training is None else {**self.kind.training, **self.options.settings}
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it takes random weights in place of a backbone's (`ScratchOptions`)."""
+        return bool(getattr(self.options, "scratch", False))
 
 
 class Counted(Protocol):

@@ -367,17 +367,23 @@ class RecommenderContract:
         stored = json.loads(json.dumps(bound.options.values, allow_nan=False))
         _require(self.kind.bind(stored) == bound, f"{stored} does not bind to {bound.options!r}")
 
+    @property
+    def _begins_with_weights(self) -> bool:
+        return self.kind.is_head or (
+            self.backbone is not None and self.kind.backbone != "none" and not self.kind.bind(self.options).is_scratch
+        )
+
     def _config(self) -> RunConfig:
         bound = self.kind.bind(self.options)
         training = None
         if self.kind.training is not None:
-            training = TrainingConfig.model_validate({**self.kind.training, **self.training})
+            training = TrainingConfig.model_validate({**(bound.training or {}), **self.training})
         head = self.kind.is_head
         return RunConfig(
             stage="finetune" if head else "baseline",
             dataset="made-up",
             kind=KindConfig(name=self.kind.name, options=bound.options.values),
-            backbone=str(self.backbone) if head else None,
+            backbone=str(self.backbone) if self._begins_with_weights else None,
             strategies=(StrategyConfig(name=self.strategy),) if head else (),
             history=HistoryConfig(K=self.K, windows="anchored" if head else "sliding"),
             prompt=PromptConfig(form="continuation", noun="movie", verb="watched") if head else None,
@@ -390,7 +396,8 @@ class RecommenderContract:
         from patchrec.training.loop import train
 
         config = self._config()
-        learner = self.kind.learner(Fitting(config, make_dataset(), self.backbone if self.kind.is_head else None))
+        start = self.backbone if self._begins_with_weights else None
+        learner = self.kind.learner(Fitting(config, make_dataset(), start))
         return train(config, make_dataset(), learner, folder=folder / "run").checkpoint.path
 
     def _load(self, checkpoint: Path) -> Recommender:

@@ -163,9 +163,9 @@ def baseline(
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
-    """Fit a recommender without a language model.
+    """Fit a recommender that is asked without a prompt.
 
-    Its run is evaluated, compared and asked like any other.
+    Its run is evaluated, compared and asked like any other. Some begin with the weights of a model (--backbone).
 
     Examples:
         patchrec baseline popularity

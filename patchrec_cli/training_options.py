@@ -32,6 +32,9 @@ SETTINGS: dict[str, Any] = {
         metavar="N",
         min=1,
     ),
+    "user_targets": training_option(
+        int, "--user-targets", "Targets of each user in an epoch, drawn anew each; default: all.", metavar="N", min=1
+    ),
     "learning_rate": training_option(float, "--learning-rate", "Peak of the cosine schedule."),
     "head_learning_rate": training_option(
         float, "--head-learning-rate", "The same for an item head and item vectors, which begin from nothing."
@@ -113,7 +116,9 @@ OF_LANGUAGE_MODELS = (
     "backbone", "layers", "head_learning_rate", "lora_rank", "dtype", "max_nodes", "gradient_checkpointing", "shard",
     "prompt", "separators", "max_title_tokens", "long_titles", "dropout", "layer_decay",
 )  # fmt: skip
-BASELINE_SETTINGS = {name: kind for name, kind in SETTINGS.items() if name not in OF_LANGUAGE_MODELS}
+BASELINE_SETTINGS = {
+    name: kind for name, kind in SETTINGS.items() if name == "backbone" or name not in OF_LANGUAGE_MODELS
+}
 
 
 def takes_settings(settings: dict[str, Any] = SETTINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:

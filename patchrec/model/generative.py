@@ -12,7 +12,7 @@ I items, G choices, A tokens of choices.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,25 +24,8 @@ from patchrec.model.item_index import NOTHING
 from patchrec.model.item_paths import ItemPaths
 
 _TOKENS = 1 << 14  # of texts that are run together
-_INIT_STD = 0.2  # T5's 1 is for vectors that learn for much longer
 _SCORES = 1 << 24  # held at a time: 64 MiB
 _RUN_TOKENS = 512  # of the decoder in one pass: they attend to each other, if only to be masked
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Of a transformer.
-
-    Attributes:
-        width: S. inner: Of the feed-forward networks.
-        layers: Of the encoder, and of the decoder where there is one.
-    """
-
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    dropout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,52 +101,35 @@ class GenerativeItems(nn.Module):
 
     def __init__(
         self,
+        body: Any,
         table: IntArray,
         max_items: int,
-        num_tokens: int,
-        size: Size,
         frames: Frames,
         *,
-        decoder: bool = True,
         past: bool = False,
         beam: int | None = None,
     ) -> None:
         """Draw weights from torch's global generator.
 
         Args:
+            body: A T5; without a decoder an item head answers (see `patchrec.model.t5_body`).
             table: (I, D) the path of every item, filled up with 0.
             max_items: Longest history.
-            num_tokens: Tokens there are, 0 included.
-            size: Of the transformer.
             frames: What stands around histories; nothing after them where `past` is set.
-            decoder: Whether a decoder answers; else an item head.
             past: Whether the encoder's tokens see only items before them, and their own.
             beam: Answers are those of a beam search of this width; None: exact.
         """
         super().__init__()
-        from transformers import T5Config, T5EncoderModel, T5Model
-
         self.paths, self.frames, self.past, self.beam = ItemPaths(table), frames, past, beam
-        config = T5Config(
-            vocab_size=num_tokens,
-            d_model=size.width,
-            d_kv=size.width // size.heads,
-            d_ff=size.inner,
-            num_layers=size.layers,
-            num_heads=size.heads,
-            dropout_rate=size.dropout,
-            pad_token_id=NOTHING,
-            decoder_start_token_id=NOTHING,
-            eos_token_id=None,
-            use_cache=False,
-        )
-        self.body = T5Model(config) if decoder else T5EncoderModel(config)
-        self.places = nn.Embedding(max_items + 1, size.width)  # 0: around the history
-        nn.init.normal_(self.body.shared.weight, std=_INIT_STD)
-        nn.init.normal_(self.places.weight, std=_INIT_STD)
-        prompts = _INIT_STD * torch.randn(frames.num_prompts, size.width)
-        self.prompts = nn.Parameter(prompts) if frames.num_prompts else None
-        self.head = None if decoder else nn.Linear(size.width, len(table))
+        self.body = body
+        width, decoder = body.config.d_model, hasattr(body, "decoder")
+        self.places = nn.Embedding(max_items + 1, width)  # 0: around the history
+        self.prompts = nn.Parameter(torch.randn(frames.num_prompts, width)) if frames.num_prompts else None
+        with torch.no_grad():  # as large as what they are added to and stand beside
+            for own in (self.places.weight, self.prompts):
+                if own is not None:
+                    own.mul_(body.shared.weight.std())
+        self.head = None if decoder else nn.Linear(width, len(table))
         before, after = (_padded([text[side] for text in frames.texts]) for side in (0, 1))
         self.register_buffer("before", before, persistent=False)
         self.register_buffer("after", after, persistent=False)

@@ -22,7 +22,7 @@ from patchrec.history import FloatArray, IntArray
 Index = Literal["sequential", "collaborative", "random"]
 Path = tuple[int, ...]
 NOTHING = 0  # fills paths up to the longest
-_MOST_WORDS = 12  # of a title
+_MOST_TOKENS = 12  # of a title
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -145,12 +145,12 @@ def right_vectors(matrix: "scipy.sparse.csc_array", count: int) -> FloatArray:
 
 
 def words_of(text: str) -> list[str]:
-    """Words and signs of a text, lower case, at most twelve."""
-    return _WORD.findall(text.lower())[:_MOST_WORDS]
+    """Words and signs of a text, lower case."""
+    return _WORD.findall(text.lower())
 
 
 def paths_of_titles(titles: Sequence[str], tokens: Callable[[str], Sequence[int]], branches: int) -> list[Path]:
-    """The tokens of each title, and digits that tell items of equal ones apart.
+    """The first twelve tokens of each title, and digits that tell items of equal ones apart.
 
     Args:
         titles: (I,) of all items.
@@ -159,7 +159,7 @@ def paths_of_titles(titles: Sequence[str], tokens: Callable[[str], Sequence[int]
 
     Source: Hua et al. 2023, title indexing, where equal titles are one.
     """
-    spelled = [tuple(tokens(title)) for title in titles]
+    spelled = [tuple(tokens(title))[:_MOST_TOKENS] for title in titles]
     same: dict[Path, list[int]] = {}
     for item, path in enumerate(spelled):
         same.setdefault(path, []).append(item)

@@ -42,6 +42,11 @@ KNOWN = {
     for known in (
         Known("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", "135 M weights; trains on a CPU"),
         Known("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 (gated)", "the paper's backbone"),
+        Known("t5-small", "google-t5/t5-small", "Apache-2.0", "60 M weights, encoder and decoder; for baselines"),
+        Known("bert-base-uncased", "google-bert/bert-base-uncased", "Apache-2.0", "110 M weights; for baselines"),
+        Known(
+            "all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", "22 M weights; for baselines"
+        ),
         Known("tiny-random", None, "Apache-2.0", "two random layers, no download: for tests and dry runs"),
     )
 }

@@ -81,6 +81,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _read_object(path)
 
 
+def is_causal(folder: Path) -> bool:
+    """Whether a model folder says that it holds a causal language model, or says nothing; no encoder such as BERT."""
+    made_for = read_config(folder).get("architectures")
+    if not isinstance(made_for, list) or not made_for:
+        return True
+    return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in made_for)
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     """A JSON object.
 

@@ -42,17 +42,22 @@ def list_backbones(*, home: Path | None = None) -> list[BackboneRow]:
 
 
 def pull_backbone(name: str, *, home: Path | None = None, report: Reporter = SILENT) -> BackboneRow:
-    """Fetch a backbone, check that it runs token forests, and note it in the store.
+    """Fetch a backbone, check that it runs token forests or encodes texts, and note it in the store.
 
     Raises:
         NotFoundError: Unknown, or nowhere to be had. InputError: Not usable. UsageError: Its architecture is not.
     """
     from patchrec.model.backbone import Backbone
     from patchrec.model.pull import DEFAULT_BACKBONE
+    from patchrec.model.text_encoder import load_encoder
+    from patchrec.model.tokenizer import is_causal
 
     with Store.open(home) as store:
         pulled = find_backbone(store, name or DEFAULT_BACKBONE, report)
-    Backbone.load(pulled.folder, name=pulled.name, device="cpu")
+    if is_causal(pulled.folder):
+        Backbone.load(pulled.folder, name=pulled.name, device="cpu")
+    else:
+        load_encoder(pulled.folder)
     return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
 
 

@@ -201,11 +201,13 @@ def _check(name: str, detail: str, fix: str, *, ok: bool) -> dict[str, Any]:
 
 
 def _backbones(store: Store) -> dict[str, Path]:
-    """Model folders by name: those that were fetched, and those that runs began with, where they are there."""
+    """Folders of language models by name: those that were fetched or that runs began with, where they are there."""
     found = {backbone.name: backbone.path for backbone in store.backbones.all()}
-    named = dict.fromkeys(str(run.config.backbone) for run in store.runs.all() if run.config.backbone)
+    named = dict.fromkeys(str(name) for run in store.runs.all() if (name := run.config.language_model))
     found |= {name: Path(name) for name in named if Path(name).is_absolute() and Path(name).is_dir()}
-    return {name: path for name, path in found.items() if (path / "config.json").is_file()}
+    from patchrec.model.tokenizer import is_causal
+
+    return {name: path for name, path in found.items() if (path / "config.json").is_file() and is_causal(path)}
 
 
 def _there(findings: Sequence[Finding]) -> list[Finding]:

@@ -18,7 +18,7 @@ from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
-from patchrec.plugins import find_kind, is_builtin_kind
+from patchrec.plugins import bind_kind, find_kind, is_builtin_kind
 from patchrec.ranking.checked import CheckedRecommender, kind_errors
 from patchrec.recommender import (
     Part,
@@ -114,7 +114,7 @@ def load(
     saved = Saved(
         run.config,
         dataset,
-        start=start_folder(store, run.config, report),
+        start=start_folder(store, run.config, report) if run.config.language_model else None,
         score=score or run.score,
         item_weight=item_weight if item_weight is not None else run.item_weight,
         search=search,
@@ -221,7 +221,7 @@ def weights_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:
     Raises:
         UsageError: It has none. NotFoundError: It has no checkpoint. CorruptError: Its bytes are not those written.
     """
-    if run.config.backbone is None:
+    if run.config.language_model is None:
         raise UsageError(f"run {run.name} has no language model; choose another from `patchrec runs ls`")
     folder = checkpoint_folder(store, run)
     if folder is not None:
@@ -238,6 +238,14 @@ def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> 
     if config.parent is not None:
         return weights_folder(store, store.runs.get(config.parent), report)
     return find_backbone(store, config.backbone, report).folder
+
+
+def further_starts(store: Store, config: RunConfig, report: Reporter = SILENT) -> dict[str, Path]:
+    """Folders of the models that a run begins with beside its backbone, by role."""
+    if config.stage != "baseline":
+        return {}
+    named = bind_kind(config.kind).options.backbones
+    return {role: find_backbone(store, name, report).folder for role, name in named.items()}
 
 
 def fingerprints(saved: Saved) -> dict[str, str]:
@@ -306,7 +314,7 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
         report.picked("run", run.name, "the newest fine-tuned run")
         return run
     fitted = [run for run in store.runs.all() if (run.stage, run.status) == ("baseline", "done")]
-    learned = [run for run in fitted if run.config.backbone is None and data in (None, run.dataset)]
+    learned = [run for run in fitted if run.config.language_model is None and data in (None, run.dataset)]
     if not learned:
         raise NotFoundError(
             "no fine-tuned run yet; make one with `patchrec finetune --strategy pft-s --L 5`, or run `patchrec demo`"

@@ -1,6 +1,6 @@
 """Rankings from scores of all items at once: for every model that has them in one product, and for counts.
 
-Shapes: B queries, I items of the catalog, F items that the model was fitted with.
+Shapes: B queries, I items of the catalog, F items that the scorer knows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Scorer(Protocol):
 
 @dataclass(eq=False)
 class DenseRecommender:
-    """Ranks by log-probabilities of all items. Items that came after it was fitted rank below all others.
+    """Ranks by log-probabilities of all items. Items that its scorer does not know rank below all others.
 
     Attributes:
         name: Its kind, for messages.

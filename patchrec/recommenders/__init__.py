@@ -9,6 +9,7 @@ from patchrec.recommender import Kind
 @hookimpl
 def patchrec_recommenders() -> Iterable[Kind]:
     """Every built-in kind; what is heavy is imported when one is fitted or loaded."""
-    from patchrec.recommenders import blend, counts, esasrec, generative, language, predictions, sasrec
+    from patchrec.recommenders import blend, counts, esasrec, generative, language, morec, predictions, sasrec
 
-    return [*language.KINDS, *counts.KINDS, sasrec.KIND, esasrec.KIND, *generative.KINDS, blend.KIND, predictions.KIND]
+    learned = (sasrec.KIND, esasrec.KIND, morec.KIND, *generative.KINDS)
+    return [*language.KINDS, *counts.KINDS, *learned, blend.KIND, predictions.KIND]

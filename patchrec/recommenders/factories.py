@@ -6,8 +6,8 @@ What a third party writes is the model; fitting, checkpoints, resuming, ranking 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from patchrec.options import Options
 from patchrec.recommender import Counted, Fitting, Kind, Recommender, Saved
@@ -28,8 +28,10 @@ class Ground:
         dataset: Catalog, fields and train split. Its catalog may have grown since: items from `num_items` on are new.
         num_items: I, items that the module knows.
         max_items: Longest history.
-        start: Folder of the weights that it begins with; None where it begins with none.
+        start: Model folder that it begins with; of a fitted one, configuration and tokenizer that its checkpoint keeps
+            (weights come from the checkpoint, too). None where it begins with none.
         is_new: Whether it is about to learn; else its weights are read from a checkpoint once it is made.
+        starts: The same as `start` of further models, by role (`Options.backbones`).
     """
 
     dataset: Dataset
@@ -37,6 +39,7 @@ class Ground:
     max_items: int
     start: Path | None = None
     is_new: bool = True
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
 
 def counted_kind(
@@ -89,6 +92,9 @@ def item_model_kind(
     source: str = "",
     shape: Mapping[str, Any] | None = None,
     on_ground: bool = False,
+    backbone: Literal["none", "optional", "required"] = "none",
+    start: str | None = None,
+    knows_new_items: bool = False,
 ) -> Kind:
     """A kind that trains a torch module over items.
 
@@ -103,6 +109,11 @@ def item_model_kind(
         source: The paper.
         shape: Defaults of how its histories are cut.
         on_ground: Whether the module reads catalog or train split: `make` is given a `Ground`.
+        backbone, start: Whether it begins with a model's weights (`Ground.start`), and with which (see `Kind`). A
+            checkpoint keeps that model's configuration and tokenizer, and what the module has as `start_files`, files
+            by name (`patchrec.model.start_files`).
+        knows_new_items: Whether the fitted module answers for items that came after it, too: those of `Ground.dataset`
+            from `num_items` on. A row's start mark then is the size of that catalog.
     """
 
     def module(config: RunConfig, ground: Ground) -> Any:
@@ -118,23 +129,27 @@ def item_model_kind(
 
         from patchrec.model.backbone import best_device
         from patchrec.model.memory import memory_errors, refuse_larger
+        from patchrec.model.start_files import files_of
         from patchrec.training.item_learner import ItemLearner
 
         num_items, device = len(fitting.dataset.catalog), torch.device(best_device())
-        ground = Ground(fitting.dataset, num_items, fitting.config.history.K, fitting.start)
+        history = fitting.config.history
+        ground = Ground(fitting.dataset, num_items, history.K, fitting.start, starts=fitting.starts)
         what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
         with memory_errors(what, again):
             # weights, gradient and two moments, before there are any of them
             wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, ground))
             refuse_larger(f"{what} takes in training", wanted, device, again)
             model = module(fitting.config, ground)
-        return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation)
+        files = files_of(model, fitting.start, fitting.starts)
+        return ItemLearner(fitting.config, fitting.dataset, model, fitting.validation, files)
 
     def load(saved: Saved) -> Recommender:
         import torch
 
         from patchrec.errors import NotFoundError
         from patchrec.model.backbone import best_device
+        from patchrec.model.start_files import kept_roles
         from patchrec.ranking.dense import DenseRecommender
         from patchrec.ranking.identifiers import ModelScorer
         from patchrec.ranking.items import precedence
@@ -143,10 +158,12 @@ def item_model_kind(
         if saved.folder is None:
             raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
         num_items = saved_num_items(saved.folder)
-        ground = Ground(saved.dataset, num_items, saved.config.history.K, saved.folder, is_new=False)
+        kept, longest = _kept_start(saved), saved.config.history.K
+        ground = Ground(saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept))
         model, device = module(saved.config, ground), torch.device(best_device())
         load_model(saved.folder, model)
-        scorer = ModelScorer(model.to(device).eval(), num_items, device)
+        answered = len(saved.dataset.catalog) if knows_new_items else num_items
+        scorer = ModelScorer(model.to(device).eval(), answered, device)
         place = precedence(saved.dataset.popularity)
         # tables are looked up at a position, and the items' own is multiplied once, where a query ends
         tables = {id(part.weight): part for part in model.modules() if isinstance(part, torch.nn.Embedding)}
@@ -164,8 +181,40 @@ def item_model_kind(
         )
 
     return Kind(
-        name, summary, learner, load, _copy, options=options, training=training, source=source, shape=shape or {}
+        name,
+        summary,
+        learner,
+        load,
+        _copy,
+        None if backbone == "none" else _start_fingerprints,
+        options=options,
+        training=training,
+        source=source,
+        shape=shape or {},
+        backbone=backbone,
+        start=start,
     )
+
+
+def _kept_start(saved: Saved) -> Path | None:
+    """Where a checkpoint keeps what its model says of itself beside its weights; None where it keeps nothing."""
+    from patchrec.model.start_files import START
+
+    return saved.folder / START if saved.folder is not None and (saved.folder / START).is_dir() else None
+
+
+def _start_fingerprints(saved: Saved) -> Mapping[str, str]:
+    """Of what a run begins with: its files, and its weights while they are at hand; a fitted run needs them no more."""
+    from patchrec.model.start_files import files_fingerprint, kept_roles, start_files, weights_fingerprint
+
+    kept = _kept_start(saved)
+    begun = {"backbone": kept or saved.start} if saved.config.backbone is not None else {}
+    begun |= {f"backbone of {role}": folder for role, folder in (kept_roles(kept) if kept else saved.starts).items()}
+    there = {name: folder for name, folder in begun.items() if folder is not None}
+    prints = {name: files_fingerprint(start_files(folder)) for name, folder in there.items()}
+    if kept is None:
+        prints |= {name.replace("backbone", "weights", 1): weights_fingerprint(own) for name, own in there.items()}
+    return prints
 
 
 def _num_parameters(make: Callable[[], Any]) -> int:
@@ -194,6 +243,8 @@ def _copy(saved: Saved, folder: Path) -> Mapping[str, Any]:
         raise NotFoundError("the run has no checkpoint to export; fit it again")
     for path in found:
         shutil.copyfile(path, folder / path.name)
+    if (kept := _kept_start(saved)) is not None:
+        shutil.copytree(kept, folder / kept.name)
     return {"item_ids": list(saved.dataset.catalog.item_ids)}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
+from patchrec.errors import UsageError, flag_of
 from patchrec.recommenders.factories import Ground, item_model_kind
 from patchrec.recommenders.sasrec import TRAINING as SASREC_TRAINING
 from patchrec.recommenders.sasrec import SASRecOptions
@@ -96,39 +97,54 @@ def make_pod(ground: Ground, options: PODOptions) -> nn.Module:
 
 
 def _make(ground: Ground, options: P5Options, *, num_prompts: int = 0) -> nn.Module:
-    from patchrec.model.generative import Frames, GenerativeItems, Size
+    from patchrec.model.generative import Frames, GenerativeItems
     from patchrec.model.item_index import first_word, table_of, words_of
+    from patchrec.model.t5_body import Size, new_body, speller, started_body
 
-    dataset = ground.dataset
+    dataset, first = ground.dataset, first_word(options.branches)
     titles = dataset.catalog.titles[: ground.num_items]
     texts = [[text.format(noun=dataset.noun, verb=dataset.verb) for text in pair] for pair in TEXTS]
     if num_prompts:
         texts.append(["", ""])
     if options.encoder == "past":  # nothing can stand after a history that goes on
-        texts = [[" ".join(pair), ""] for pair in texts]
-    words = [word for pair in texts for text in pair for word in words_of(text)]
-    if options.items == "titles":
-        words += [word for title in titles for word in words_of(title)]
-    numbers = {word: first_word(options.branches) + place for place, word in enumerate(dict.fromkeys(words))}
+        texts = [[" ".join(pair).strip(), ""] for pair in texts]
+    has_decoder = options.decoder == "t5"
+    if ground.start is not None:
+        _refuse_size(options)
+        spell, body = speller(ground.start, first), started_body(ground.start, first, decoder=has_decoder)
+    else:
+        read = [*(text for pair in texts for text in pair), *(titles if options.items == "titles" else ())]
+        words = dict.fromkeys(word for text in read for word in words_of(text))
+        numbers = {word: first + place for place, word in enumerate(words)}
 
-    def spell(text: str) -> tuple[int, ...]:
-        return tuple(numbers[word] for word in words_of(text))
+        def spell(text: str) -> tuple[int, ...]:
+            return tuple(numbers[word] for word in words_of(text))
 
-    frames = Frames(
-        tuple((spell(before), spell(after)) for before, after in texts),
-        answering=len(texts) - 1 if num_prompts else 0,
-        num_prompts=num_prompts,
-    )
+        size = Size(options.width, options.inner, options.layers, options.heads, options.dropout)
+        body = new_body(size, first + len(numbers), decoder=has_decoder)
     return GenerativeItems(
+        body,
         table_of(_paths(ground, options, spell)),
         ground.max_items,
-        first_word(options.branches) + len(numbers),
-        Size(options.width, options.inner, options.layers, options.heads, options.dropout),
-        frames,
-        decoder=options.decoder == "t5",
+        Frames(
+            tuple((spell(before), spell(after)) for before, after in texts),
+            answering=len(texts) - 1 if num_prompts else 0,
+            num_prompts=num_prompts,
+        ),
         past=options.encoder == "past",
         beam=options.beam if options.search == "beam" else None,
     )
+
+
+def _refuse_size(options: P5Options) -> None:
+    """Refuse a size beside weights that have one.
+
+    Raises:
+        UsageError: The message names the option.
+    """
+    for name in ("width", "inner", "layers", "heads", "dropout"):
+        if getattr(options, name) != P5Options.model_fields[name].default:
+            raise UsageError(f"{flag_of(name)} is of random weights, and --backbone has its own; drop one of the two")
 
 
 def _paths(ground: Ground, options: P5Options, spell: Callable[[str], tuple[int, ...]]) -> list[Path]:
@@ -160,6 +176,7 @@ KINDS = (
         shape=SHAPE,
         source="Geng et al., Recommendation as Language Processing (P5), RecSys 2022",
         on_ground=True,
+        backbone="optional",
     ),
     item_model_kind(
         "pod",
@@ -170,6 +187,7 @@ KINDS = (
         shape=SHAPE,
         source="Li, Zhang and Chen, Prompt Distillation for Efficient LLM-based Recommendation (POD), CIKM 2023",
         on_ground=True,
+        backbone="optional",
     ),
     item_model_kind(
         "lightlm",

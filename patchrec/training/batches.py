@@ -19,7 +19,7 @@ from patchrec.history import FloatArray
 Tree = tuple[Example, ...]
 
 # The first word of each seed keeps the streams apart.
-_ORDER, _DRAWS, _TORCH = 1, 2, 3
+_ORDER, _DRAWS, _TORCH, _OF_USERS = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Step:
 
 
 class Batches:
-    """All steps of a run: every example once an epoch, cut short at `max_steps`.
+    """All steps of a run: every example once an epoch, or some of each user, cut short at `max_steps`.
 
     Attributes:
         num_steps: Steps of the whole run, exact.
@@ -57,7 +57,9 @@ class Batches:
     """
 
     def __init__(self, examples: Sequence[Example], training: TrainingConfig, seed: int, *, stage: Stage) -> None:
-        self._trees = group_trees(examples, min(training.batch_size, training.tree_targets or training.batch_size))
+        self._most = min(training.batch_size, training.tree_targets or training.batch_size)
+        self._trees = group_trees(examples, self._most)
+        self._examples, self._user_targets = examples, training.user_targets
         self._batch_size = training.batch_size
         self._seed = seed
         self._stage = stage
@@ -79,7 +81,10 @@ class Batches:
         return [tree[-1] for tree in self._trees]
 
     def _plan(self, epoch: int) -> list[tuple[Tree, ...]]:
-        return plan_epoch(self._trees, self._batch_size, self._seed, epoch, self._stage)
+        trees = self._trees
+        if self._user_targets is not None:
+            trees = group_trees(draw_of_users(self._examples, self._user_targets, self._seed, epoch), self._most)
+        return plan_epoch(trees, self._batch_size, self._seed, epoch, self._stage)
 
     def steps(self, first: int = 0) -> Iterator[Step]:
         """Steps from number `first` on.
@@ -113,6 +118,14 @@ def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
             "in the train split; give more data or another split"
         )
     return Batches(examples, config.training, config.seed, stage=config.stage)
+
+
+def draw_of_users(examples: Sequence[Example], most: int, seed: int, epoch: int) -> list[Example]:
+    """At most so many examples of each user, drawn for an epoch; they stay in the order given."""
+    users = np.array([example.user for example in examples], dtype=np.int64)
+    order = np.lexsort((_generator(_OF_USERS, seed, epoch).random(len(users)), users))
+    first = np.searchsorted(users[order], users[order])  # where the user's own begin
+    return [examples[index] for index in np.sort(order[np.arange(len(users)) - first < most]).tolist()]
 
 
 def group_trees(examples: Sequence[Example], max_targets: int) -> list[Tree]:

@@ -7,7 +7,7 @@ Shapes: B rows, P positions, I items.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import nan
 from pathlib import Path
@@ -24,6 +24,7 @@ from patchrec.history import IntArray
 from patchrec.model.backbone import best_device
 from patchrec.model.item_batch import ItemBatch, ItemModel
 from patchrec.model.memory import memory_errors
+from patchrec.model.start_files import files_fingerprint, write_start
 from patchrec.ranking.dense import DenseRecommender
 from patchrec.ranking.identifiers import ModelScorer
 from patchrec.ranking.items import precedence
@@ -41,7 +42,14 @@ MODEL = "model.safetensors"
 class ItemLearner:
     """A model of identifiers that learns step by step, in float32."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, model: nn.Module, validation: Sequence[Example]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        model: nn.Module,
+        validation: Sequence[Example],
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Take everything together; `begin` makes it learn.
 
         Args:
@@ -49,12 +57,13 @@ class ItemLearner:
             dataset: Where examples come from.
             model: A module that is an `ItemModel`.
             validation: Targets to measure.
+            files: What its checkpoints keep beside the weights, by name (`patchrec.model.start_files`).
 
         Raises:
             UsageError: The run has no training settings. InputError: There is nothing to train on.
         """
         self.training = config.training or TrainingConfig()
-        self.config, self.dataset, self.model = config, dataset, model
+        self.config, self.dataset, self.model, self.files = config, dataset, model, files or {}
         self.validation = checked_validation(self.training, validation, dataset)
         self.batches = all_batches(config, dataset)
         self.num_steps, self.num_targets = self.batches.num_steps, self.batches.num_targets
@@ -68,9 +77,10 @@ class ItemLearner:
         self.updater = Updater(self.model, self.training, self.num_steps, self.process)
 
     def identity(self) -> dict[str, Any]:
-        """See `Learner.identity`: the shapes of its weights."""
+        """See `Learner.identity`: the shapes of its weights, and what it keeps beside them."""
         shapes = {name: list(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        return {"model": {"name": self.config.kind.name, "weights": shapes}}
+        beside = {"files": files_fingerprint(self.files)} if self.files else {}
+        return {"model": {"name": self.config.kind.name, "weights": shapes, **beside}}
 
     def learn(self, first: int) -> Iterator[LossRow]:
         """See `Learner.learn`.
@@ -147,6 +157,7 @@ class ItemLearner:
             state = self.model.state_dict()
             weights = {name: own.cpu().clone(memory_format=torch.contiguous_format) for name, own in state.items()}
             save_file(weights, folder / MODEL, metadata={"num_items": str(len(self.dataset.catalog))})
+            write_start(folder, self.files)
             if not complete:
                 save_file(optimizer_tensors(self._trained(), self.updater.optimizer), folder / OPTIMIZER)
 

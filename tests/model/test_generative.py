@@ -1,12 +1,15 @@
 """Paths of items and the T5 that spells them, against what they must be, whatever the weights."""
 
+import shutil
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from text_models import make_encoder_folder
 
-from patchrec.errors import UsageError
+from patchrec.errors import InputError, UsageError
 from patchrec.model import item_index
 from patchrec.model.generative import Frames, Texts
 from patchrec.model.item_batch import ItemBatch
@@ -259,3 +262,40 @@ def test_some_options_need_a_decoder(option):
     ((name, value),) = option.items()
     with pytest.raises(UsageError, match=f"--{name} {value} needs --decoder t5"):
         bind("baseline p5", P5Options, {**option, "decoder": "none"})
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    return make_encoder_folder(tmp_path_factory.mktemp("models") / "t5", "t5", [*TITLES, "a user has watched movie"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("make", "values"), [(make_p5, {}), (make_p5, {"items": "titles"}), (make_pod, {})])
+def test_a_t5_brings_its_weights_words_and_decoder(t5, make, values):
+    options = PODOptions if make is make_pod else P5Options
+    begun = make(Ground(make_dataset(), ITEMS, K, start=t5), options(branches=3, **values)).eval()
+    stored = load_file(t5 / "model.safetensors")
+    assert torch.equal(begun.body.shared.weight[7:], stored["shared.weight"])
+    name = "decoder.block.0.layer.1.EncDecAttention.q.weight"
+    assert torch.equal(begun.body.state_dict()[name], stored[name])
+    assert begun.body.decoder.embed_tokens.weight is begun.body.shared.weight
+    found = begun.log_probs(batch_of([[1, 2], []]))
+    close(found.exp().sum(dim=-1), torch.ones(2))
+    bare = t5.parent / f"bare-{make.__name__}-{len(values)}"
+    bare.mkdir()
+    for file in t5.glob("*.json"):
+        shutil.copy(file, bare)
+    again = make(Ground(make_dataset(), ITEMS, K, start=bare, is_new=False), options(branches=3, **values)).eval()
+    again.load_state_dict(begun.state_dict())
+    assert torch.equal(again.log_probs(batch_of([[1, 2], []])), found)
+
+
+def test_a_size_beside_weights_is_refused(t5):
+    with pytest.raises(UsageError, match="--layers is of random weights"):
+        make_p5(Ground(make_dataset(), ITEMS, K, start=t5), P5Options(layers=3))
+
+
+def test_another_model_is_no_t5(tmp_path):
+    folder = make_encoder_folder(tmp_path / "bert", "bert", TITLES)
+    with pytest.raises(InputError, match=r"model of type 'bert'; take a T5, such as t5-small"):
+        make_p5(Ground(make_dataset(), ITEMS, K, start=folder), P5Options())

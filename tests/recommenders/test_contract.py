@@ -9,7 +9,7 @@ from patchrec.recommender import Part, Saved
 from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
-SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
+SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}, "morec": {"width": 16}}
 SMALL |= {name: {"width": 16, "layers": 1, "branches": 3} for name in ("p5", "pod", "lightlm")}
 VARIANTS = [
     ("p5", SMALL["p5"] | {"items": "titles", "decoder": "none"}),
@@ -81,6 +81,6 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 
 def test_the_built_in_kinds_are_these():
-    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec", "morec"}
     one_model |= {"p5", "pod", "lightlm"}
     assert set(KINDS) == {*one_model, "blend", "predictions"}

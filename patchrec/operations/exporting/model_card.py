@@ -144,7 +144,7 @@ def _front_matter(facts: CardFacts) -> str:
     backbone = facts.runs[0].backbone
     licence = None if backbone is None else _HUB_LICENCES.get(_licence(backbone))
     data = ModelCardData(
-        library_name="patchrec" if backbone is None else "transformers",
+        library_name="transformers" if facts.runs[0].config.language_model else "patchrec",
         license=licence or "other",
         license_name=None if licence else "see-the-data" if backbone is None else "see-the-base-model",
         base_model=None if backbone is None else hub_backbone(backbone),
@@ -156,9 +156,9 @@ def _front_matter(facts: CardFacts) -> str:
 
 def _what(facts: CardFacts) -> str:
     run = facts.runs[0]
-    if run.backbone is None:
+    if run.config.language_model is None:
         return _what_baseline(facts)
-    backbone = run.backbone
+    backbone = str(run.backbone)
     ranks = sorted(set(facts.lora_ranks))
     how = "nothing trained" if run.config.training is None else "all weights trained"
     if ranks:
@@ -192,7 +192,7 @@ def _what_baseline(facts: CardFacts) -> str:
 
 
 def _use(run: Run) -> str:
-    if run.backbone is None:
+    if run.config.language_model is None:
         return (
             "Its tensors are in a safetensors file; their rows are the items of `item_ids` in `patchrec.json`, in that "
             f"order. `patchrec recommend --run {run.name}` ranks with the run it was exported from."
@@ -326,7 +326,7 @@ def _limits(facts: CardFacts) -> str:
     lines = [
         f"It learned from {users:,} users of one data set, with the tastes and gaps of these users; popular items are "
         "recommended more than rare ones.",
-        *(_LANGUAGE_LIMITS if facts.runs[0].backbone is not None else ("It knows no item that came after it.",)),
+        *(_LANGUAGE_LIMITS if facts.runs[0].config.language_model else ("It knows no item that came after it.",)),
         "Metrics on logged choices say how often the logged item is found, not how good a recommendation is.",
         "Use is bound by the licences of the data and of the base model, where there is one.",
     ]

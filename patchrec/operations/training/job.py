@@ -3,7 +3,8 @@
 import io
 import json
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class TrainingJob:
         start: Folder of the weights that it begins with; None where it begins with none.
         folder: Of its checkpoints; on a disk that all processes see.
         resume, force: As `patchrec.training.loop.train` has them.
+        starts: Folders of further models that it begins with, by role.
     """
 
     config: RunConfig
@@ -33,6 +35,7 @@ class TrainingJob:
     folder: Path
     resume: bool = False
     force: bool = False
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Everything, without pickle: arrays as NumPy has them, the rest as JSON beside them."""
@@ -40,6 +43,7 @@ class TrainingJob:
         about = {
             "config": self.config.model_dump(mode="json"),
             "start": None if self.start is None else str(self.start),
+            "starts": {role: str(folder) for role, folder in self.starts.items()},
             "folder": str(self.folder),
             "resume": self.resume,
             "force": self.force,
@@ -69,6 +73,7 @@ class TrainingJob:
             Path(about["folder"]),
             about["resume"],
             about["force"],
+            {role: Path(folder) for role, folder in about["starts"].items()},
         )
 
     def refuse_unseen(self, rank: int) -> None:
@@ -77,7 +82,7 @@ class TrainingJob:
         Raises:
             UsageError: Names the folder, the process and its machine.
         """
-        for folder in (self.folder, self.start):
+        for folder in (self.folder, self.start, *self.starts.values()):
             if folder is not None and not folder.is_dir():
                 raise UsageError(
                     f"process {rank} on {socket.gethostname()} does not see {str(folder)!r}, which process 0 uses; put "

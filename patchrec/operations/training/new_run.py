@@ -1,19 +1,20 @@
 """A training run before it begins: what was asked for becomes a configuration, with its data set and its start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from patchrec.config import HistoryConfig, KindConfig, RunConfig, StrategyConfig, TrainingConfig
 from patchrec.data.histories import Dataset, Example
-from patchrec.errors import UsageError, flag_of, not_found
+from patchrec.errors import NotFoundError, UsageError, flag_of, not_found
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.model.lora import peft_version
-from patchrec.model.pull import DEFAULT_BACKBONE
+from patchrec.model.pull import DEFAULT_BACKBONE, Pulled
+from patchrec.model.tokenizer import is_causal
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
-from patchrec.operations.load import fingerprints, plain_options, weights_folder
+from patchrec.operations.load import fingerprints, further_starts, plain_options, weights_folder
 from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
@@ -53,6 +54,7 @@ class RunSettings(TypedDict, total=False):
     max_steps: int | None
     batch_size: int | None
     tree_targets: int | None
+    user_targets: int | None
     learning_rate: float | None
     head_learning_rate: float | None
     warmup: float | None
@@ -88,6 +90,7 @@ class NewRun:
         start: Folder of the weights that it starts from; None where it starts from none.
         fingerprints: What the store keeps of data, prompt and tokenizer.
         label: In words.
+        starts: Of further models that it starts from, by role.
     """
 
     config: RunConfig
@@ -95,11 +98,13 @@ class NewRun:
     start: Path | None
     fingerprints: dict[str, str]
     label: str
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def fitting(self) -> Fitting:
         """What its learner is made of."""
-        return Fitting(self.config, self.dataset, self.start, validation_sample(self.config, self.dataset))
+        validation = validation_sample(self.config, self.dataset)
+        return Fitting(self.config, self.dataset, self.start, validation, starts=self.starts)
 
 
 def label_of(config: RunConfig) -> str:
@@ -164,13 +169,13 @@ def new_finetuning(
 def new_baseline(
     store: Store, name: str, options: dict[str, Any] | None, settings: RunSettings, report: Reporter
 ) -> NewRun:
-    """Settle a run of a kind of recommender without a language model.
+    """Settle a run of a kind of recommender that is asked without a prompt.
 
     Args:
         name: Of the kind. options: Values of its options.
 
     Raises:
-        NotFoundError: No such kind or data set. UsageError: Settings that do not fit.
+        NotFoundError: No such kind, data set or backbone. UsageError: Settings that do not fit.
     """
     known = recommenders()
     if name in known and known[name].is_head:
@@ -181,21 +186,24 @@ def new_baseline(
         raise not_found("baseline", name, [other for other, kind in known.items() if kind.is_baseline])
     bound = find_kind(name).bind(plain_options(options))
     given = {key: value for key, value in settings.items() if value is not None}
-    _refuse(name, "has no language model", given, OF_LANGUAGE_MODELS)
+    why = "has no language model" if bound.kind.backbone == "none" else "takes of a language model --backbone alone"
+    _refuse(name, why, given, tuple(setting for setting in OF_LANGUAGE_MODELS if setting != "backbone"))
     if bound.kind.training is None:
         _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    pulled = _backbone_of(store, bound, settings.get("backbone"), report)
     shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
     training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
     learned = None
     if bound.kind.training is not None:
-        learned = training_defaults("baseline", dataset, None, bound.kind, training, report)
+        kind = replace(bound.kind, training=bound.training)
+        learned = training_defaults("baseline", dataset, None, kind, training, report)
     with told_values(f"; see `patchrec baseline {name} --help`"):
         config = RunConfig(
             stage="baseline",
             dataset=dataset.name,
             kind=KindConfig(name=name, options=bound.options.values),
-            backbone=None,
+            backbone=None if pulled is None else pulled.name,
             history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
             prompt=None,
             training=learned,
@@ -203,7 +211,35 @@ def new_baseline(
             seed=settings.get("seed") or 0,
         )
     validation_sample(config, dataset)  # so that its absence is told before anything is made
-    return NewRun(config, dataset, None, fingerprints(Saved(config, dataset)), bound.label)
+    folder = None if pulled is None else pulled.folder
+    starts = further_starts(store, config, report)
+    prints = fingerprints(Saved(config, dataset, start=folder, starts=starts))
+    return NewRun(config, dataset, folder, prints, bound.label, starts)
+
+
+def _backbone_of(store: Store, bound: BoundKind, name: str | None, report: Reporter) -> Pulled | None:
+    """The backbone that a baseline begins with: the one named, or its default; None where it begins with none.
+
+    Raises:
+        NotFoundError: No such backbone, or nowhere to be had. UsageError: It has no use for one, or wants one.
+    """
+    kind = bound.kind
+    if kind.backbone == "none" or bound.is_scratch:
+        if name is not None:
+            why = "takes random weights with --scratch" if bound.is_scratch else "has no language model"
+            raise UsageError(f"{kind.name} {why}; drop --backbone")
+        return None
+    if name is None and kind.backbone == "optional":
+        return None
+    instead = "; or take random weights of the same shapes: --scratch" if "scratch" in kind.options.model_fields else ""
+    if name is None and kind.start is None:
+        raise UsageError(f"{kind.name} begins with the weights of a model; name one with --backbone{instead}")
+    if name is None:
+        report.picked("backbone", str(kind.start), f"the default of {kind.name}")
+    try:
+        return find_backbone(store, name or str(kind.start), report)
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}{instead}") from error
 
 
 def _refuse(name: str, why: str, given: Mapping[str, Any], settings: tuple[str, ...]) -> None:
@@ -283,6 +319,11 @@ def _settle(
         folder = weights_folder(store, parent, report)
     else:
         pulled = find_backbone(store, name, report)
+        if not is_causal(pulled.folder):
+            raise UsageError(
+                f"backbone {pulled.name!r} encodes texts and writes none; take a causal language model from `patchrec "
+                "backbones ls`"
+            )
         name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
     shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in _OF_SHAPE}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)

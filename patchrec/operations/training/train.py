@@ -14,6 +14,7 @@ from patchrec.operations.load import (
     checkpoint_folder,
     find_same,
     fingerprints,
+    further_starts,
     plain_options,
     start_folder,
     versions,
@@ -181,7 +182,7 @@ def baseline(
     report: Reporter = SILENT,
     **settings: Unpack[RunSettings],
 ) -> RunResult:
-    """Fit a kind of recommender without a language model.
+    """Fit a kind of recommender that is asked without a prompt.
 
     Args:
         name: Of the kind, such as "sasrec" or "item-knn"; with `resume` the run says it.
@@ -274,7 +275,7 @@ def make_learner(fitting: Fitting) -> Learner:
 
 def _learner_of(job: TrainingJob) -> Learner:
     validation = validation_sample(job.config, job.dataset)
-    return make_learner(Fitting(job.config, job.dataset, job.start, validation))
+    return make_learner(Fitting(job.config, job.dataset, job.start, validation, starts=job.starts))
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
@@ -302,7 +303,8 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
         plugins=plugins_of(new.config),
         marks=marks,
     )
-    return _Ready(store, TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name)), learner)
+    job = TrainingJob(run.config, new.dataset, new.start, store.run_folder(run.name), starts=new.starts)
+    return _Ready(store, job, learner)
 
 
 def finished_result(store: Store, run: Run) -> RunResult | None:
@@ -368,7 +370,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     start = start_folder(store, run.config, report)
     dataset = store.datasets.load(run.dataset)
     begun = run.status != "waiting"
-    job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=begun, force=force)
+    folder, starts = store.run_folder(run.name), further_starts(store, run.config, report)
+    job = TrainingJob(run.config, dataset, start, folder, resume=begun, force=force, starts=starts)
     learner = _learner_of(job)
     if not begun:
         _begin_waiting(store, run, job, force=force)
@@ -378,7 +381,7 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
 
 def _begin_waiting(store: Store, run: Run, job: TrainingJob, *, force: bool) -> None:
     """See to it that a run which waited for its turn begins with what its group was planned with."""
-    now = fingerprints(Saved(run.config, job.dataset, start=job.start))
+    now = fingerprints(Saved(run.config, job.dataset, start=job.start, starts=job.starts))
     other = sorted(part for part, value in now.items() if run.fingerprints.get(part) != value)
     if other and not force:
         raise UsageError(
@@ -496,7 +499,7 @@ def _summary(result: TrainingResult) -> dict[str, Any]:
 
 def _result(run: Run, folder: Path, totals: Mapping[str, Any]) -> RunResult:
     names: dict[str, Any] = {"run": run.name, "label": run.label, "stage": run.stage, "dataset": run.dataset}
-    return RunResult(**names, kind=run.kind, folder=str(_shown(folder, run.backbone)), **totals)
+    return RunResult(**names, kind=run.kind, folder=str(_shown(folder, run.config.language_model)), **totals)
 
 
 def _result_of(job: TrainingJob, folder: Path, totals: Mapping[str, Any]) -> RunResult:
@@ -504,10 +507,14 @@ def _result_of(job: TrainingJob, folder: Path, totals: Mapping[str, Any]) -> Run
     config = job.config
     names: dict[str, Any] = {"run": job.folder.name, "label": label_of(config), "stage": config.stage}
     return RunResult(
-        **names, dataset=config.dataset, kind=config.kind.name, folder=str(_shown(folder, config.backbone)), **totals
+        **names,
+        dataset=config.dataset,
+        kind=config.kind.name,
+        folder=str(_shown(folder, config.language_model)),
+        **totals,
     )
 
 
-def _shown(folder: Path, backbone: str | None) -> Path:
+def _shown(folder: Path, language_model: str | None) -> Path:
     """The folder that a user is shown: that of the model which other programs read, where there is one."""
-    return folder if backbone is None else folder / "model"
+    return folder if language_model is None else folder / "model"
