@@ -155,6 +155,24 @@ class GenerativeItems(nn.Module):
             found[some] = self._log_probs(self._encode(texts, choice), texts.places)
         return found
 
+    def cost_of(self, num_items: int) -> tuple[int, float]:
+        """Positions run for a history of so many items, and their floating-point operations, attention left out.
+
+        Paths count with their mean length. The decoder runs all that leads to choices; its keys and values of the text
+        are made once.
+        """
+        asking = self.frames.texts[self.frames.answering]
+        path = float((self.paths.paths != NOTHING).sum()) / len(self.paths.paths)
+        text = self.frames.num_prompts + sum(map(len, asking)) + round(path * num_items)
+        flops = 2.0 * text * _weights(self.body.encoder.block)
+        if self.head is not None:
+            return text, flops + 2.0 * self.head.weight.numel()
+        cross = [block.layer[1].EncDecAttention for block in self.body.decoder.block]
+        of_text = sum(own.k.weight.numel() + own.v.weight.numel() for own in cross)
+        spelled = self.paths.runs.numel()
+        flops += 2.0 * (text * of_text + spelled * (_weights(self.body.decoder.block) - of_text))
+        return text + spelled, flops + 2.0 * self.paths.open.numel() * self.body.config.d_model
+
     def _asked(self, batch: ItemBatch) -> Texts:
         """What is to be learned: rows as they are where tokens see only the past, else a text for each target."""
         assert batch.targets is not None, "nothing to learn from"
@@ -280,6 +298,11 @@ class GenerativeItems(nn.Module):
         mean = seen @ encoded.states / seen.sum(dim=-1, keepdim=True)  # (n, M, S)
         logits: Tensor = self.head(mean)
         return logits.log_softmax(dim=-1)
+
+
+def _weights(part: nn.Module) -> int:
+    """Weights of matrices."""
+    return sum(own.numel() for own in part.parameters() if own.ndim > 1)
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

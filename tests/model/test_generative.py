@@ -188,6 +188,22 @@ def test_weights_carry_the_paths_that_they_were_learned_with():
         second.load_state_dict(first.state_dict())  # another number of tokens
 
 
+def test_a_cost_is_of_the_positions_that_are_run():
+    with_decoder, without = made("p5"), made("no decoder")
+    before, after = without.frames.texts[0]
+    text = len(before) + len(after) + 3 * 5  # twelve items have three digits of three each
+    inner = 4 * 16 * 16 + 2 * 16 * 16  # of a layer: attention and the feed-forward network; and how near positions are
+    positions, flops = without.cost_of(5)
+    assert positions == text
+    assert flops == 2 * text * (inner + 32 * 2) + 2 * 16 * ITEMS
+    positions, flops = with_decoder.cost_of(5)
+    runs = with_decoder.paths.runs.numel()
+    assert positions == text + runs
+    choices = 2 * with_decoder.paths.open.numel() * 16
+    of_text = 2 * text * (inner + 32 * 2 + 2 * 16 * 16)  # keys and values of the text, too
+    assert flops == of_text + 2 * runs * (inner + 32 * 2 + 2 * 16 * 16) + choices
+
+
 # --- how items become paths
 
 
