@@ -3,7 +3,7 @@
 Shapes: B queries, I items of the catalog, F items that the scorer knows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -39,6 +39,8 @@ class DenseRecommender:
         titles: (I,) the catalog's titles.
         positions: Positions that a query of n items runs through a model: n times this, and one more; 0: no model.
         flops: Floating-point operations of one position. head_flops: Of scoring all items after a query.
+        cost_of: Positions and floating-point operations of a query of n items, in place of these, where a model runs
+            other positions than its items.
     """
 
     name: str
@@ -48,6 +50,7 @@ class DenseRecommender:
     positions: int = 0
     flops: float = 0.0
     head_flops: float = 0.0
+    cost_of: Callable[[int], tuple[int, float]] | None = None
     device: str = "cpu"
     level: Level = "item"
     score: ScoreName = "item"
@@ -65,8 +68,7 @@ class DenseRecommender:
             scores = self._checked(own, self.scorer.log_probs(own))
             share = (perf_counter() - begun) / len(own)
             for number, (query, row) in enumerate(zip(own, scores, strict=True), start):
-                run = self.positions and self.positions * len(query.history) + 1
-                flops = run * self.flops + self.head_flops
+                run, flops = self._cost(len(query.history))
                 yield number, Scores(row, Cost(positions=run, flops=flops, seconds=share))
 
     def rank_each(
@@ -85,6 +87,13 @@ class DenseRecommender:
     def facts(self) -> dict[str, float | None]:
         """See `Recommender.facts`."""
         return {}
+
+    def _cost(self, num_items: int) -> tuple[int, float]:
+        """Positions and floating-point operations of a query of so many items."""
+        if self.cost_of is not None:
+            return self.cost_of(num_items)
+        run = self.positions and self.positions * num_items + 1
+        return run, run * self.flops + self.head_flops
 
     def _checked(self, queries: Sequence[Query], scores: FloatArray) -> FloatArray:
         """(B, I) scores with those of new items at the end, if they are what the contract says."""

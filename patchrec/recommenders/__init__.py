@@ -16,6 +16,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         counts,
         esasrec,
         fdsa,
+        generative,
         gru4rec,
         hstu,
         language,
@@ -43,6 +44,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         s3rec.KIND,
         morec.KIND,
         lite_llm4rec.KIND,
+        *generative.KINDS,
         blend.KIND,
         predictions.KIND,
     ]

@@ -105,7 +105,8 @@ def item_model_kind(
         summary: One line for listings.
         make: `make(num_items, max_items, options)` makes the module, a `patchrec.model.item_batch.ItemModel`; it draws
             its starting weights from torch's generator, which is seeded. With `on_ground` it is called as
-            `make(ground, options)`.
+            `make(ground, options)`. One that runs other positions than a row's says which: `cost_of(n)` gives positions
+            and floating-point operations of ranking after n items.
         training: Defaults of its training settings (`patchrec.config.TrainingConfig`).
         options: The model of its options.
         source: The paper.
@@ -181,6 +182,7 @@ def item_model_kind(
             positions=1,
             flops=2.0 * weights,
             head_flops=2.0 * of_items,
+            cost_of=getattr(model, "cost_of", None),
             device=device.type,
         )
 

@@ -17,7 +17,10 @@ SMALL = {
     "morec": {"width": 16},
     "lite-llm4rec": {"scratch": True, "scratch_width": 16, "scratch_layers": 1},
 }
+SMALL |= {name: {"width": 16, "layers": 1, "branches": 3} for name in ("p5", "pod", "lightlm")}
 VARIANTS = [
+    ("p5", SMALL["p5"] | {"items": "titles", "decoder": "none"}),
+    ("pod", SMALL["pod"] | {"search": "beam", "beam": 3, "index": "random"}),
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
     ("item", {"item_vectors": False, "item_text": "{title} ({year})"}),
@@ -87,5 +90,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
     published = {"gru4rec", "caser", "bert4rec", "linrec", "mamba4rec", "hstu"}
-    published |= {"fdsa", "s3rec", "morec", "lite-llm4rec"}
+    published |= {"fdsa", "s3rec", "morec", "lite-llm4rec", "p5", "pod", "lightlm"}
     assert set(KINDS) == {*one_model, *published, "blend", "predictions"}
