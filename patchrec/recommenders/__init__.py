@@ -9,6 +9,6 @@ from patchrec.recommender import Kind
 @hookimpl
 def patchrec_recommenders() -> Iterable[Kind]:
     """Every built-in kind; what is heavy is imported when one is fitted or loaded."""
-    from patchrec.recommenders import blend, counts, esasrec, language, predictions, sasrec
+    from patchrec.recommenders import blend, counts, esasrec, language, llamarec, predictions, sasrec
 
-    return [*language.KINDS, *counts.KINDS, sasrec.KIND, esasrec.KIND, blend.KIND, predictions.KIND]
+    return [*language.KINDS, llamarec.KIND, *counts.KINDS, sasrec.KIND, esasrec.KIND, blend.KIND, predictions.KIND]

@@ -15,6 +15,7 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import fingerprints, plain_options, weights_folder
 from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
+from patchrec.operations.training.read_runs import read_runs
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
 from patchrec.reporting import Reporter
@@ -185,6 +186,7 @@ def new_baseline(
     if bound.kind.training is None:
         _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    bound, parts = read_runs(store, bound, dataset.name)
     shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
     training = {key: value for key, value in given.items() if key in TrainingConfig.model_fields}
     learned = None
@@ -196,6 +198,7 @@ def new_baseline(
             dataset=dataset.name,
             kind=KindConfig(name=name, options=bound.options.values),
             backbone=None,
+            parts=parts,
             history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
             prompt=None,
             training=learned,
@@ -275,6 +278,7 @@ def _settle(
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    kind, parts = read_runs(store, kind, dataset.name)
     name = (parent.config.backbone if parent else None) or settings.get("backbone")
     if name is None:
         name = DEFAULT_BACKBONE
@@ -287,6 +291,8 @@ def _settle(
     shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in _OF_SHAPE}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
+    if parts and settings.get("K") is None:  # so that each run which is read is asked after all that it reads
+        history = history.model_copy(update={"K": max(history.K, *(part.history.K for part in parts))})
     learned = training_defaults(stage, dataset, name, kind.kind, training, report)
     with told_values(f"; see `patchrec {stage} --help`"):
         config = RunConfig(
@@ -296,6 +302,7 @@ def _settle(
             backbone=name,
             layers=settings.get("layers"),
             parent=parent.name if parent else None,
+            parts=parts,
             strategies=strategies,
             history=history,
             prompt=prompt,

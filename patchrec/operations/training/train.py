@@ -14,7 +14,9 @@ from patchrec.operations.load import (
     checkpoint_folder,
     find_same,
     fingerprints,
+    load_parts,
     plain_options,
+    refuse_apart,
     start_folder,
     versions,
 )
@@ -31,7 +33,7 @@ from patchrec.operations.training.new_run import (
 )
 from patchrec.plugins import find_kind
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Fitting, Saved
+from patchrec.recommender import Fitting, Part, Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
@@ -272,9 +274,9 @@ def make_learner(fitting: Fitting) -> Learner:
         return kind.learner(fitting)
 
 
-def _learner_of(job: TrainingJob) -> Learner:
+def _learner_of(job: TrainingJob, parts: tuple[Part, ...] = ()) -> Learner:
     validation = validation_sample(job.config, job.dataset)
-    return make_learner(Fitting(job.config, job.dataset, job.start, validation))
+    return make_learner(Fitting(job.config, job.dataset, job.start, validation, parts))
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
@@ -293,7 +295,9 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
         )
     store.runs.check_free(marks)
     # weights that cannot be read are told before a run is made
-    learner = make_learner(replace(new.fitting, report=report))
+    refuse_apart(new.config)
+    parts = load_parts(store, "to be made", new.config, report)
+    learner = make_learner(replace(new.fitting, parts=parts, report=report))
     run = store.runs.create(
         new.config,
         label=new.label,
@@ -369,7 +373,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     dataset = store.datasets.load(run.dataset)
     begun = run.status != "waiting"
     job = TrainingJob(run.config, dataset, start, store.run_folder(run.name), resume=begun, force=force)
-    learner = _learner_of(job)
+    refuse_apart(run.config)
+    learner = _learner_of(job, load_parts(store, run.name, run.config, report))
     if not begun:
         _begin_waiting(store, run, job, force=force)
     store.runs.reopen(run.name)
