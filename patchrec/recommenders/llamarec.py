@@ -39,7 +39,8 @@ class LlamaRecOptions(Options):
     recent: int = Field(20, ge=1, le=1_000_000, description="Newest items of a history that the prompt shows.")
     others: Literal["drawn", "retrieved"] = Field(
         "drawn",
-        description="What stands beside the target in training: items drawn at random, or the retriever's best.",
+        description="What stands beside a target in training: items drawn at random, in random order, or the "
+        "retriever's best in its order, where the target is among them.",
     )
     loss: Literal["letters", "vocabulary"] = Field(
         "letters", description="Softmax over the candidates' letters, or over the whole vocabulary."
@@ -66,7 +67,12 @@ def _learner(fitting: Fitting) -> Learner:
     if config.layers is not None:
         backbone.keep_layers(config.layers)
     planners = [of_newest(plan_for(strategy), options.recent) for strategy in config.strategies]
-    batches = all_batches(config, dataset)
+    questions = LetteredQuestions(
+        dataset, encoder, letters, retriever, options.others == "drawn", options.loss == "letters"
+    )
+    if options.others == "retrieved":
+        fitting.report.note(f"asking run {options.retriever} after every training target")
+    batches = all_batches(config, dataset, questions.learnable)
     refuse_longer(
         backbone.positions, backbone.name, config.history.K, batches.longest_of_trees, dataset, encoder,
         planners, fitting.report, answers=False, asked=letters.longest(encoder.prompt, encoder.titles),
@@ -78,9 +84,7 @@ def _learner(fitting: Fitting) -> Learner:
         encoder=encoder,
         planners=planners,
         batches=batches,
-        questions=LetteredQuestions(
-            dataset, encoder, letters, retriever, options.others == "drawn", options.loss == "letters"
-        ),
+        questions=questions,
         ranker=lambda: LetteredRecommender(backbone, encoder, planners[-1], letters, retriever),
         validation=fitting.validation,
     )

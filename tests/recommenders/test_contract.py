@@ -78,5 +78,5 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 
 def test_the_built_in_kinds_are_these():
-    one_model = {"title", "item", "both", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model = {"title", "item", "both", "llamarec", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
     assert set(KINDS) == {*one_model, "blend", "predictions"}
