@@ -18,9 +18,9 @@ PromptForm = Literal["paper", "instruction-first", "continuation"]
 Separators = Literal["all", "titles"]
 LongTitles = Literal["cut", "refuse"]
 Windows = Literal["sliding", "anchored", "blocks"]
-ScoreName = Literal["catalog", "joint", "item", "mixture", "list"]
+ScoreName = Literal["catalog", "joint", "item", "mixture", "letters", "list"]
 NORMALISED: frozenset[ScoreName] = frozenset(
-    {"catalog", "item", "mixture"}
+    {"catalog", "item", "mixture", "letters"}
 )  # over titles: their log-probabilities compare
 ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
@@ -145,13 +145,13 @@ class TrainingConfig(Closed):
 
 
 class PartConfig(Closed):
-    """A run whose answers a blend mixes.
+    """A run whose answers a blend mixes, or another run reads.
 
     Attributes:
         run: Its name.
         weight: Of its log-probability; those of a blend add up to 1.
         history: How it wants histories cut.
-        stamp: What it was when it was blended; another one is another run.
+        stamp: What it was then; another one is another run.
     """
 
     run: str
@@ -171,7 +171,7 @@ class RunConfig(Closed):
         layers: The first so many layers of the backbone are kept; None keeps all.
         strategies: Every example is planned once by each (pre-training: raw and compressed); none without a prompt.
         parent: The run whose weights are the start; None starts from the backbone.
-        parts: The runs that a blend mixes.
+        parts: The runs that a blend mixes, or whose answers the kind reads.
         history: How histories are cut.
         prompt: What stands around them; None for kinds without a prompt.
         training: How weights are updated; None where nothing is learned by gradient.

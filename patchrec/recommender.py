@@ -285,11 +285,11 @@ def log_probs(recommender: Recommender, queries: Sequence[Query]) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One of the recommenders that a blend mixes.
+    """Another run's recommender, which a blend mixes or a kind reads.
 
     Attributes:
         recommender: What answers.
-        weight: Of its log-probability.
+        weight: Of its log-probability in a blend.
         history: How it wants histories cut.
     """
 
@@ -307,6 +307,7 @@ class Fitting:
         dataset: Its train split is learned from.
         start: Folder of the weights that it begins with; None where it begins with none.
         validation: Targets to measure on the way; none where the run does not validate.
+        parts: The recommenders of other runs that the kind reads (`Kind.reads`), in that order.
         report: Where notes go.
         starts: Folders of further models that it begins with, by role (`Options.backbones`).
     """
@@ -315,6 +316,7 @@ class Fitting:
     dataset: Dataset
     start: Path | None = None
     validation: Sequence[Example] = ()
+    parts: tuple[Part, ...] = ()
     report: Reporter = SILENT
     starts: Mapping[str, Path] = field(default_factory=dict)
 
@@ -333,7 +335,7 @@ class Saved:
         search: `best-first` stops with a proof, `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The item head proposes so many items, and only they are searched; None searches all.
-        parts: The recommenders that a blend mixes.
+        parts: The recommenders that a blend mixes, or that the kind reads (`Kind.reads`), in that order.
         starts: Of further models, by role, where nothing was learned yet.
         cache: Folder for what is dear to make again; `stamp` says what it depends on.
         report: Where notes go.
@@ -375,6 +377,8 @@ class Kind:
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
+        reads: Options that name a run each, whose answers it reads (`Fitting.parts`, `Saved.parts`); one such run may
+            not be of a kind that reads others.
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
         source: The paper.
@@ -396,6 +400,7 @@ class Kind:
     scores: tuple[ScoreName, ...] = ("item",)
     is_head: bool = False
     mixes: bool = False
+    reads: tuple[str, ...] = ()
     answers: bool = True
     source: str = ""
     backbone: Literal["none", "optional", "required"] = "none"

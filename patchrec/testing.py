@@ -24,13 +24,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from patchrec.config import HistoryConfig, KindConfig, PromptConfig, RunConfig, StrategyConfig, TrainingConfig
+from patchrec.config import (
+    HistoryConfig,
+    KindConfig,
+    PartConfig,
+    PromptConfig,
+    RunConfig,
+    StrategyConfig,
+    TrainingConfig,
+)
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.errors import UsageError
 from patchrec.history import History, IntArray
 from patchrec.layout import Layout
-from patchrec.recommender import Fitting, Kind, Query, Recommender, Saved, locate_each, log_probs, rank
+from patchrec.recommender import Fitting, Kind, Part, Query, Recommender, Saved, locate_each, log_probs, rank
 from patchrec.strategy import EVALUATION, Moment, Planner, Strategy
 
 NUM_ITEMS = 1_000_000
@@ -251,6 +259,9 @@ class RecommenderContract:
         tolerance: How far answers may differ between batches, in nats.
         backbone, strategy: Of a head of a language model. backbone, starts: Folders of the models that a baseline
             begins with, if with any.
+
+    Each run that a kind reads (`Kind.reads`) is popularity here. A kind that reads others may choose among what can be
+    ranked: then a filter is held to be what seen items are.
     """
 
     kind: ClassVar[Kind]
@@ -302,8 +313,12 @@ class RecommenderContract:
         with self._fitted() as fitted:
             scores = log_probs(fitted, queries)
             for mask in (None, allowed):
+                own = scores
+                if mask is not None and self.kind.reads:
+                    barred = np.flatnonzero(~mask)
+                    own = log_probs(fitted, [replace(one, seen=np.union1d(one.seen, barred)) for one in queries])
                 for k in (1, 3, len(TITLES) + 5):
-                    for row, query, found in zip(scores, queries, rank(fitted, queries, k, allowed=mask), strict=True):
+                    for row, query, found in zip(own, queries, rank(fitted, queries, k, allowed=mask), strict=True):
                         self._check_ranking(row, query, found, k, mask)
             try:
                 rank(fitted, queries, 0)
@@ -376,7 +391,8 @@ class RecommenderContract:
         )
 
     def _config(self) -> RunConfig:
-        bound = self.kind.bind(self.options)
+        read = dict.fromkeys(self.kind.reads, "popularity-1")
+        bound = self.kind.bind({**read, **self.options})
         training = None
         if self.kind.training is not None:
             training = TrainingConfig.model_validate({**(bound.training or {}), **self.training})
@@ -386,6 +402,7 @@ class RecommenderContract:
             dataset="made-up",
             kind=KindConfig(name=self.kind.name, options=bound.options.values),
             backbone=str(self.backbone) if self._begins_with_weights else None,
+            parts=tuple(PartConfig(run=run, weight=1.0) for run in read.values()),
             strategies=(StrategyConfig(name=self.strategy),) if head else (),
             history=HistoryConfig(K=self.K, windows="anchored" if head else "sliding"),
             prompt=PromptConfig(form="continuation", noun="movie", verb="watched") if head else None,
@@ -400,11 +417,29 @@ class RecommenderContract:
         config = self._config()
         start = self.backbone if self._begins_with_weights else None
         starts = {} if start is None else self.starts
-        learner = self.kind.learner(Fitting(config, make_dataset(), start, starts=starts))
+        learner = self.kind.learner(Fitting(config, make_dataset(), start, parts=self._parts(), starts=starts))
         return train(config, make_dataset(), learner, folder=folder / "run").checkpoint.path
 
     def _load(self, checkpoint: Path) -> Recommender:
-        return self.kind.load(Saved(self._config(), make_dataset(), folder=checkpoint, start=self.backbone))
+        own = Saved(self._config(), make_dataset(), folder=checkpoint, start=self.backbone, parts=self._parts())
+        return self.kind.load(own)
+
+    def _parts(self) -> tuple[Part, ...]:
+        """Popularity for each run that the kind reads."""
+        if not self.kind.reads:
+            return ()
+        from patchrec.plugins import find_kind
+
+        kind, dataset = find_kind("popularity"), make_dataset()
+        config = RunConfig(
+            stage="baseline",
+            dataset="made-up",
+            kind=KindConfig(name=kind.name),
+            backbone=None,
+            prompt=None,
+            score="item",
+        )
+        return tuple(Part(kind.load(Saved(config, dataset)), 1.0, config.history) for _ in self.kind.reads)
 
     @contextmanager
     def _fitted(self) -> Iterator[Recommender]:

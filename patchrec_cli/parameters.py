@@ -62,6 +62,6 @@ HistoryLength = Annotated[
 ]
 Run = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Run; default: the newest fine-tuned one.")]
 Score = Annotated[
-    Literal["catalog", "joint", "item", "mixture"] | None,
+    Literal["catalog", "joint", "item", "mixture", "letters"] | None,
     typer.Option("--score", help="What ranks, of what the run has; default: the run's."),
 ]

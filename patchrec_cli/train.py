@@ -96,7 +96,7 @@ def finetune(
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option("--head", metavar="NAME", help="What answers: title, item or both; default: title."),
+        typer.Option("--head", metavar="NAME", help="What answers: title, item, both or llamarec; default: title."),
     ] = None,
     start: Annotated[
         str | None,

@@ -109,7 +109,7 @@ def draw_removal(found: list[dict[str, Any]]) -> None:
     going = {row["run"] for row in found}
     for row in found:
         if blends := [name for name in row["mixed_by"] if name not in going]:
-            print_note(f"note: {', '.join(blends)} cannot rank without {row['run']}, which it mixes")
+            print_note(f"note: {', '.join(blends)} cannot rank without {row['run']}, which it mixes or reads")
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -178,6 +178,12 @@ class Backbone(nn.Module):
         config.num_hidden_layers = num_layers
 
     @property
+    def flops_per_position(self) -> float:
+        """Two for each weight that a position passes through; embeddings are looked up, not multiplied."""
+        table = self.embedding
+        return 2.0 * sum(int(weight.numel()) for weight in self.model.base_model.parameters() if weight is not table)
+
+    @property
     def layers(self) -> nn.ModuleList:
         """The layers, first to last, whatever the architecture calls them.
 

@@ -5,6 +5,9 @@ titles have separators (`PromptConfig.separators`), a patch stands alone: it is 
 forms exist (see `PromptConfig.form`). In `continuation` the tail is empty and `end` is the separator, so an answer is
 already the next example's history and a user's targets merge into one path without a rule of its own.
 
+A lettered prompt goes on after its tail with a list of candidates, a line each, and then with `rest`: what is asked for
+is the letter of one (`patchrec.model.letters`).
+
 The chat template is rendered around a placeholder with a pinned date (Llama-3.2's inserts today's), and begins with one
 BOS where the model has one.
 """
@@ -24,7 +27,8 @@ from patchrec.model.markup import markup_of
 PINNED_DATE = "26 Jul 2024"  # the date Llama-3.2's own template falls back to
 ITEM_MARKER = "<|item_patch|>"
 SESSION_MARKER = "<|session_patch|>"
-_HISTORY, _ANSWER = "\ue000HISTORY\ue000", "\ue000ANSWER\ue000"  # private-use characters: no template holds them
+# Private-use characters: no template holds them.
+_HISTORY, _LIST, _ANSWER = "\ue000HISTORY\ue000", "\ue000LIST\ue000", "\ue000ANSWER\ue000"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,7 @@ class Prompt:
         separator: The id after every title, and after every patch where `after_patches`.
         end: The id that ends an answer; trained and scored for every title.
         after_patches: Whether a separator follows patches too.
+        rest: Ids after the list of candidates that follows the tail; None where no list follows.
     """
 
     head: IntArray
@@ -44,17 +49,25 @@ class Prompt:
     separator: int
     end: int
     after_patches: bool = True
+    rest: IntArray | None = None
 
     @property
     def fingerprint(self) -> str:
         """sha256 over all ids (hex, 16 digits)."""
         parts = (self.head.tolist(), self.tail.tolist(), self.separator, self.end)
-        text = repr(parts if self.after_patches else (*parts, "titles"))
+        more = [] if self.after_patches else ["titles"]
+        more += [] if self.rest is None else [self.rest.tolist()]
+        text = repr((*parts, *more))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
+def build_prompt(tokenizer: Any, config: PromptConfig, *, lettered: bool = False) -> Prompt:
     """Render a prompt form with a tokenizer.
+
+    Args:
+        tokenizer: Of the model.
+        config: Which prompt.
+        lettered: A list of candidates follows the history, and a letter is asked for in place of a title.
 
     Raises:
         UsageError: The tokenizer has no end token for the form, or noun or verb would be more than words.
@@ -64,25 +77,36 @@ def build_prompt(tokenizer: Any, config: PromptConfig) -> Prompt:
         text = f"{_plural(config.noun).capitalize()} a user has {config.verb}, oldest first, one title a line:\n"
         _refuse_markup(tokenizer, config, text)
         head, tail = _ids(tokenizer, text, add_bos=True), np.empty(0, dtype=np.int64)
-        return Prompt(head, tail, separator, separator, after_patches)
+        if not lettered:
+            return Prompt(head, tail, separator, separator, after_patches)
+        tail = _ids(tokenizer, f"{_candidates(config)}:\n", add_bos=False)
+        rest = _ids(tokenizer, f"The letter of the {config.noun} to recommend next:\n", add_bos=False)
+        return Prompt(head, tail, separator, separator, after_patches, rest)
     system = f"You recommend {_plural(config.noun)}."
     listing = f"the {_plural(config.noun)} a user has {config.verb}, oldest first, one title a line"
-    request = f"Name the one {config.noun} to recommend next, by its title alone."
+    request = f"Name the one {config.noun} to recommend next, by its {'letter' if lettered else 'title'} alone."
+    followed = f"{_candidates(config)}:\n{_LIST}" if lettered else ""
     if config.form == "paper":
-        user = f"Here are {listing}:\n{_HISTORY}{request}"
+        user = f"Here are {listing}:\n{_HISTORY}{followed}{request}"
     else:
-        user = f"{request} Here are {listing}:\n{_HISTORY}"
+        user = f"{request} Here are {listing}:\n{_HISTORY}{followed}"
     _refuse_markup(tokenizer, config, system + user)
     text = _chat(tokenizer, system, user)
     before, after = text.split(_HISTORY)
     generation, ending = after.split(_ANSWER)
+    tail, *after_list = (_ids(tokenizer, part, add_bos=False) for part in generation.split(_LIST))
     return Prompt(
         _ids(tokenizer, before, add_bos=True),
-        _ids(tokenizer, generation, add_bos=False),
+        tail,
         separator,
         _end(tokenizer, ending),
         after_patches,
+        after_list[0] if after_list else None,
     )
+
+
+def _candidates(config: PromptConfig) -> str:
+    return f"Candidates for the next {config.noun}, one a line, each after its letter"
 
 
 def _refuse_markup(tokenizer: Any, config: PromptConfig, text: str) -> None:

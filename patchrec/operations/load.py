@@ -37,6 +37,7 @@ from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
 from patchrec.training.checkpoint import read_manifest
+from patchrec.training.processes import Process
 
 _TRIES = 10  # at reading a checkpoint that a running run may replace meanwhile
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def load(
         search=search,
         max_tokens=max_tokens,
         retrieve=retrieve,
-        parts=_parts(store, run, report),
+        parts=load_parts(store, run.name, run.config, report),
         cache=store.run_folder(run.name),
         report=report,
     )
@@ -139,32 +140,57 @@ def load(
     return LoadedRun(run, dataset, recommender)
 
 
-def _parts(store: Store, run: Run, report: Reporter) -> tuple[Part, ...]:
-    """The recommenders that a blend mixes; none for any other run.
+def load_parts(store: Store, name: str, config: RunConfig, report: Reporter) -> tuple[Part, ...]:
+    """The recommenders of other runs that a blend mixes, or that a kind reads; none for any other run.
+
+    Args:
+        store: Where they are.
+        name: Of the run that asks them.
+        config: Of it.
+        report: Where notes go.
 
     Raises:
         NotFoundError: One is gone. UsageError: One is not what it was.
     """
+    does, again = asking_words(config)
     parts = []
-    for part in run.config.parts:
+    for part in config.parts:
         if part.run in store.trash.names():
             raise NotFoundError(
-                f"run {run.name} mixes run {part.run!r}, which is gone to the trash; take it back with `patchrec runs "
-                f"restore {part.run}`, or blend again with `patchrec blend RUN RUN`"
+                f"run {name} {does} run {part.run!r}, which is gone to the trash; take it back with `patchrec runs "
+                f"restore {part.run}`, or {again}"
             )
         if part.run not in store.runs.names():
             raise NotFoundError(
-                f"run {run.name} mixes run {part.run!r}, which is gone; blend again with `patchrec blend RUN RUN`, or "
-                "choose another run from `patchrec runs ls`"
+                f"run {name} {does} run {part.run!r}, which is gone; {again}, or choose another run from `patchrec "
+                "runs ls`"
             )
         own = store.runs.get(part.run)
         if stamp(store, own) != part.stamp:
             raise UsageError(
-                f"run {run.name} mixes run {own.name} as it was: it has other weights or another score now; blend "
-                "again with `patchrec blend RUN RUN`"
+                f"run {name} {does} run {own.name} as it was: it has other weights or another score now; {again}"
             )
         parts.append(Part(load(store, own, report=report).recommender, part.weight, part.history))
     return tuple(parts)
+
+
+def asking_words(config: RunConfig) -> tuple[str, str]:
+    """What a run does with the runs that it asks, and how another one is made."""
+    if config.stage == "blend":
+        return "mixes", "blend again with `patchrec blend RUN RUN`"
+    return "reads", f"make another with `patchrec {config.command}`"
+
+
+def refuse_apart(config: RunConfig) -> None:
+    """Refuse to train a run that asks other runs in several processes: process 0 alone has them.
+
+    Raises:
+        UsageError: It is to.
+    """
+    if config.parts and Process.this_one().count > 1:
+        raise UsageError(
+            f"a run of kind {config.kind.name} reads another run and trains in one process; start it without torchrun"
+        )
 
 
 def stamp(store: Store, run: Run) -> str:

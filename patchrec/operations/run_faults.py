@@ -63,10 +63,10 @@ class RunFaults:
         return {"catalog": set(catalogs), "split": {about["fingerprints"]["sequences"]}}
 
     def _other_parts(self, run: Run) -> list[Fault]:
-        """That a run which it mixes is gone, or answers otherwise than when it was blended."""
+        """That a run which it mixes or reads is gone, or answers otherwise than it did then."""
         if not run.config.parts:
             return []
-        from patchrec.operations.load import stamp
+        from patchrec.operations.load import asking_words, stamp
 
         names = self.store.runs.names()
         gone = [part.run for part in run.config.parts if part.run not in names]
@@ -75,16 +75,17 @@ class RunFaults:
             for part in run.config.parts
             if part.run in names and stamp(self.store, self.store.runs.get(part.run)) != part.stamp
         ]
-        fix = f"blend again with `patchrec blend RUN RUN`, or `patchrec runs rm {run.name}`"
+        does, again = asking_words(run.config)
+        fix = f"{again}, or `patchrec runs rm {run.name}`"
         trashed = set(gone).intersection(self.store.trash.names())
         found = [
-            Fault(f"it mixes run {name!r}, which is gone to the trash", f"`patchrec runs restore {name}`, or {fix}")
+            Fault(f"it {does} run {name!r}, which is gone to the trash", f"`patchrec runs restore {name}`, or {fix}")
             if name in trashed
-            else Fault(f"it mixes run {name!r}, which is gone", fix)
+            else Fault(f"it {does} run {name!r}, which is gone", fix)
             for name in gone
         ]
         return found + [
-            Fault(f"it mixes run {name!r}, which has other weights or another score now", fix) for name in other
+            Fault(f"it {does} run {name!r}, which has other weights or another score now", fix) for name in other
         ]
 
     def _missing_checkpoint(self, run: Run) -> list[Fault]:

@@ -217,19 +217,12 @@ class LanguageRecommender:
         return Cost(
             positions=fresh + beside,
             beside=beside,
-            flops=(fresh + beside) * self._flops_per_position + 2 * products,
+            flops=(fresh + beside) * self.backbone.flops_per_position + 2 * products,
             seconds=seconds,
             length=length,
             text_length=self.encoder.num_positions(query.history, all_text(len(query.history))),
             around=len(self.encoder.prompt.head) + len(self.encoder.prompt.tail),
         )
-
-    @cached_property
-    def _flops_per_position(self) -> float:
-        """Two for each weight that a position passes through; embeddings are looked up, not multiplied."""
-        model = self.backbone.model.base_model
-        tables = {id(self.backbone.embedding)}
-        return 2.0 * sum(int(weight.numel()) for weight in model.parameters() if id(weight) not in tables)
 
     # The best k
 

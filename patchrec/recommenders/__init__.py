@@ -22,6 +22,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
         language,
         linrec,
         lite_llm4rec,
+        llamarec,
         mamba4rec,
         morec,
         predictions,
@@ -31,6 +32,7 @@ def patchrec_recommenders() -> Iterable[Kind]:
 
     return [
         *language.KINDS,
+        llamarec.KIND,
         *counts.KINDS,
         sasrec.KIND,
         esasrec.KIND,

@@ -37,7 +37,7 @@ class Removal:
         size: Of its folder, bytes.
         evaluations: How many it has.
         starts: Runs that began with its weights.
-        mixed_by: Blends that ask it.
+        mixed_by: Blends, and runs that read it: they ask it.
         removed_at: When it was put into the trash; None where it is not there.
         emptying: Emptying has begun: it cannot be taken back.
     """

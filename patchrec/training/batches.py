@@ -6,7 +6,7 @@ Order and draws are pure functions of stage, seed and where training stands, so 
 are counted here: the number of steps is known before any title is encoded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,8 +103,15 @@ class Batches:
                 number += 1
 
 
-def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
+def all_batches(
+    config: RunConfig, dataset: Dataset, learnable: Callable[[list[Example]], list[Example]] | None = None
+) -> Batches:
     """The steps that a run takes.
+
+    Args:
+        config: Of the run.
+        dataset: Where examples come from.
+        learnable: Gives those of the examples that can be learned from, one at least; None: all can.
 
     Raises:
         UsageError: It is no training run. InputError: The data set has no training targets.
@@ -117,6 +124,8 @@ def all_batches(config: RunConfig, dataset: Dataset) -> Batches:
             f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
             "in the train split; give more data or another split"
         )
+    if learnable is not None:
+        examples = learnable(examples)
     return Batches(examples, config.training, config.seed, stage=config.stage)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,7 +31,7 @@ from patchrec.training.batches import Batches, Step, group_trees, pass_seed
 from patchrec.training.estimate import memory_of
 from patchrec.training.learner import Measured, Updater, Write, checked_validation
 from patchrec.training.longest import text_lengths
-from patchrec.training.objective import Branches, Heads, LabelledForest, label_step, label_trees
+from patchrec.training.objective import Branches, Heads, LabelledForest, Questions, label_step, label_trees
 from patchrec.training.processes import Process
 from patchrec.training.sharding import is_sharded, release, shard
 from patchrec.training.validation import ranking_metric
@@ -94,6 +94,8 @@ class LanguageLearner:
         batches: Batches,
         weights: HeadWeights | None = None,
         branches: Branches | None = None,
+        questions: Questions | None = None,
+        ranker: Callable[[], Recommender] | None = None,
         validation: Sequence[Example] = (),
     ) -> None:
         """Take everything together; `begin` makes it learn.
@@ -107,6 +109,8 @@ class LanguageLearner:
             batches: The steps.
             weights: Of the heads; None: titles alone.
             branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
+            questions: What is asked in place of the next title; None: that title.
+            ranker: Makes what ranks with the backbone as it is, where that is not its titles or its item head.
             validation: Targets to measure; the same whenever it is resumed.
 
         Raises:
@@ -117,7 +121,8 @@ class LanguageLearner:
         self.dataset, self.backbone, self.encoder, self.planners = dataset, backbone, encoder, planners
         self.batches, self.validation = batches, checked_validation(self.training, validation, dataset)
         self.weights = weights or HeadWeights()
-        self.heads = replace(self.weights.heads, branches=branches)
+        self.heads = replace(self.weights.heads, branches=branches, questions=questions)
+        self.ranker = ranker
         self.num_steps, self.num_targets = batches.num_steps, batches.num_targets
         self.process = Process()
         if self.training.lora_rank is not None:
@@ -348,6 +353,8 @@ class LanguageLearner:
         from patchrec.ranking.scorer import TitleScorer
 
         self.backbone.eval()
+        if self.ranker is not None:
+            return self.ranker()
         by_titles = self.weights.title > 0
         return LanguageRecommender(
             self.backbone,

@@ -42,6 +42,7 @@ def longest_beyond(
     planners: Sequence[Planner],
     *,
     answers: bool,
+    asked: int = 0,
 ) -> Longest | None:
     """The longest path of some examples where it is beyond `most` positions; None where none is.
 
@@ -52,8 +53,9 @@ def longest_beyond(
         encoder: Prompt and titles.
         planners: Each lays each history out.
         answers: Whether titles follow the prompt.
+        asked: Positions of what is asked after it, where that is no title.
     """
-    answer = int(encoder.titles.lengths.max()) if answers else 0
+    answer = asked + (int(encoder.titles.lengths.max()) if answers else 0)
     around = len(encoder.prompt.head) + len(encoder.prompt.tail)
     as_text = around + text_lengths(examples, dataset, encoder) + answer
     order = np.argsort(-as_text, kind="stable")[:PLANNED]
@@ -89,6 +91,7 @@ def refuse_longer(
     report: Reporter,
     *,
     answers: bool,
+    asked: int = 0,
 ) -> None:
     """Hold the paths of a run to the positions of its model.
 
@@ -96,7 +99,7 @@ def refuse_longer(
         positions: Of the model.
         name: Its name.
         K: Items of a history at most.
-        examples, dataset, encoder, planners, answers: See `longest_beyond`.
+        examples, dataset, encoder, planners, answers, asked: See `longest_beyond`.
         report: Told where the model computes positions that it was not made for.
 
     Raises:
@@ -104,7 +107,7 @@ def refuse_longer(
     """
     if positions.most is None or not examples:
         return
-    found = longest_beyond(positions.most, examples, dataset, encoder, planners, answers=answers)
+    found = longest_beyond(positions.most, examples, dataset, encoder, planners, answers=answers, asked=asked)
     if found is None:
         return
     user = dataset.sequences.user_ids[found.user]

@@ -9,6 +9,9 @@ With `Branches` a title is asked for only where titles part: at every other node
 is nothing to learn. The path ends at the last such node, and the softmax is over the choices (`Labels.choices`). Summed
 along a title that is minus the score `catalog`, by which titles are ranked.
 
+With `Questions` something else is asked after a history than its next title, such as which of some candidates comes
+next: the path goes on with the question, and its answer, one token, is the label.
+
 Shapes: N nodes of a forest, n supervised nodes, m distinct labels, V vocabulary, C choices.
 """
 
@@ -43,6 +46,29 @@ class Branches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A question after a prompt.
+
+    Attributes:
+        keys: (q,) that go on after the prompt's.
+        answer: The token that is right.
+        choices: (C,) tokens that can be answered, it among them; None: the whole vocabulary.
+    """
+
+    keys: IntArray
+    answer: int
+    choices: IntArray | None = None
+
+
+class Questions(Protocol):
+    """What is asked in place of the next title."""
+
+    def of(self, tree: Tree, moment: Moment) -> Sequence[Asked]:
+        """A question for each example of a tree; a pure function of both."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Heads:
     """Which heads a target is a label for.
@@ -51,11 +77,13 @@ class Heads:
         title: The model's own, token by token.
         item: The item head.
         branches: Where titles part, to ask for them there alone; None asks for every token of the vocabulary.
+        questions: What the model's own head is asked in place of the next title; None: that title.
     """
 
     title: bool = True
     item: bool = False
     branches: Branches | None = None
+    questions: Questions | None = None
 
 
 TITLE = Heads()
@@ -72,12 +100,14 @@ class Row:
             path's last position. Empty where no title is asked for: then the path is the prompt alone.
         item: The target, where an item is asked for.
         branching: Where titles part on the way of this one; None: every label counts, against the whole vocabulary.
+        choices: What can be answered to a question; None: the whole vocabulary, or no question.
     """
 
     path: IntArray
     labels: IntArray
     item: int | None = None
     branching: tuple[IntArray, IntArray] | None = None
+    choices: IntArray | None = None
 
     @property
     def begin(self) -> int:
@@ -167,11 +197,16 @@ def tree_rows(
 ) -> list[Row]:
     """Plan the examples of a tree, planner by planner; each takes the draws of its own history."""
     rows = []
+    asked = None if heads.questions is None else heads.questions.of(tree, moment)
     for planner in planners:
-        for example in tree:
+        for number, example in enumerate(tree):
             history = dataset.history(example)
             own = None if moment.draws is None else moment.draws[: len(history)]
             layout = planner.plan(history, Moment(moment.progress, own))
+            if asked is not None:
+                path = np.concatenate([encoder.prompt_path(history, layout), asked[number].keys])
+                rows.append(Row(path, np.array([asked[number].answer]), choices=asked[number].choices))
+                continue
             target = dataset.target(example)
             answer = encoder.answer_path(target) if heads.title else _NOTHING
             branching = None
@@ -199,8 +234,13 @@ def label_rows(rows: Sequence[Row], branches: Branches | None = None) -> Labelle
     items = [(path[[row.begin]], np.array([row.item])) for row, path in along if row.item is not None]
     if branches is not None:
         return LabelledForest(forest, _with_choices(along, branches), _counted(items))
-    titles = [(path[row.begin :], row.labels) for row, path in along if len(row.labels)]
-    return LabelledForest(forest, _counted(titles), _counted(items))
+    titles = _counted([(path[row.begin :], row.labels) for row, path in along if len(row.labels)])
+    choices = {int(path[row.begin]): row.choices for row, path in along if row.choices is not None}
+    if titles is not None and choices:
+        own = [choices[node] for node in titles.nodes.tolist()]
+        numbers = np.repeat(np.arange(len(own)), [len(one) for one in own])
+        titles = replace(titles, choices=Choices(numbers, np.concatenate(own)))
+    return LabelledForest(forest, titles, _counted(items))
 
 
 def _with_choices(along: Sequence[tuple[Row, IntArray]], branches: Branches) -> Labels | None:

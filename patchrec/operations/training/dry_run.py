@@ -6,9 +6,11 @@ from typing import Any, Literal, Unpack
 
 from patchrec.config import TrainingConfig
 from patchrec.model.memory import free_memory
+from patchrec.operations.load import load_parts
 from patchrec.operations.training.asked import Asked
 from patchrec.operations.training.new_run import NewRun, RunSettings
 from patchrec.operations.training.train import make_learner, refuse_unknown
+from patchrec.recommender import Part
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
@@ -99,12 +101,13 @@ def dry_run(
     with Store.open(home) as store:
         store.runs.check_free(marks)
         new = asked.settle(store, settings.get("seed") or 0, report)
-    return _estimate(new, report)
+        parts = load_parts(store, "to be made", new.config, report)
+    return _estimate(new, parts, report)
 
 
-def _estimate(new: NewRun, report: Reporter) -> DryRun:
+def _estimate(new: NewRun, parts: tuple[Part, ...], report: Reporter) -> DryRun:
     config, training = new.config, new.config.training or TrainingConfig()
-    learner = make_learner(replace(new.fitting, report=report))
+    learner = make_learner(replace(new.fitting, parts=parts, report=report))
     assert isinstance(learner, LanguageLearner)  # both stages train one
     learner.begin()
     backbone, batches = learner.backbone, learner.batches

@@ -16,6 +16,7 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import fingerprints, further_starts, plain_options, weights_folder
 from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
+from patchrec.operations.training.read_runs import read_runs
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
 from patchrec.reporting import Reporter
@@ -191,6 +192,7 @@ def new_baseline(
     if bound.kind.training is None:
         _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    bound, parts = read_runs(store, bound, dataset.name)
     bound = bound.settled(dataset, report)
     pulled = _backbone_of(store, bound, settings.get("backbone"), report)
     shape = dict(bound.kind.shape) | {key: given[key] for key in ("K", "windows") if key in given}
@@ -205,6 +207,7 @@ def new_baseline(
             dataset=dataset.name,
             kind=KindConfig(name=name, options=bound.options.values),
             backbone=None if pulled is None else pulled.name,
+            parts=parts,
             history=HistoryConfig(**{key: value for key, value in shape.items() if key in ("K", "windows")}),
             prompt=None,
             training=learned,
@@ -312,6 +315,7 @@ def _settle(
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
+    kind, parts = read_runs(store, kind, dataset.name)
     kind = kind.settled(dataset, report)
     name = (parent.config.backbone if parent else None) or settings.get("backbone")
     if name is None:
@@ -330,6 +334,8 @@ def _settle(
     shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in _OF_SHAPE}
     prompt, history = shape_defaults(dataset, name, kind.kind, parent.config if parent else None, shape, report)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
+    if parts and settings.get("K") is None:  # so that each run which is read is asked after all that it reads
+        history = history.model_copy(update={"K": max(history.K, *(part.history.K for part in parts))})
     learned = training_defaults(stage, dataset, name, kind.kind, training, report)
     with told_values(f"; see `patchrec {stage} --help`"):
         config = RunConfig(
@@ -339,6 +345,7 @@ def _settle(
             backbone=name,
             layers=settings.get("layers"),
             parent=parent.name if parent else None,
+            parts=parts,
             strategies=strategies,
             history=history,
             prompt=prompt,

@@ -15,7 +15,9 @@ from patchrec.operations.load import (
     find_same,
     fingerprints,
     further_starts,
+    load_parts,
     plain_options,
+    refuse_apart,
     start_folder,
     versions,
 )
@@ -32,7 +34,7 @@ from patchrec.operations.training.new_run import (
 )
 from patchrec.plugins import find_kind
 from patchrec.ranking.checked import kind_errors
-from patchrec.recommender import Fitting, Saved
+from patchrec.recommender import Fitting, Part, Saved
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
@@ -273,9 +275,9 @@ def make_learner(fitting: Fitting) -> Learner:
         return kind.learner(fitting)
 
 
-def _learner_of(job: TrainingJob) -> Learner:
+def _learner_of(job: TrainingJob, parts: tuple[Part, ...] = ()) -> Learner:
     validation = validation_sample(job.config, job.dataset)
-    return make_learner(Fitting(job.config, job.dataset, job.start, validation, starts=job.starts))
+    return make_learner(Fitting(job.config, job.dataset, job.start, validation, parts, starts=job.starts))
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
@@ -294,7 +296,9 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
         )
     store.runs.check_free(marks)
     # weights that cannot be read are told before a run is made
-    learner = make_learner(replace(new.fitting, report=report))
+    refuse_apart(new.config)
+    parts = load_parts(store, "to be made", new.config, report)
+    learner = make_learner(replace(new.fitting, parts=parts, report=report))
     run = store.runs.create(
         new.config,
         label=new.label,
@@ -372,7 +376,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     begun = run.status != "waiting"
     folder, starts = store.run_folder(run.name), further_starts(store, run.config, report)
     job = TrainingJob(run.config, dataset, start, folder, resume=begun, force=force, starts=starts)
-    learner = _learner_of(job)
+    refuse_apart(run.config)
+    learner = _learner_of(job, load_parts(store, run.name, run.config, report))
     if not begun:
         _begin_waiting(store, run, job, force=force)
     store.runs.reopen(run.name)
