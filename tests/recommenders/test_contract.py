@@ -41,7 +41,11 @@ def contracts(tiny_folder):
         type(
             f"Contract{number}",
             (RecommenderContract,),
-            {"kind": KINDS[name], "options": options, "backbone": tiny_folder},
+            {
+                "kind": KINDS[name],
+                "options": options,
+                "backbone": None if KINDS[name].backbone == "optional" else tiny_folder,
+            },
         )()
         for number, (name, options) in enumerate(CASES)
     ]
