@@ -45,6 +45,7 @@ def make_s3rec(ground: Ground, options: S3RecOptions) -> nn.Module:
     )
 
 
+# Enough for the second half: without pre-training the best of ml-100k came after 17 epochs (docs/results.md).
 TRAINING = SASREC_TRAINING | {"epochs": 40}
 KIND = item_model_kind(
     "s3rec",
