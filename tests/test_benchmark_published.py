@@ -50,7 +50,7 @@ def cells(printed: str) -> dict[str, list[str]]:
     return {line[0]: line[1:] for line in lines}
 
 
-@pytest.mark.parametrize("name", ["patchrec-table2", "lite-table4"])
+@pytest.mark.parametrize("name", ["patchrec-table2", "lite-table4", "lite-ablations"])
 def test_a_table_is_a_sweep_of_one_search_for_all(name: str) -> None:
     plan, figures = read_sweep(FOLDER / f"{name}.toml"), read_figures(name)
     lines = lines_of(plan)
