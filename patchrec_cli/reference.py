@@ -77,6 +77,8 @@ JSON_KEYS = {
     "data show": ("dataset", "findings"),
     "data use": ("current",),
     "data rm": ("removed",),
+    "data append": ("dataset", "version", "appended", "accounts", "rejected", "ranking"),
+    "data users": ("dataset", "num_users", "num_matching", "users"),
     "data items add": ("dataset", "items", "num_items", "rejected"),
     "data items ls": ("dataset", "num_items", "items"),
     "data export": ("user_id", "item_id", "timestamp", "position", "history"),

@@ -73,7 +73,7 @@ def add_dataset(
             split=prepared.split,
             ratings=prepared.ratings,
         )
-        return _shown(store, name) | {"rejected": list(prepared.rejected)}
+        return shown_dataset(store, name) | {"rejected": list(prepared.rejected)}
 
 
 def plan_dataset(
@@ -132,7 +132,7 @@ def _recipe(
 def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:
     """Every data set by name, with its sizes and whether it is the one in use."""
     with Store.open(home) as store:
-        return [_shown(store, name) for name in store.datasets.names()]
+        return [shown_dataset(store, name) for name in store.datasets.names()]
 
 
 def show_dataset(name: str, *, home: Path | None = None) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def show_dataset(name: str, *, home: Path | None = None) -> dict[str, Any]:
         NotFoundError: No such data set.
     """
     with Store.open(home) as store:
-        return _shown(store, name)
+        return shown_dataset(store, name)
 
 
 def use_dataset(name: str, *, home: Path | None = None) -> None:
@@ -283,7 +283,8 @@ def pick_dataset(store: Store, name: str | None, report: Reporter) -> str:
     return found
 
 
-def _shown(store: Store, name: str) -> dict[str, Any]:
+def shown_dataset(store: Store, name: str) -> dict[str, Any]:
+    """One data set as it is shown; see `show_dataset`."""
     about = store.datasets.show(name)
     targets = {split: part["targets"] for split, part in about["summary"]["splits"].items()}
     return about | {"targets": targets, "current": store.datasets.current() == name}

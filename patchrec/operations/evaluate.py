@@ -1,7 +1,7 @@
 """Verb: evaluate a run, or a baseline, on held-out targets."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
+from patchrec.config import SPLITS, PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
@@ -19,6 +19,7 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import (
     fingerprints,
+    learned_from,
     load,
     pick_run,
     plain_options,
@@ -132,7 +133,7 @@ def evaluate(
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, marks, report)
         asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by))
-        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"])
         if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
         return _evaluate(store, chosen, split, asked, score, protocol, report)
@@ -148,11 +149,16 @@ class Asked:
     exact_to: int | None
     by: tuple[str, ...]
 
-    def config(self, catalog: str) -> dict[str, Any]:
-        """This as it is stored, with the fingerprint of the catalog that is ranked."""
+    def config(self, prints: Mapping[str, str]) -> dict[str, Any]:
+        """This as it is stored, with the fingerprints of the catalog that is ranked and of the interactions.
+
+        Args:
+            prints: Of the data set: `catalog` and `sequences`.
+        """
         some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None}
         given = {name: value for name, value in some.items() if value is not None}
-        return {"limit": self.limit, "ks": list(self.ks), "catalog": catalog, **given}
+        data = {"catalog": prints["catalog"], "data": prints["sequences"]}
+        return {"limit": self.limit, "ks": list(self.ks), **data, **given}
 
 
 def _evaluate(
@@ -166,6 +172,7 @@ def _evaluate(
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
+    refuse_learned(store, run, dataset, split)
     examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
     counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
     also = None if counting is None else counting.add
@@ -181,7 +188,7 @@ def _evaluate(
             also=also,
             report=report,
         )
-    config = asked.config(dataset.catalog.fingerprint)
+    config = asked.config(dataset.fingerprints)
     each: list[tuple[dict[str, Any], list[MetricRow], list[RankingRow]]] = [(config, found.metrics, found.rankings)]
     if counting is not None:
         each.append((config | counting.config, counting.metrics(), counting.rankings()))
@@ -199,6 +206,32 @@ def _evaluate(
             )
     result = stored_result(store, run, store.evaluations.all(run.name, split)[-1])
     return result if counting is None else replace(result, protocol=protocol, counted=each[1][1])
+
+
+def refuse_learned(store: Store, run: Run, dataset: Dataset, split: SplitName) -> None:
+    """Refuse targets that a run learned from, or was chosen on, in an earlier version of its data set.
+
+    An append alone moves nothing from one split to another; a new split may.
+
+    Raises:
+        UsageError: There are such targets.
+    """
+    place = SPLITS.index(split)
+    now, names = dataset.sequences.places_of(split), [run.name]
+    while names:
+        one = store.runs.get(names.pop())
+        names += [part.run for part in one.config.parts] + ([one.parent] if one.parent else [])
+        learned = learned_from(store, one, dataset) if one.dataset == dataset.name else None
+        if learned is None or not place:
+            continue
+        earlier = [learned.places[learned.sequences.places_of(part)] for part in SPLITS[: min(place, 2)]]
+        shared = len(np.intersect1d(now, np.concatenate(earlier)))
+        if shared:
+            raise UsageError(
+                f"{shared:,} interactions of the {split} split of {dataset.name!r} were train or validation in version "
+                f"{learned.version.version}, which run {one.name} learned from: it would be asked what it knows; train "
+                "again"
+            )
 
 
 def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
@@ -228,8 +261,8 @@ def find_evaluation(
     store: Store, run: Run, split: SplitName, *, limit: int | None = None, ks: Sequence[int] = engine.KS
 ) -> EvaluationResult | None:
     """The newest evaluation of a run by its own score, of the same targets, metrics and catalog; None without one."""
-    catalog = store.datasets.show(run.dataset)["fingerprints"]["catalog"]
-    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(catalog))
+    prints = store.datasets.show(run.dataset)["fingerprints"]
+    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(prints))
 
 
 def _same_evaluation(
@@ -239,7 +272,7 @@ def _same_evaluation(
     same = [
         found
         for found in store.evaluations.all(run.name, split)
-        if (found.config | {"catalog": found.catalog}, found.score) == wanted
+        if (found.config | {"catalog": found.catalog, "data": found.data}, found.score) == wanted
     ]
     return stored_result(store, run, same[-1]) if same else None
 

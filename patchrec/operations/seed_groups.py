@@ -60,7 +60,8 @@ def _newest_shared(store: Store, group: SeedGroup, split: SplitName) -> dict[str
     same = [
         (run, found)
         for run, found in newest
-        if {key: found.config.get(key) for key in asked} == asked and found.catalog == last.catalog
+        if {key: found.config.get(key) for key in asked} == asked
+        and (found.catalog, found.data) == (last.catalog, last.data)
     ]
     metrics = [store.evaluations.metrics(found.id) for _, found in same]
     rankings = [store.evaluations.rankings(found.id) for _, found in same]

@@ -40,9 +40,9 @@ def slices_of(run: str, *, by: Sequence[str] = (), home: Path | None = None) -> 
         newest = {evaluation.split: evaluation for evaluation in store.evaluations.all(found.name)}
         if not newest:
             raise NotFoundError(f"run {found.name!r} is not evaluated; do so: `patchrec eval {found.name}`")
-        dataset = store.datasets.load(found.dataset)
         cut = []
         for evaluation in newest.values():
+            dataset = store.datasets.load_as(found.dataset, evaluation.data)
             rows = store.evaluations.rankings(evaluation.id)
             metrics = metric_rows(
                 rows,

@@ -5,7 +5,7 @@ Its items are in `catalogs.py`.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,23 @@ if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
 ROWS_AT_ONCE = 100_000
+CHOSEN = "FROM users WHERE dataset = ? AND (? IS NULL OR user_id LIKE '%' || ? || '%' ESCAPE '\\')"
 LIST_THEM = "List them with `patchrec data ls`."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """One user of a data set.
+
+    Attributes:
+        interactions: How many.
+        first, last: Timestamps, unix seconds; None without times.
+    """
+
+    user_id: str
+    interactions: int
+    first: int | None
+    last: int | None
 
 
 class Datasets:
@@ -81,8 +97,9 @@ class Datasets:
                 ),
             )
             db.conn.executemany(
-                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?)", _interaction_rows(name, sequences, ratings)
+                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, 1)", _interaction_rows(name, sequences, ratings)
             )
+            self._store.versions.note(name, 1, sequences, {})
 
     def names(self) -> list[str]:
         """Names of all data sets, sorted."""
@@ -105,13 +122,29 @@ class Datasets:
                 noun=about["noun"],
                 verb=about["verb"],
             )
-        found = {"catalog": dataset.catalog.fingerprint, "sequences": dataset.sequences.fingerprint}
+        found = dataset.fingerprints
         if found != about["fingerprints"]:
             raise CorruptError(
                 f"data set {name!r} is not what was stored ({found} instead of {about['fingerprints']}); "
                 f"remove it with `patchrec data rm {name}` and add it again"
             )
         return dataset
+
+    def load_as(self, name: str, fingerprint: str) -> Dataset:
+        """Read a data set with today's catalog and the interactions of a version.
+
+        Args:
+            fingerprint: `Sequences.fingerprint` of that version; one that no version has gives today's.
+
+        Raises:
+            NotFoundError: No such data set. CorruptError: What is stored is not what was added.
+        """
+        with self._store.read():
+            today = self.load(name)
+            known = self._store.versions.find(name, fingerprint)
+            if known is None or today.sequences.fingerprint == fingerprint:
+                return today
+            return replace(today, sequences=self._store.versions.sequences(name, known, today.sequences)[0])
 
     def show(self, name: str) -> dict[str, Any]:
         """What is known about a data set, without its rows.
@@ -133,9 +166,29 @@ class Datasets:
             "min_history": row["min_history"],
             "fingerprints": {"catalog": row["catalog_fingerprint"], "sequences": row["sequences_fingerprint"]},
             "versions": [asdict(version) for version in self._store.catalogs.versions(name)],
+            "data_versions": [asdict(version) for version in self._store.versions.all(name)],
             "summary": json_object(row["summary"]),
             "created_at": row["created_at"],
         }
+
+    def users(self, name: str, match: str | None = None, limit: int | None = None) -> tuple[int, list[StoredUser]]:
+        """How many users of a data set there are, and those, in order of first appearance.
+
+        Args:
+            name: Of the data set; an unknown one has none.
+            match: Only ids that hold this text; A to Z in any case.
+            limit: At most so many; None gives all.
+        """
+        pattern = None if match is None else "".join(f"\\{one}" if one in "\\%_" else one for one in match)
+        with self._store.read() as db:
+            number = db.execute(f"SELECT count(*) {CHOSEN}", [name, pattern, pattern]).fetchone()[0]
+            rows = db.execute(
+                "SELECT user_id, count(position), min(timestamp), max(timestamp)"  # noqa: S608 - our own words
+                f" FROM (SELECT * {CHOSEN} ORDER BY user LIMIT coalesce(?, -1)) AS chosen"
+                " LEFT JOIN interactions USING (dataset, user) GROUP BY user ORDER BY user",
+                [name, pattern, pattern, limit],
+            ).fetchall()
+        return number, [StoredUser(*row) for row in rows]
 
     def remove(self, name: str) -> None:
         """Delete a data set.
