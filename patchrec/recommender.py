@@ -371,6 +371,8 @@ class Kind:
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
+        empty_history: Whether its answer to an empty history means something; else a user without one gets what is
+            popular.
         source: The paper.
     """
 
@@ -387,6 +389,7 @@ class Kind:
     is_head: bool = False
     mixes: bool = False
     answers: bool = True
+    empty_history: bool = False
     source: str = ""
 
     def __post_init__(self) -> None:

@@ -60,8 +60,8 @@ class RunFaults:
         if self.most_items is None or num_items <= self.most_items:
             catalog = self.store.catalogs.load(dataset)
             catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
-        versions = {version["fingerprint"] for version in about["data_versions"]}
-        return {"catalog": set(catalogs), "split": {about["fingerprints"]["sequences"], *versions}}
+        today, versions = about["fingerprints"]["sequences"], [one["fingerprint"] for one in about["data_versions"]]
+        return {"catalog": set(catalogs), "split": set(versions) if today == versions[-1] else {today}}
 
     def _other_parts(self, run: Run) -> list[Fault]:
         """That a run which it mixes is gone, or answers otherwise than when it was blended."""
