@@ -210,9 +210,15 @@ class Datasets:
                 )
             if runs:
                 shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+                groups = db.execute(
+                    "SELECT DISTINCT seed_group FROM runs WHERE dataset = ? AND seed_group IS NOT NULL"
+                    " AND name NOT IN (SELECT run FROM trash) ORDER BY id",
+                    [name],
+                ).fetchall()
+                of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
                 raise UsageError(
-                    f"data set {name!r} has runs ({shown}); remove them first, the newest first, since others may be "
-                    f"its start: `patchrec runs rm {runs[-1]}`"
+                    f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since others "
+                    f"may be its start: `patchrec runs rm {runs[-1]}`"
                 )
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])

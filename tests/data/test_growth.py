@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchrec.data.growth import first_rows, grow, resplit
@@ -118,6 +118,7 @@ def test_times_are_everywhere_or_nowhere(timed: bool, words: str):
 EVENTS = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 5), st.integers(0, 50)), min_size=1, max_size=30)
 
 
+@settings(max_examples=60)
 @given(EVENTS, EVENTS, st.sampled_from([CUTS, RATIO, {"rule": "leave-one-out"}]))
 def test_any_log_grows_as_one_that_was_whole_from_the_start(old: list[Event], new: list[Event], split: dict):
     before = stored(old, split)
