@@ -217,8 +217,8 @@ class Datasets:
                 ).fetchall()
                 of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
                 raise UsageError(
-                    f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since others "
-                    f"may be its start: `patchrec runs rm {runs[-1]}`"
+                    f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since "
+                    f"others may be its start: `patchrec runs rm {runs[-1]}`"
                 )
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])
