@@ -127,18 +127,18 @@ def recommend(
         "retrieve": retrieve,
     }
     if not (everyone or users):
-        many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart}
-        many |= {"--with": columns, "--rejects": rejects, "--unknown skip": unknown == "skip"}
+        many: dict[str, object] = {"--output": to, "--format": file_format, "--overwrite": overwrite}
+        many |= {"--restart": restart, "--with": columns, "--rejects": rejects, "--unknown skip": unknown == "skip"}
         refuse("goes with --all or --users FILE", many)
-        one = {"user": user, "history": history or None, "unknown": unknown or "error"}
-        recommend_one(output, explain_search, home_of(ctx), **asked, **one)
+        whose = {"user": user, "history": history or None, "unknown": unknown or "error"}
+        recommend_one(output, explain_search, home_of(ctx), **asked, **whose)
         return
     refuse("does not go with --all", {"--users": everyone and users})
     one = {"--user": user, "--history": history, "--explain-search": explain_search}
     refuse("does not go with --all and --users", one)
     if to is None:
         raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
-    into = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    into: dict[str, Any] = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
     into |= {"columns": tuple(columns or ()), "unknown": unknown, "rejects": rejects}
     recommend_many(output, home_of(ctx), **asked, **into, users=users, again=command_line(ctx))
 

@@ -217,21 +217,24 @@ def refuse_learned(store: Store, run: Run, dataset: Dataset, split: SplitName) -
         UsageError: There are such targets.
     """
     place = SPLITS.index(split)
-    now, names = dataset.sequences.places_of(split), [run.name]
-    while names:
-        one = store.runs.get(names.pop())
-        names += [part.run for part in one.config.parts] + ([one.parent] if one.parent else [])
-        learned = learned_from(store, one, dataset) if one.dataset == dataset.name else None
-        if learned is None or not place:
-            continue
-        earlier = [learned.places[learned.sequences.places_of(part)] for part in SPLITS[: min(place, 2)]]
-        shared = len(np.intersect1d(now, np.concatenate(earlier)))
-        if shared:
-            raise UsageError(
-                f"{shared:,} interactions of the {split} split of {dataset.name!r} were train or validation in version "
-                f"{learned.version.version}, which run {one.name} learned from: it would be asked what it knows; train "
-                "again"
-            )
+    names = [run.name] if place else []
+    with store.read():
+        if store.datasets.show(dataset.name)["fingerprints"] != dataset.fingerprints:  # it grew since
+            dataset = store.datasets.load(dataset.name)
+        while names:
+            one = store.runs.get(names.pop())
+            names += [part.run for part in one.config.parts] + ([one.parent] if one.parent else [])
+            learned = learned_from(store, one, dataset) if one.dataset == dataset.name else None
+            if learned is None:
+                continue
+            earlier = [learned.places[learned.sequences.places_of(part)] for part in SPLITS[:place]]
+            shared = len(np.intersect1d(dataset.sequences.places_of(split), np.concatenate(earlier)))
+            if shared:
+                raise UsageError(
+                    f"{shared:,} interactions of the {split} split of {dataset.name!r} were train or validation in "
+                    f"version {learned.version.version}, which run {one.name} learned from: it would be asked what it "
+                    "knows; train again"
+                )
 
 
 def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:

@@ -111,8 +111,9 @@ def load(
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
-    dataset = store.datasets.load(run.dataset)
-    learned = learned_from(store, run, dataset)
+    with store.read():
+        dataset = store.datasets.load(run.dataset)
+        learned = learned_from(store, run, dataset)
     saved = Saved(
         run.config,
         dataset,
@@ -167,6 +168,11 @@ class Learned:
 
 def learned_from(store: Store, run: Run, dataset: Dataset) -> Learned | None:
     """The version that a run learned from, read again; None where that is today's, or is none that is known.
+
+    Args:
+        store: Inside a `read`.
+        run: Which.
+        dataset: Its data set, read in that snapshot.
 
     Raises:
         CorruptError: It is not what its fingerprint says.

@@ -1,10 +1,11 @@
 """Data sets that grow: their interactions are appended, and every version can be read again as it was.
 
 An interaction knows the version that it came with. Its split changes with a new split of the whole data set alone, and
-then the former one is kept. So any version follows from today's rows, and its fingerprint proves it.
+then the former one is kept if somebody needs it. So a version follows from today's rows, and its fingerprint proves it.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -59,7 +60,10 @@ class DataVersions:
             " WHERE dataset = ? ORDER BY version",
             [dataset],
         )
-        return [DataVersion(*counts, mark, json_object(account), at) for *counts, mark, account, at in rows]
+        return [
+            DataVersion(version, users, interactions, fingerprint, json_object(account), added_at)
+            for version, users, interactions, fingerprint, account, added_at in rows
+        ]
 
     def find(self, dataset: str, fingerprint: str) -> DataVersion | None:
         """The newest version of a fingerprint, as the table has it; None where there is none."""
@@ -141,7 +145,7 @@ class DataVersions:
             if len(catalog) > len(dataset.catalog):
                 self._store.catalogs.insert(name, catalog, start=len(dataset.catalog))
             is_new_split = bool((_stops(growth, old) != np.stack([old.train_stop, old.validation_stop])).any())
-            if is_new_split:
+            if is_new_split and self._is_in_use(db, name):
                 db.execute(
                     "INSERT INTO former_splits SELECT dataset, ?, user, train_stop, validation_stop FROM users"
                     " WHERE dataset = ?",
@@ -157,29 +161,37 @@ class DataVersions:
                 [json.dumps(split), catalog.fingerprint, new.fingerprint, json.dumps(summarize(grown)), name],
             )
 
+    def _is_in_use(self, db: "Database", name: str) -> bool:
+        """Whether a run or an evaluation is of a version since the last new split."""
+        last = "SELECT coalesce(max(version), 0) FROM former_splits WHERE dataset = ?"
+        since = int(db.execute(last, [name]).fetchone()[0])
+        prints = {version.fingerprint for version in self.all(name) if version.version > since}
+        used = {mark for statement in _USES for (mark,) in db.execute(statement, [name])}
+        return None in used or not used.isdisjoint(prints)
+
     def _insert(self, db: "Database", name: str, old: Sequences, growth: Growth, version: int) -> None:
-        """Write the new interactions, after making room for those that stand before stored ones."""
+        """Write the new interactions; stored ones that late ones stand before move on."""
         lengths = np.append(np.diff(old.offsets), np.zeros(len(growth.sequences) - len(old), dtype=np.int64))
         late = np.flatnonzero(growth.before < lengths[growth.users]).tolist()
         for user, places in groupby(late, key=lambda place: int(growth.users[place])):
             befores = [int(growth.before[place]) for place in places]
-            # a place is free before another takes it: shifted rows wait below zero
-            for shift, (start, stop) in enumerate(
-                zip(befores, [*befores[1:], int(lengths[user])], strict=True), start=1
-            ):
-                if start < stop:
-                    db.execute(
-                        "UPDATE interactions SET position = -1 - (position + ?)"
-                        " WHERE dataset = ? AND user = ? AND position >= ? AND position < ?",
-                        [shift, name, user, start, stop],
-                    )
-            db.execute(
-                "UPDATE interactions SET position = -1 - position WHERE dataset = ? AND user = ? AND position < 0",
-                [name, user],
+            after = [name, user, befores[0]]
+            stored = db.execute(f"SELECT * {_AFTER} ORDER BY position", after).fetchall()
+            db.execute(f"DELETE {_AFTER}", after)
+            db.conn.executemany(
+                _NEW_ROW,
+                [(*row[:2], row[2] + bisect_right(befores, row[2]), *row[3:]) for row in stored],
             )
-        db.conn.executemany("INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _rows(name, growth, version))
+        db.conn.executemany(_NEW_ROW, _rows(name, growth, version))
 
 
+_USES = (
+    "SELECT fingerprints ->> 'split' FROM runs WHERE dataset = ?",
+    "SELECT DISTINCT evaluations.config ->> 'data' FROM evaluations JOIN runs ON name = run WHERE dataset = ?",
+)
+"""Fingerprints that runs and evaluations have; NULL of those from before data sets could grow."""
+_NEW_ROW = "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_AFTER = "FROM interactions WHERE dataset = ? AND user = ? AND position >= ?"
 _MARKS = "SELECT version FROM interactions WHERE dataset = ? ORDER BY user, position"
 
 

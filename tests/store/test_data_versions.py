@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from store_dump import dump
 
+from patchrec.config import RunConfig
 from patchrec.data.growth import grow, resplit, unchanged
 from patchrec.data.histories import Dataset
 from patchrec.data.interactions import Interactions
 from patchrec.data.splits import Split
-from patchrec.errors import CorruptError
+from patchrec.errors import CorruptError, UsageError
 from patchrec.store import Store
+
+CONFIG = RunConfig(stage="baseline", dataset="toy", backbone=None)
 
 
 def arrivals(luck: random.Random, number: int) -> Interactions:
@@ -35,13 +38,21 @@ def append(store: Store, found: Interactions | None, rule: Split | None = None) 
     store.versions.append(dataset, growth, dataset.catalog, split=growth.split)
 
 
+def learn(store: Store) -> None:
+    """A run of today's version, which somebody may want to use later."""
+    prints = {"split": store.datasets.load("toy").sequences.fingerprint}
+    store.runs.create(CONFIG, label="counts", versions={}, fingerprints=prints)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_every_version_is_read_again_as_it_was(toy_store: Store, seed: int) -> None:
     luck, known = random.Random(seed), [toy_store.datasets.load("toy").sequences]
     rules = [Split(rule="leave-one-out"), Split(rule="temporal", train=0.5, validation=0.2), Split(rule="ratio")]
+    learn(toy_store)
     for number in range(6):
         rule = luck.choice(rules) if luck.random() < 0.4 else None
         append(toy_store, arrivals(luck, luck.randrange(1, 12)) if number % 3 or rule is None else None, rule)
+        learn(toy_store)
         known.append(toy_store.datasets.load("toy").sequences)  # which compares it with its fingerprint
     today, versions = known[-1], toy_store.versions.all("toy")
     for version, then in zip(versions, known, strict=True):
@@ -87,10 +98,30 @@ def test_a_write_that_fails_half_way_leaves_the_data_set_as_it_was(
 
 def test_the_versions_of_a_removed_data_set_go_with_it(toy_store: Store) -> None:
     append(toy_store, arrivals(random.Random(0), 3), Split(rule="ratio"))
+    learn(toy_store)
+    append(toy_store, None, Split(rule="leave-one-out"))
+    assert toy_store.rows("SELECT count(*) FROM former_splits") != [(0,)]
+    with toy_store.write() as db:
+        db.execute("DELETE FROM runs")
     toy_store.datasets.remove("toy")
     assert toy_store.rows("SELECT (SELECT count(*) FROM data_versions) + (SELECT count(*) FROM former_splits)") == [
         (0,)
     ]
+
+
+def test_splits_that_nobody_learned_from_are_not_kept(toy_store: Store) -> None:
+    for rule in ("ratio", "leave-one-out", "ratio"):
+        append(toy_store, None, Split(rule=rule))
+    assert toy_store.rows("SELECT count(*) FROM former_splits") == [(0,)]
+
+
+def test_a_data_set_names_the_runs_and_groups_that_keep_it(toy_store: Store) -> None:
+    learn(toy_store)
+    learn(toy_store)
+    with toy_store.write() as db:
+        db.execute("UPDATE runs SET seed_group = 'trio' WHERE id = 1")
+    with pytest.raises(UsageError, match=r"has runs \(title-1, title-2\), of groups of seeds trio; remove them first"):
+        toy_store.datasets.remove("toy")
 
 
 def test_users_are_listed_in_order_of_appearance(toy_store: Store) -> None:

@@ -138,9 +138,8 @@ class Job:
         """Rows of the output."""
         item_ids, beside = self.loaded.dataset.catalog.item_ids, self.beside.values
         for ranking in rankings:
-            user_id, source = self.user_ids[ranking.place], ()
-            if self.sources:
-                source = (MODEL if self.users[ranking.place] != NOBODY else self._stand_in[0],)
+            user_id, known = self.user_ids[ranking.place], self.users[ranking.place] != NOBODY
+            source = [MODEL if known else self._stand_in[0]] if self.sources else []
             lines = zip(ranking.items, ranking.scores, ranking.probabilities, strict=True)
             for number, (item, score, probability) in enumerate(lines, start=1):
                 yield user_id, item_ids[item], score, number, probability, *source, *beside[item]
