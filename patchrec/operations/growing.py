@@ -110,7 +110,8 @@ def _append(store: Store, name: str, arrived: Arrived | None, rule: Split | None
             return growth, 0
         with store.write():
             if store.datasets.show(name)["fingerprints"] == about["fingerprints"]:
-                store.versions.append(dataset, growth, catalog, split=split)
+                least = dataset.min_history if rule is None else rule.min_history
+                store.versions.append(dataset, growth, catalog, split=split, min_history=least)
                 return growth, len(catalog) - len(dataset.catalog)
     raise StoreBusyError(
         f"others appended to data set {name!r} {TRIES} times meanwhile; nothing was appended: try again"

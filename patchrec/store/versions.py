@@ -126,7 +126,9 @@ class DataVersions:
             )
         return found, np.flatnonzero(mask)
 
-    def append(self, dataset: Dataset, growth: Growth, catalog: Catalog, *, split: dict[str, Any]) -> None:
+    def append(
+        self, dataset: Dataset, growth: Growth, catalog: Catalog, *, split: dict[str, Any], min_history: int
+    ) -> None:
         """Write the next version of a data set, all of it or nothing. Call it inside a write that checked `dataset`.
 
         Args:
@@ -139,7 +141,7 @@ class DataVersions:
         from patchrec.store.datasets import summarize
 
         name, old, new = dataset.name, dataset.sequences, growth.sequences
-        grown = Dataset(name, catalog, new, dataset.min_history)
+        grown = Dataset(name, catalog, new, min_history)
         with self._store.write() as db:
             version = self.all(name)[-1].version
             if len(catalog) > len(dataset.catalog):
@@ -156,9 +158,16 @@ class DataVersions:
             account = {**growth.account, **({"resplit": True} if is_new_split else {})}
             self.note(name, version + 1, new, account)
             db.execute(
-                "UPDATE datasets SET split = ?, catalog_fingerprint = ?, sequences_fingerprint = ?, summary = ?"
-                " WHERE name = ?",
-                [json.dumps(split), catalog.fingerprint, new.fingerprint, json.dumps(summarize(grown)), name],
+                "UPDATE datasets SET split = ?, min_history = ?, catalog_fingerprint = ?, sequences_fingerprint = ?,"
+                " summary = ? WHERE name = ?",
+                [
+                    json.dumps(split),
+                    min_history,
+                    catalog.fingerprint,
+                    new.fingerprint,
+                    json.dumps(summarize(grown)),
+                    name,
+                ],
             )
 
     def _is_in_use(self, db: "Database", name: str) -> bool:

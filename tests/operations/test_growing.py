@@ -345,6 +345,12 @@ def test_40_killed_appends_leave_the_data_set_as_it_was_or_whole(home: Path, tmp
     check_kills(home, tmp_path, kills=40)
 
 
+def test_another_rule_brings_its_own_least_history(home: Path) -> None:
+    found = append_interactions("shop", again=True, split="paper", home=home)["dataset"]
+    assert (found["min_history"], found["split"]["rule"], found["split"]["train"]) == (3, "paper", 0.96)
+    assert append_interactions("shop", again=True, split="ratio", home=home)["dataset"]["min_history"] == 1
+
+
 def test_titles_that_interactions_name_come_with_them(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("user_id,item_id,title,timestamp\na,1,One,10\na,2,Two,20\nb,1,One,30\n")
     (tmp_path / "more.csv").write_text("user_id,item_id,title,timestamp\nb,3,Three,40\nb,1,Uno,50\n")

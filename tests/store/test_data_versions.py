@@ -35,7 +35,7 @@ def append(store: Store, found: Interactions | None, rule: Split | None = None) 
     growth = unchanged(dataset.sequences, {}) if found is None else grow(dataset.sequences, found, about["split"])
     if rule is not None:
         growth = resplit(growth, rule)
-    store.versions.append(dataset, growth, dataset.catalog, split=growth.split)
+    store.versions.append(dataset, growth, dataset.catalog, split=growth.split, min_history=1)
 
 
 def learn(store: Store) -> None:
