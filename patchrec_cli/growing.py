@@ -130,17 +130,22 @@ def append(
 def appended_fields(found: dict[str, Any]) -> dict[str, object]:
     """What came, as people read it."""
     came, summary = found["appended"], found["dataset"]["summary"]
-    new = ", ".join(f"{count(came[what])} {what}" for what in ("users", "items") if came[what])
+    new = ", ".join(several(came[what], what) for what in ("users", "items") if came[what])
     targets = ", ".join(f"{split} {count(number)}" for split, number in found["dataset"]["targets"].items())
     return {
         "data": found["dataset"]["name"],
         "version": str(found["version"]),
-        "appended": f"{count(came['interactions'])} interactions" + (f"; new: {new}" if new else ""),
+        "appended": several(came["interactions"], "interactions") + (f"; new: {new}" if new else ""),
         "late": count(came["late"]) if came.get("late") else None,
         "now": f"{count(summary['interactions'])} interactions, {count(summary['users'])} users, "
         f"{count(summary['items'])} items",
         "targets": targets,
     }
+
+
+def several(number: int, things: str) -> str:
+    """So many things: "1 user", "12 users"."""
+    return f"{count(number)} {things if number != 1 else things.removesuffix('s')}"
 
 
 def users(

@@ -28,7 +28,7 @@ def test_an_append_says_what_came_and_what_is_there_now(shop: Path, capfd: pytes
     assert main(["data", "append", "shop", "--interactions", "more.csv"]) == 0
     shown, said = capfd.readouterr()
     fields = dict(line.split(maxsplit=1) for line in shown.splitlines())
-    assert (fields["version"], fields["appended"]) == ("2", "2 interactions; new: 1 users")
+    assert (fields["version"], fields["appended"]) == ("2", "2 interactions; new: 1 user")
     assert fields["now"] == "18 interactions, 5 users, 5 items"
     assert "next: patchrec recommend --all --run markov-1 --output recs.parquet" in said
     assert main(["data", "append", "shop", "--interactions", "more.csv", "--json"]) == 0
