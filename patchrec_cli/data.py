@@ -45,6 +45,9 @@ def add(
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of validation.")] = None,
     noun: Annotated[str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".')] = None,
     verb: Annotated[str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".')] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a data set of this name, unless it has runs.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the files seem to hold; store nothing.")] = False,
     interactions: Annotated[
         list[str] | None,
@@ -166,6 +169,7 @@ def add(
         recipe=recipe,
         files=files or (),
         rejects=rejects,
+        replace=replace,
         home=home_of(ctx),
         report=output.reporter,
         **given,

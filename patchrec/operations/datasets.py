@@ -26,6 +26,7 @@ def add_dataset(
     recipe: Path | str | Recipe | None = None,
     files: Sequence[Path] = (),
     rejects: Path | None = None,
+    replace: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
     **options: Any,
@@ -41,6 +42,7 @@ def add_dataset(
             The files that it names are looked for in its folder, those of `options` and `files` where they are named.
         files: Tables whose place and form are found out (`plan_dataset`); what is found is told.
         rejects: File for the rows that cannot be used; they are then left out.
+        replace: Take the place of a data set of this name, which no run was made with; until all is read it stays.
         home: Folder of the store.
         report: Where notes, picks and skipped lines are told.
         options: Fields of `patchrec.data.recipe.Recipe`: `interactions` and `items` (files), `user_col`, `sep`,
@@ -54,7 +56,9 @@ def add_dataset(
         UsageError: Options that do not go together, or the name is taken.
     """
     with Store.open(home) as store:
-        if name in store.datasets.names():
+        if replace:
+            store.datasets.refuse_used(name)
+        elif name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
         if name in SOURCES and recipe is None and not files:
             split = split_of(*(options.pop(key, None) for key in ("split", "train", "validation")))
@@ -72,6 +76,7 @@ def add_dataset(
             licence=prepared.licence,
             split=prepared.split,
             ratings=prepared.ratings,
+            replace=replace,
         )
         return shown_dataset(store, name) | {"rejected": list(prepared.rejected)}
 

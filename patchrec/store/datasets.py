@@ -47,7 +47,14 @@ class Datasets:
         self._store = store
 
     def add(
-        self, dataset: Dataset, *, source: str, licence: str, split: dict[str, Any], ratings: FloatArray | None = None
+        self,
+        dataset: Dataset,
+        *,
+        source: str,
+        licence: str,
+        split: dict[str, Any],
+        ratings: FloatArray | None = None,
+        replace: bool = False,
     ) -> None:
         """Store a data set, all of it or nothing.
 
@@ -57,6 +64,7 @@ class Datasets:
             licence: What its owner allows, in words.
             split: The rule that made the splits, as plain JSON.
             ratings: (n,) ratings aligned with the interactions; NaN where there is none.
+            replace: Take the place of a data set of this name, which no run was made with.
 
         Raises:
             UsageError: The name is taken or not a name.
@@ -64,6 +72,9 @@ class Datasets:
         name = check_name("data set", dataset.name)
         sequences, catalog = dataset.sequences, dataset.catalog
         with self._store.write() as db:
+            in_use = self.current() == name
+            if replace and name in self.names():
+                self.remove(name)
             if name in self.names():
                 raise UsageError(
                     f"a data set {name!r} is there already; remove it with `patchrec data rm {name}` or choose a name"
@@ -100,6 +111,8 @@ class Datasets:
                 "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, 1)", _interaction_rows(name, sequences, ratings)
             )
             self._store.versions.note(name, 1, sequences, {})
+            if in_use:
+                self.use(name)
 
     def names(self) -> list[str]:
         """Names of all data sets, sorted."""
@@ -190,6 +203,33 @@ class Datasets:
             ).fetchall()
         return number, [StoredUser(*row) for row in rows]
 
+    def refuse_used(self, name: str) -> None:
+        """Refuse to take away a data set that runs were made with.
+
+        Raises:
+            UsageError: Names the runs, and the groups of seeds that they are of.
+        """
+        made = [row[0] for row in self._store.rows("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+        removed = self._store.trash.names()
+        runs = [run for run in made if run not in removed]
+        if made and not runs:
+            raise UsageError(
+                f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
+                f"delete them first: `patchrec runs gc {' '.join(made)}`"
+            )
+        if runs:
+            shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+            groups = self._store.rows(
+                "SELECT DISTINCT seed_group FROM runs WHERE dataset = ? AND seed_group IS NOT NULL"
+                " AND name NOT IN (SELECT run FROM trash) ORDER BY id",
+                [name],
+            )
+            of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
+            raise UsageError(
+                f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since "
+                f"others may be its start: `patchrec runs rm {runs[-1]}`"
+            )
+
     def remove(self, name: str) -> None:
         """Delete a data set.
 
@@ -200,26 +240,7 @@ class Datasets:
         with self._store.write() as db:
             if name not in self.names():
                 raise self._unknown(name)
-            made = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
-            removed = self._store.trash.names()
-            runs = [run for run in made if run not in removed]
-            if made and not runs:
-                raise UsageError(
-                    f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
-                    f"delete them first: `patchrec runs gc {' '.join(made)}`"
-                )
-            if runs:
-                shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
-                groups = db.execute(
-                    "SELECT DISTINCT seed_group FROM runs WHERE dataset = ? AND seed_group IS NOT NULL"
-                    " AND name NOT IN (SELECT run FROM trash) ORDER BY id",
-                    [name],
-                ).fetchall()
-                of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
-                raise UsageError(
-                    f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since "
-                    f"others may be its start: `patchrec runs rm {runs[-1]}`"
-                )
+            self.refuse_used(name)
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])
 

@@ -12,7 +12,7 @@ from store_dump import dump
 
 from patchrec.errors import InputError, NotFoundError, UsageError
 from patchrec.operations.blend import blend
-from patchrec.operations.datasets import add_dataset, show_dataset
+from patchrec.operations.datasets import add_dataset, show_dataset, use_dataset
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.filters import Filters
 from patchrec.operations.growing import append_interactions, list_users
@@ -349,6 +349,24 @@ def test_another_rule_brings_its_own_least_history(home: Path) -> None:
     found = append_interactions("shop", again=True, split="paper", home=home)["dataset"]
     assert (found["min_history"], found["split"]["rule"], found["split"]["train"]) == (3, "paper", 0.96)
     assert append_interactions("shop", again=True, split="ratio", home=home)["dataset"]["min_history"] == 1
+
+
+def test_a_data_set_is_replaced_whole_unless_runs_need_it(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"data set 'shop' has runs \(popularity-1, .* and 2 more\); remove them first"
+    ):
+        add_dataset("shop", interactions=[tmp_path / "none.csv"], replace=True, home=made)
+    home, log = tmp_path / "home", tmp_path / "log.csv"
+    for number, item in enumerate("ab"):
+        log.write_text(f"user_id,item_id,timestamp\nu,{item},10\n")
+        found = add_dataset("log", interactions=[log], untitled="id", replace=True, home=home)
+        assert found["current"] is bool(number)
+        use_dataset("log", home=home)
+        log.write_text("user_id,item_id,timestamp\nu,,10\n")
+        with pytest.raises(InputError):
+            add_dataset("log", interactions=[log], untitled="id", replace=True, home=home)
+        with Store.open(home) as store:
+            assert store.datasets.load("log").catalog.titles == (item,)
 
 
 def test_titles_that_interactions_name_come_with_them(tmp_path: Path) -> None:
