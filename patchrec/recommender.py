@@ -381,6 +381,8 @@ class Kind:
             not be of a kind that reads others.
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
+        empty_history: Whether its answer to an empty history means something; else a user without one gets what is
+            popular.
         source: The paper.
         backbone: Of a baseline: whether it begins with the weights of a model (`--backbone`), which its run's
             configuration then names. One that `scratch` among its options makes of random weights begins with none.
@@ -402,6 +404,7 @@ class Kind:
     mixes: bool = False
     reads: tuple[str, ...] = ()
     answers: bool = True
+    empty_history: bool = False
     source: str = ""
     backbone: Literal["none", "optional", "required"] = "none"
     start: str | None = None

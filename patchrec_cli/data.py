@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from patchrec.errors import UsageError
+from patchrec_cli import growing
 from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
@@ -18,6 +19,8 @@ from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
 app.add_typer(items_app)
+app.command("append", cls=Command)(growing.append)
+app.command("users", cls=Command)(growing.users)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
 FEW_DAYS = 3 * 86_400_000  # milliseconds
 
@@ -42,6 +45,9 @@ def add(
     validation: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of validation.")] = None,
     noun: Annotated[str | None, typer.Option(metavar="WORD", help='What an item is, such as "movie".')] = None,
     verb: Annotated[str | None, typer.Option(metavar="WORD", help='What users did, such as "watched".')] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a data set of this name, unless it has runs.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the files seem to hold; store nothing.")] = False,
     interactions: Annotated[
         list[str] | None,
@@ -168,6 +174,7 @@ def add(
         recipe=recipe,
         files=files or (),
         rejects=rejects,
+        replace=replace,
         home=home_of(ctx),
         report=output.reporter,
         **given,
@@ -387,4 +394,14 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,
+        "version": growth_field(shown["data_versions"]),
     }
+
+
+def growth_field(versions: list[dict[str, Any]]) -> str | None:
+    """What came after the data set was added, as people read it; None where nothing did."""
+    if len(versions) < 2:
+        return None
+    later = versions[-1]["num_interactions"] - versions[0]["num_interactions"]
+    last = versions[-1]["added_at"]
+    return f"{versions[-1]['version']}; {count(later)} interactions appended, the last at {moment(last)} UTC"

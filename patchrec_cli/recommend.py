@@ -79,6 +79,20 @@ def recommend(
         Literal["csv", "jsonl", "parquet"] | None,
         typer.Option("--format", help="Default: by the file's ending; stdout: jsonl.", rich_help_panel=MANY),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="COLUMN", help="In every row too: title, or a field; repeat it.", rich_help_panel=MANY
+        ),
+    ] = None,
+    unknown: Annotated[
+        Literal["error", "skip", "popular"] | None,
+        typer.Option("--unknown", help="Users that the data set does not have; default: error.", rich_help_panel=MANY),
+    ] = None,
+    rejects: Annotated[
+        str | None,
+        typer.Option("--rejects", metavar="FILE", help="Write their ids there; implies skip.", rich_help_panel=MANY),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over the file where it exists.", rich_help_panel=MANY)
     ] = False,
@@ -96,7 +110,8 @@ def recommend(
         patchrec recommend --user 42
         patchrec recommend --history "Toy Story" --history "Alien"
         patchrec recommend --user 42 --where "year >= 1990" --explain-search
-        patchrec recommend --all --output recs.parquet
+        patchrec recommend --all --output recs.parquet --with title
+        patchrec recommend --users night.txt --output recs.csv --unknown popular --rejects new.txt
     """
     from patchrec.operations.filters import Filters
 
@@ -112,16 +127,19 @@ def recommend(
         "retrieve": retrieve,
     }
     if not (everyone or users):
-        many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart}
+        many: dict[str, object] = {"--output": to, "--format": file_format, "--overwrite": overwrite}
+        many |= {"--restart": restart, "--with": columns, "--rejects": rejects, "--unknown skip": unknown == "skip"}
         refuse("goes with --all or --users FILE", many)
-        recommend_one(output, explain_search, home_of(ctx), **asked, user=user, history=history or None)
+        whose = {"user": user, "history": history or None, "unknown": unknown or "error"}
+        recommend_one(output, explain_search, home_of(ctx), **asked, **whose)
         return
     refuse("does not go with --all", {"--users": everyone and users})
     one = {"--user": user, "--history": history, "--explain-search": explain_search}
     refuse("does not go with --all and --users", one)
     if to is None:
         raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
-    into = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    into: dict[str, Any] = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    into |= {"columns": tuple(columns or ()), "unknown": unknown, "rejects": rejects}
     recommend_many(output, home_of(ctx), **asked, **into, users=users, again=command_line(ctx))
 
 
@@ -194,10 +212,14 @@ def command_line(ctx: typer.Context) -> str:
 def draw_ranking(result: dict[str, Any]) -> None:
     """Print a ranking after the newest titles of the history that it follows."""
     whose = f"user {result['user']}" if result["user"] is not None else "the history"
+    after = f"after {result['history_length']} items"
+    if result["source"] != "model":
+        told = {"popularity": "what is popular", "empty history": "the run's answer to an empty history"}
+        after = f"whom the data set does not have: {told[result['source']]}"
     print_fields(
         {
             "run": f"{result['run']} ({result['label']})",
-            "for": f"{whose}, after {result['history_length']} items",
+            "for": f"{whose}, {after}",
             "newest": " | ".join(result["history"]),
         }
     )
@@ -262,7 +284,8 @@ def draw_bulk(result: dict[str, Any]) -> None:
         {
             "file": result["output"],
             "run": f"{result['run']} ({result['label']})",
-            "users": count(result["users"]),
+            "users": count(result["users"])
+            + (f", {count(result['unknown_users'])} unknown" if result["unknown_users"] else ""),
             "rows": count(result["rows"]),
             "fewer than k": f"{count(result['short'])} users" if result["short"] else None,
             "time": duration(result["seconds"]) + (f", {speed:,.1f} users/s" if speed is not None else "") + found,

@@ -45,8 +45,8 @@ prints `group` (`name`, `runs`, `evaluations`).
 
 `recommend` with `--all` or `--users` writes a file of its own (see [recommending.md](recommending.md)) and prints of it
 `run`, `label`, `dataset`, `score`, `k`, `output`, `format`, `users`, `rows`, `short` (users with fewer than `k` items),
-`shortfall` (why, or null), `parts`, `parts_found` (done before), `seconds` and `users_per_second`. With `--output -`
-stdout has the rows and nothing else, with `--json` and `-q` too.
+`shortfall` (why, or null), `parts`, `parts_found` (done before), `seconds`, `users_per_second` and `unknown_users`
+(that the data set does not have). With `--output -` stdout has the rows and nothing else, with `--json` and `-q` too.
 
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
 
@@ -77,6 +77,8 @@ JSON_KEYS = {
     "data show": ("dataset", "findings"),
     "data use": ("current",),
     "data rm": ("removed",),
+    "data append": ("dataset", "version", "appended", "accounts", "rejected", "ranking"),
+    "data users": ("dataset", "num_users", "num_matching", "users"),
     "data items add": ("dataset", "items", "num_items", "rejected"),
     "data items ls": ("dataset", "num_items", "items"),
     "data export": ("user_id", "item_id", "timestamp", "position", "history"),
@@ -95,6 +97,7 @@ JSON_KEYS = {
     ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
+        "source",
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),

@@ -14,7 +14,7 @@ from patchrec.history import History, IntArray
 
 def list_users(dataset: str) -> str:
     """The command that lists the users of a data set, for messages."""
-    return f"`patchrec runs query \"SELECT user_id FROM users WHERE dataset = '{dataset}'\"`"  # noqa: S608 - a message
+    return f"`patchrec data users {dataset}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,13 @@ class Sequences:
         place = ("train", "validation", "test").index(split)
         return edges[place], edges[place + 1]
 
+    def places_of(self, split: SplitName) -> IntArray:
+        """(n,) places in the flat arrays of all interactions of a split."""
+        first, stop = self.all_bounds(split)
+        users = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        positions = np.arange(len(users)) - self.offsets[users]
+        return np.flatnonzero((positions >= first[users]) & (positions < stop[users]))
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over users, items, times and split bounds (hex, 16 digits)."""
@@ -111,6 +118,11 @@ class Dataset:
     min_history: int = 1
     noun: str = "item"
     verb: str = "chosen"
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of `catalog` and `sequences`, as the store keeps them."""
+        return {"catalog": self.catalog.fingerprint, "sequences": self.sequences.fingerprint}
 
     def user(self, user_id: str) -> int:
         """Index of a user id.

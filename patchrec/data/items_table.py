@@ -22,6 +22,8 @@ from patchrec.history import IntArray
 
 ID_NAMES = (*USUAL["item"], "id")
 NO_TITLE = "an item without title (--untitled drop)"
+KNOWN = "an item that the catalog has"
+RENAMED = "an item that the catalog has under another title, which stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ class Titles:
         return item_id if title is None else title
 
 
-def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into: Catalog | None = None) -> Items:
+def read_items(
+    parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into: Catalog | None = None, again: bool = False
+) -> Items:
     """The items, in file order; further columns become their metadata.
 
     Args:
@@ -102,18 +106,19 @@ def read_items(parts: Sequence[Part], recipe: Recipe, rejects: Rejects, *, into:
         recipe: How they are read.
         rejects: Takes the lines that cannot be used.
         into: The catalog that they will be added to: ids that it has cannot be used, and metadata takes its kinds.
+        again: Leave rows with such ids out instead, and none may be left.
 
     Raises:
         InputError: A file or a line cannot be used.
     """
-    found = _Found(recipe, rejects, into)
+    found = _Found(recipe, rejects, into, again=again)
     without: set[str] = set()
     try:
         with recipe.naming_items():
             _read(parts, recipe, rejects, found, without)
     finally:
         rejects.notices[:] = map(recipe.said_of_items, rejects.notices)
-    if not found.titles:
+    if not found.titles and not (again and found.num_known):
         why = "; ".join(rejects.summary()[:3])
         raise InputError(
             f"{', '.join(repr(part.name) for part in parts)} has no usable item{': ' + why if why else ''}; give one "
@@ -162,7 +167,9 @@ def _hint(fault: str) -> str:
 class _Found:
     """Items by id, of which one may have several rows."""
 
-    def __init__(self, recipe: Recipe, rejects: Rejects, into: Catalog | None) -> None:
+    def __init__(self, recipe: Recipe, rejects: Rejects, into: Catalog | None, *, again: bool) -> None:
+        self._again = again
+        self.num_known = 0
         self._duplicates = recipe.duplicate_items
         self._missing = frozenset(recipe.missing)
         self._rejects = rejects
@@ -183,6 +190,12 @@ class _Found:
             return None
         item_id = text_of(row[id_column], id_column)
         if self._into is not None and item_id in self._into.index:
+            if self._again:
+                self.num_known += 1
+                title = titles.find(row)
+                same = title is None or title == self._into.titles[self._into.index[item_id]]
+                self._rejects.left_out[KNOWN if same else RENAMED] += 1
+                return None
             raise ValueError(f"item {item_id[:40]!r} is in the catalog already")
         if self._duplicates == "refuse" and item_id in self._lines:
             raise ValueError(f"item {item_id[:40]!r} was on line {self._lines[item_id]} already")

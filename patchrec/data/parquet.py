@@ -17,7 +17,7 @@ from patchrec.data.timestamps import Moment
 from patchrec.errors import InputError
 
 WRITE_BATCH = 100_000
-_ARRAYS: dict[str, Any] = {"VARCHAR": object, "DOUBLE": np.float64, "INTEGER": np.int32}
+_ARRAYS: dict[str, Any] = {"VARCHAR": object, "DOUBLE": np.float64, "INTEGER": np.int32, "BIGINT": np.int64}
 NESTED = ("STRUCT", "MAP", "UNION")
 
 
@@ -64,7 +64,7 @@ def write_parquet(path: Path, columns: Mapping[str, str], rows: Iterable[Sequenc
 
     Args:
         path: The file; what is there is written over.
-        columns: Name -> VARCHAR, DOUBLE or INTEGER, in the order of a row.
+        columns: Name -> VARCHAR, DOUBLE, INTEGER or BIGINT, in the order of a row.
         rows: Values of each row.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from patchrec.data.histories import Dataset
 from patchrec.data.inputs import STDIN, below, find_parts
 from patchrec.data.interactions import Interactions
 from patchrec.data.item_fields import retitled
-from patchrec.data.items_table import read_items
+from patchrec.data.items_table import Items, read_items
 from patchrec.data.lines import Rejects, account, rejects_file
 from patchrec.data.log_table import check_options, read_interactions
 from patchrec.data.long_titles import long_titles_note
@@ -163,17 +163,9 @@ def with_options(recipe: Recipe | None, options: Mapping[str, Any]) -> Recipe:
 def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, report: Reporter) -> Prepared:
     """A data set of own files."""
     check_options(recipe)
-    skip = recipe.skip_bad or rejects is not None
-    with ExitStack() as stack:
-        sink = stack.enter_context(rejects_file(rejects))
-        of_items, of_log = Rejects(skip=skip, sink=sink), Rejects(skip=skip, sink=sink)
-        logs = find_parts(recipe.interactions, FORMATS, stack, any_ending=_any_ending(recipe.log))
-        tables = find_parts(recipe.items, FORMATS, stack, any_ending=_any_ending(recipe.catalog))
-        items = read_items(tables, recipe, of_items) if tables else None
-        found, catalog = read_interactions(logs, recipe, items, of_log, report)
-    _tell(of_items, report)
-    _tell(of_log, report)
-    found, catalog, told = _selected(found, catalog, recipe, of_log, None if items is None else of_items, report)
+    read = read_files(recipe, rejects, report)
+    of_log, of_items = read.of_log, None if read.items is None else read.of_items
+    found, catalog, told = _selected(read.found, read.catalog, recipe, of_log, of_items, report)
     arranged = arrange(found, split or _fitting_split(found, report))
     about = {
         **arranged.about,
@@ -184,12 +176,64 @@ def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, r
     if recipe.min_rating is not None:
         about["min_rating"] = recipe.min_rating
     dataset = _dataset(name, catalog, arranged, {"noun": recipe.noun, "verb": recipe.verb}, report)
+    licence = recipe.licence or OWN_LICENCE
+    return Prepared(dataset, read.source, licence, about, arranged.ratings, read.messages)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What files hold, before anything is chosen of it.
+
+    Attributes:
+        found: The interactions.
+        catalog: The items that may occur in them; where files are read into a catalog it begins with that one.
+        items: Those of a table of items; None where the interactions name them.
+        of_items, of_log: The accounts of both tables.
+        source: Names of the files, in words.
+    """
+
+    found: Interactions
+    catalog: Catalog
+    items: Items | None
+    of_items: Rejects
+    of_log: Rejects
+    source: str
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """`file:line: reason` of the first lines that were skipped."""
+        return (*self.of_items.messages, *self.of_log.messages)
+
+
+def read_files(recipe: Recipe, rejects: Path | None, report: Reporter, into: Catalog | None = None) -> Read:
+    """Read a table of interactions, and one of items where there is one.
+
+    Args:
+        recipe: Which files, and how they are read.
+        rejects: File for the rows that cannot be used; they are then left out.
+        report: Is told of picks and skipped lines.
+        into: A catalog whose items may occur too; those of a table of items come behind it, and rows of items that it
+            has are left out. None where the recipe alone says what the items are.
+
+    Raises:
+        InputError: A file or a line cannot be used. UsageError: Options that do not go together.
+    """
+    skip = recipe.skip_bad or rejects is not None
+    with ExitStack() as stack:
+        sink = stack.enter_context(rejects_file(rejects))
+        of_items, of_log = Rejects(skip=skip, sink=sink), Rejects(skip=skip, sink=sink)
+        logs = find_parts(recipe.interactions, FORMATS, stack, any_ending=_any_ending(recipe.log))
+        tables = find_parts(recipe.items, FORMATS, stack, any_ending=_any_ending(recipe.catalog))
+        items = read_items(tables, recipe, of_items, into=into, again=into is not None) if tables else None
+        if into is not None:
+            items = Items(into) if items is None else replace(items, catalog=into.followed_by(items.catalog))
+        found, catalog = read_interactions(logs, recipe, items, of_log, report)
+    _tell(of_items, report)
+    _tell(of_log, report)
     shown = [
         ", ".join(part.name for part in parts[:5]) + (", ..." if len(parts) > 5 else "") for parts in (logs, tables)
     ]
-    licence = recipe.licence or OWN_LICENCE
-    messages = (*of_items.messages, *of_log.messages)
-    return Prepared(dataset, " and ".join(filter(None, shown)), licence, about, arranged.ratings, messages)
+    return Read(found, catalog, items, of_items, of_log, " and ".join(filter(None, shown)))
 
 
 def _selected(
@@ -201,8 +245,8 @@ def _selected(
     if of_items is not None:
         if core is not None and core["items"]:
             of_items.left_out[in_no_core(core["core"])] += core["items"]
-        _tell_left_out(of_items, "items", report)
-    _tell_left_out(of_log, "interactions", report)
+        tell_left_out(of_items, "items", report)
+    tell_left_out(of_log, "interactions", report)
     if core is not None:
         users, items = (f"{core[what]:,} of {number:,} {what}" for what, number in before.items())
         report.note(f"{core['core']}-core: left out {users} and {items}")
@@ -255,7 +299,7 @@ def prepare_items(
             new = read_items(parts, recipe, rejects, into=catalog)
         finally:
             _tell(rejects, report)
-    _tell_left_out(rejects, "items", report)
+    tell_left_out(rejects, "items", report)
     return new.catalog, tuple(rejects.messages)
 
 
@@ -273,8 +317,11 @@ def _tell(rejects: Rejects, report: Reporter) -> None:
         report.note(message)
 
 
-def _tell_left_out(rejects: Rejects, what: str, report: Reporter) -> None:
+def tell_left_out(rejects: Rejects, what: str, report: Reporter, *, but: str | None = None) -> None:
+    """Say what options left out, by reason, but for one that goes without saying."""
     for reason, count in rejects.left_out.most_common():
+        if reason == but:
+            continue
         things = what if count != 1 else what.removesuffix("s")
         report.note(f"left out {count:,} {things}: {reason.removeprefix(f'{what} ')}")
 

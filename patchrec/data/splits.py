@@ -119,11 +119,7 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
         UsageError: The rule needs times and there are none.
     """
     milliseconds = interactions.milliseconds
-    if split.rule in TIMED_RULES and milliseconds is None:
-        raise UsageError(
-            f"the split rule {split.rule!r} needs times; name their column with --time-col, or choose "
-            "--split leave-one-out or --split ratio"
-        )
+    refuse_untimed(split, timed=milliseconds is not None)
     num_users = len(interactions.user_ids)
     lengths = np.bincount(interactions.users, minlength=num_users)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -131,21 +127,7 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
     seconds = None if milliseconds is None else milliseconds[order]
     if seconds is not None:
         seconds //= 1000
-    about: dict[str, Any] = {"rule": split.rule}
-    if split.rule == "leave-one-out":
-        train_stop = np.where(lengths > 1, np.maximum(lengths - 2, 1), lengths)
-        validation_stop = np.where(lengths > 1, lengths - 1, lengths)
-    else:
-        about |= {"train": split.train, "validation": split.validation}
-        until = [_fraction(split.train), _fraction(split.train) + _fraction(split.validation)]
-        if split.rule == "ratio":
-            train_stop, validation_stop = (_floor_of(lengths, part) for part in until)
-        else:
-            assert seconds is not None
-            users: Any = np.repeat(np.arange(num_users, dtype=np.int32), lengths)  # half the room
-            cuts = [_smallest(seconds, part) for part in until]
-            about |= {"train_until": cuts[0], "validation_until": cuts[1]}
-            train_stop, validation_stop = (_counts_until(users, seconds, cut, num_users) for cut in cuts)
+    train_stop, validation_stop, about = cut(split, offsets, seconds)
     sequences = Sequences(
         user_ids=interactions.user_ids,
         offsets=offsets,
@@ -157,6 +139,49 @@ def arrange(interactions: Interactions, split: Split) -> Arranged:
     )
     ratings = None if interactions.ratings is None else interactions.ratings[order]
     return Arranged(sequences, ratings, about, split.min_history)
+
+
+def refuse_untimed(split: Split, *, timed: bool) -> None:
+    """Refuse a rule that cuts at moments where there are no times.
+
+    Raises:
+        UsageError: The message names the rules that there are for it.
+    """
+    if split.rule in TIMED_RULES and not timed:
+        raise UsageError(
+            f"the split rule {split.rule!r} needs times; name their column with --time-col, or choose "
+            "--split leave-one-out or --split ratio"
+        )
+
+
+def cut(split: Split, offsets: IntArray, seconds: IntArray | None) -> tuple[IntArray, IntArray, dict[str, Any]]:
+    """Where the splits of every user end, by a rule.
+
+    Args:
+        split: The rule.
+        offsets: (U + 1,) user u owns the interactions [offsets[u], offsets[u + 1]), oldest first.
+        seconds: (n,) unix time of each, or None.
+
+    Returns:
+        (U,) positions below are train; (U,) positions below are train or validation; the rule with its fractions and,
+        for cuts in time, the last second of train and of validation.
+    """
+    num_users, lengths = len(offsets) - 1, np.diff(offsets)
+    about: dict[str, Any] = {"rule": split.rule}
+    if split.rule == "leave-one-out":
+        train_stop = np.where(lengths > 1, np.maximum(lengths - 2, 1), lengths)
+        return train_stop, np.where(lengths > 1, lengths - 1, lengths), about
+    about |= {"train": split.train, "validation": split.validation}
+    until = [_fraction(split.train), _fraction(split.train) + _fraction(split.validation)]
+    if split.rule == "ratio":
+        train_stop, validation_stop = (_floor_of(lengths, part) for part in until)
+        return train_stop, validation_stop, about
+    assert seconds is not None
+    users: Any = np.repeat(np.arange(num_users, dtype=np.int32), lengths)  # half the room
+    cuts = [_smallest(seconds, part) for part in until]
+    about |= {"train_until": cuts[0], "validation_until": cuts[1]}
+    train_stop, validation_stop = (_counts_until(users, seconds, moment, num_users) for moment in cuts)
+    return train_stop, validation_stop, about
 
 
 def _stable_order(interactions: Interactions) -> IntArray:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -18,9 +18,11 @@ WRITTEN_FORMATS: dict[str, WrittenFormat] = {
 }
 """By file ending."""
 
-Row = tuple[str, str, float, int, float | None]
+Row = Sequence[str | float | None]
 COLUMNS = {"user_id": "VARCHAR", "item_id": "VARCHAR", "score": "DOUBLE", "rank": "INTEGER", "probability": "DOUBLE"}
-"""Columns of a row, in order, and their types in Parquet."""
+"""Columns that every row has, in order, and their types in Parquet."""
+SOURCE = "source"
+"""Column of what answered, where that may be something else than the run."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -44,18 +46,32 @@ def format_for(output: str, named: WrittenFormat | None) -> WrittenFormat:
     return found
 
 
-def write_rows(path: Path, kind: WrittenFormat, rows: Iterable[Row]) -> None:
-    """Write rows into a new file; it is not whole before this returns."""
+def write_rows(path: Path, kind: WrittenFormat, rows: Iterable[Row], columns: Mapping[str, str] = COLUMNS) -> None:
+    """Write rows into a new file; it is not whole before this returns.
+
+    Args:
+        path: The file.
+        kind: Its format.
+        rows: Values in the order of the columns.
+        columns: Names, with their types in Parquet.
+    """
     if kind == "parquet":
         from patchrec.data.parquet import write_parquet
 
-        write_parquet(path, COLUMNS, rows)
+        write_parquet(path, columns, rows)
         return
     with path.open("w", encoding="utf-8", newline="") as stream:
-        print_rows(stream, kind, rows)
+        print_rows(stream, kind, rows, columns)
 
 
-def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, header: bool = True) -> None:
+def print_rows(
+    stream: TextIO,
+    kind: WrittenFormat,
+    rows: Iterable[Row],
+    columns: Mapping[str, str] = COLUMNS,
+    *,
+    header: bool = True,
+) -> None:
     """Write rows as CSV or JSONL.
 
     A text cell of CSV that a spreadsheet would take for a formula gets a `'` in front. JSON is ASCII only, and what is
@@ -66,13 +82,13 @@ def print_rows(stream: TextIO, kind: WrittenFormat, rows: Iterable[Row], *, head
     """
     if kind == "csv":
         if header:
-            stream.write(",".join(COLUMNS) + "\n")
+            stream.write(",".join(map(csv_cell, columns)) + "\n")
         for row in rows:
             stream.write(",".join(map(csv_cell, row)) + "\n")
     else:
         for row in rows:
             values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in row]
-            stream.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n")
+            stream.write(json.dumps(dict(zip(columns, values, strict=True)), separators=(",", ":")) + "\n")
 
 
 def harmless(text: str) -> str:

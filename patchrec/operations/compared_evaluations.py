@@ -15,8 +15,8 @@ from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, MetricRow
 from patchrec.store.runs import Run
 
-# how many, the limit and the range of users that chose them (together they fix a sample), the catalog
-Targets = tuple[int, int | None, str | None, str]
+# how many, the limit and the range of users that chose them (together they fix a sample), the catalog, the interactions
+Targets = tuple[int, int | None, str | None, str, str]
 
 
 def named_evaluations(
@@ -67,7 +67,7 @@ def all_evaluated(
 ) -> tuple[list[Evaluated], dict[str, str]]:
     """Evaluations of the targets that most chosen runs ranked, and those left out, with what they ranked instead.
 
-    Of equals those of the most targets, then those of the largest catalog.
+    Of equals those of the newest version of the data, of the most targets, of the largest catalog.
     """
     dataset = pick_dataset(store, data, report)
     runs = [run for run in store.runs.all() if run.dataset == dataset]
@@ -83,13 +83,20 @@ def all_evaluated(
         )
     best = max(
         groups,
-        key=lambda targets: (len(fold(groups[targets])), targets[0], catalog_size(store, groups[targets][0][1])),
+        key=lambda targets: (
+            len(fold(groups[targets])),
+            data_version(store, groups[targets][0][1]),
+            targets[0],
+            catalog_size(store, groups[targets][0][1]),
+        ),
     )
-    left_out = {
-        run.name: "another catalog" if best[:3] in {targets[:3] for targets in evaluations} else "other targets"
-        for run, evaluations in found
-        if evaluations and best not in evaluations
-    }
+
+    def other(evaluations: dict[Targets, Evaluation]) -> str:
+        if best[4] not in {targets[4] for targets in evaluations}:
+            return "another version of the data"
+        return "another catalog" if best[:3] in {targets[:3] for targets in evaluations} else "other targets"
+
+    left_out = {run.name: other(evaluations) for run, evaluations in found if evaluations and best not in evaluations}
     return groups[best], left_out
 
 
@@ -153,7 +160,7 @@ def _beyond(asked: str, run: Run, found: Evaluation) -> str:
 def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
     """Word that the newest evaluations of two runs are of different targets, or of one data set's earlier catalog."""
     newest = {run.name: store.evaluations.all(run.name, split)[-1] for run in runs}
-    earlier = _earlier_catalog(store, newest)
+    earlier = _earlier_data(store, newest) or _earlier_catalog(store, newest)
     if earlier is not None:
         return earlier
     ranked = {name: {target_key(row) for row in store.evaluations.rankings(found.id)} for name, found in newest.items()}
@@ -166,6 +173,35 @@ def _different_targets(store: Store, runs: list[Run], split: SplitName) -> str:
     )
 
 
+def _earlier_data(store: Store, newest: dict[str, Evaluation]) -> str | None:
+    """Word that two evaluations are of different versions of a data set; else None."""
+    first, *others = newest
+    for other in others:
+        pair = newest[first], newest[other]
+        if pair[0].data == pair[1].data:
+            continue
+        numbers = [data_version(store, found) for found in pair]
+        old = pair[numbers.index(min(numbers))]
+        return (
+            f"runs {first!r} and {other!r} are evaluated on versions {numbers[0]} and {numbers[1]} of the data set, "
+            f"which grew between; evaluate the earlier one again: `{_evaluate_again(old)}`"
+        )
+    return None
+
+
+def data_version(store: Store, found: Evaluation) -> int:
+    """The version of its data set that an evaluation is of."""
+    known = store.versions.find(store.runs.get(found.run).dataset, found.data)
+    return known.version if known else 0
+
+
+def _evaluate_again(found: Evaluation) -> str:
+    """The command that evaluates the same targets today."""
+    asked = {"--limit": found.config.get("limit"), "--users-with": found.config.get("users_with")}
+    limit = "".join(f" {flag} {value}" for flag, value in asked.items() if value is not None)
+    return f"patchrec eval {found.run} --split {found.split}{limit}"
+
+
 def _earlier_catalog(store: Store, newest: dict[str, Evaluation]) -> str | None:
     """Word that evaluations of the same targets ranked a catalog before and after items were added; else None."""
     first, *others = newest
@@ -175,11 +211,9 @@ def _earlier_catalog(store: Store, newest: dict[str, Evaluation]) -> str | None:
             continue
         sizes = [catalog_size(store, found) for found in pair]
         small = pair[sizes.index(min(sizes))]
-        asked = {"--limit": small.config.get("limit"), "--users-with": small.config.get("users_with")}
-        limit = "".join(f" {flag} {value}" for flag, value in asked.items() if value is not None)
         return (
             f"runs {first!r} and {other!r} ranked different catalogs ({sizes[0]:,} and {sizes[1]:,} items: some were "
-            f"added between); evaluate the earlier one again: `patchrec eval {small.run} --split {small.split}{limit}`"
+            f"added between); evaluate the earlier one again: `{_evaluate_again(small)}`"
         )
     return None
 
@@ -211,4 +245,4 @@ def _by_targets(store: Store, run: Run, split: SplitName, needed: Sequence[str])
     found = sorted(
         store.evaluations.all(run.name, split), key=lambda one: sum(is_known(name, one.exact_to) for name in needed)
     )
-    return {(*_asked(one), one.catalog): one for one in found}
+    return {(*_asked(one), one.catalog, one.data): one for one in found}

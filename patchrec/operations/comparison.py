@@ -16,6 +16,7 @@ from patchrec.operations.compared import Compared, apart, fold, missing_seeds
 from patchrec.operations.compared_evaluations import (
     all_evaluated,
     catalog_size,
+    data_version,
     named_evaluations,
     refuse_unknown_ranks,
     with_log_prob,
@@ -95,6 +96,9 @@ def compare_runs(
         sizes = catalog_size(store, chosen[0][1]), store.catalogs.versions(chosen[0][0].dataset)[-1].num_items
         notes = [f"{name} is left out: it ranked {other}" for name, other in left_out.items()]
         notes += missing_seeds(store, fold(chosen), split) if grouped else []
+        of_data = [data_version(store, chosen[0][1]), store.versions.all(chosen[0][0].dataset)[-1].version]
+    if of_data[0] != of_data[1]:
+        notes.append(f"these are of version {of_data[0]} of the data set; it is at version {of_data[1]} now")
     if sizes[0] != sizes[1]:
         notes.append(f"these ranked an earlier catalog of {sizes[0]:,} items; it has {sizes[1]:,} now")
     known_to = min((found.exact_to for _, found in chosen if found.exact_to is not None), default=None)

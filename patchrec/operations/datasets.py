@@ -26,6 +26,7 @@ def add_dataset(
     recipe: Path | str | Recipe | None = None,
     files: Sequence[Path] = (),
     rejects: Path | None = None,
+    replace: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
     **options: Any,
@@ -42,6 +43,7 @@ def add_dataset(
             The files that it names are looked for in its folder, those of `options` and `files` where they are named.
         files: Tables whose place and form are found out (`plan_dataset`); what is found is told.
         rejects: File for the rows that cannot be used; they are then left out.
+        replace: Take the place of a data set of this name, which no run was made with; until all is read it stays.
         home: Folder of the store.
         report: Where notes, picks and skipped lines are told.
         options: Fields of `patchrec.data.recipe.Recipe`: `interactions` and `items` (files), `user_col`, `sep`,
@@ -55,7 +57,9 @@ def add_dataset(
         UsageError: Options that do not go together, or the name is taken.
     """
     with Store.open(home) as store:
-        if name in store.datasets.names():
+        if replace:
+            store.datasets.refuse_used(name)
+        elif name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
         known = name if recipe is None else str(recipe)
         if known in SOURCES and not files:
@@ -76,8 +80,9 @@ def add_dataset(
             licence=prepared.licence,
             split=prepared.split,
             ratings=prepared.ratings,
+            replace=replace,
         )
-        return _shown(store, name) | {"rejected": list(prepared.rejected)}
+        return shown_dataset(store, name) | {"rejected": list(prepared.rejected)}
 
 
 def plan_dataset(
@@ -138,7 +143,7 @@ def _recipe(
 def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:
     """Every data set by name, with its sizes and whether it is the one in use."""
     with Store.open(home) as store:
-        return [_shown(store, name) for name in store.datasets.names()]
+        return [shown_dataset(store, name) for name in store.datasets.names()]
 
 
 def show_dataset(name: str, *, home: Path | None = None) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def show_dataset(name: str, *, home: Path | None = None) -> dict[str, Any]:
         NotFoundError: No such data set.
     """
     with Store.open(home) as store:
-        return _shown(store, name)
+        return shown_dataset(store, name)
 
 
 def use_dataset(name: str, *, home: Path | None = None) -> None:
@@ -289,7 +294,8 @@ def pick_dataset(store: Store, name: str | None, report: Reporter) -> str:
     return found
 
 
-def _shown(store: Store, name: str) -> dict[str, Any]:
+def shown_dataset(store: Store, name: str) -> dict[str, Any]:
+    """One data set as it is shown; see `show_dataset`."""
     about = store.datasets.show(name)
     targets = {split: part["targets"] for split, part in about["summary"]["splits"].items()}
     return about | {"targets": targets, "current": store.datasets.current() == name}

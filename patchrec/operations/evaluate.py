@@ -1,7 +1,7 @@
 """Verb: evaluate a run, or a baseline, on held-out targets."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from patchrec.config import PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
+from patchrec.config import SPLITS, PromptConfig, RunConfig, ScoreName, SplitName, StrategyConfig
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
@@ -20,6 +20,7 @@ from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import (
     fingerprints,
+    learned_from,
     load,
     pick_run,
     plain_options,
@@ -135,7 +136,7 @@ def evaluate(
             if strategy is not None:
                 chosen = _under(store, chosen, strategy, options, marks, report)
         asked = Asked(limit, users_with, tuple(ks), exact_to, tuple(by), top)
-        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"]["catalog"])
+        config = asked.config(store.datasets.show(chosen.dataset)["fingerprints"])
         if reuse and protocol is None and (found := _same_evaluation(store, chosen, split, score, config)) is not None:
             return found
         return _evaluate(store, chosen, split, asked, score, protocol, report)
@@ -152,11 +153,16 @@ class Asked:
     by: tuple[str, ...]
     top: int | None = None
 
-    def config(self, catalog: str) -> dict[str, Any]:
-        """This as it is stored, with the fingerprint of the catalog that is ranked."""
+    def config(self, prints: Mapping[str, str]) -> dict[str, Any]:
+        """This as it is stored, with the fingerprints of the catalog that is ranked and of the interactions.
+
+        Args:
+            prints: Of the data set: `catalog` and `sequences`.
+        """
         some = {"users_with": self.users_with, "exact_to": self.exact_to, "by": list(self.by) or None, "top": self.top}
         given = {name: value for name, value in some.items() if value is not None}
-        return {"limit": self.limit, "ks": list(self.ks), "catalog": catalog, **given}
+        data = {"catalog": prints["catalog"], "data": prints["sequences"]}
+        return {"limit": self.limit, "ks": list(self.ks), **data, **given}
 
 
 def _evaluate(
@@ -170,6 +176,7 @@ def _evaluate(
 ) -> EvaluationResult:
     loaded = load(store, run, score, report)
     dataset, history = loaded.dataset, run.config.history
+    refuse_learned(store, run, dataset, split)
     examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
     counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
     also = None if counting is None else counting.add
@@ -186,7 +193,7 @@ def _evaluate(
             also=also,
             report=report,
         )
-    config = asked.config(dataset.catalog.fingerprint)
+    config = asked.config(dataset.fingerprints)
     each: list[tuple[dict[str, Any], list[MetricRow], list[RankingRow]]] = [(config, found.metrics, found.rankings)]
     if counting is not None:
         each.append((config | counting.config, counting.metrics(), counting.rankings()))
@@ -204,6 +211,35 @@ def _evaluate(
             )
     result = stored_result(store, run, store.evaluations.all(run.name, split)[-1])
     return result if counting is None else replace(result, protocol=protocol, counted=each[1][1])
+
+
+def refuse_learned(store: Store, run: Run, dataset: Dataset, split: SplitName) -> None:
+    """Refuse targets that a run learned from, or was chosen on, in an earlier version of its data set.
+
+    An append alone moves nothing from one split to another; a new split may.
+
+    Raises:
+        UsageError: There are such targets.
+    """
+    place = SPLITS.index(split)
+    names = [run.name] if place else []
+    with store.read():
+        if store.datasets.show(dataset.name)["fingerprints"] != dataset.fingerprints:  # it grew since
+            dataset = store.datasets.load(dataset.name)
+        while names:
+            one = store.runs.get(names.pop())
+            names += [part.run for part in one.config.parts] + ([one.parent] if one.parent else [])
+            learned = learned_from(store, one, dataset) if one.dataset == dataset.name else None
+            if learned is None:
+                continue
+            earlier = [learned.places[learned.sequences.places_of(part)] for part in SPLITS[:place]]
+            shared = len(np.intersect1d(dataset.sequences.places_of(split), np.concatenate(earlier)))
+            if shared:
+                raise UsageError(
+                    f"{shared:,} interactions of the {split} split of {dataset.name!r} were train or validation in "
+                    f"version {learned.version.version}, which run {one.name} learned from: it would be asked what it "
+                    "knows; train again"
+                )
 
 
 def of_users_with(dataset: Dataset, examples: Sequence[Example], users_with: str | None) -> list[Example]:
@@ -233,8 +269,8 @@ def find_evaluation(
     store: Store, run: Run, split: SplitName, *, limit: int | None = None, ks: Sequence[int] = engine.KS
 ) -> EvaluationResult | None:
     """The newest evaluation of a run by its own score, of the same targets, metrics and catalog; None without one."""
-    catalog = store.datasets.show(run.dataset)["fingerprints"]["catalog"]
-    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(catalog))
+    prints = store.datasets.show(run.dataset)["fingerprints"]
+    return _same_evaluation(store, run, split, None, Asked(limit, None, tuple(ks), None, ()).config(prints))
 
 
 def _same_evaluation(
@@ -244,7 +280,7 @@ def _same_evaluation(
     same = [
         found
         for found in store.evaluations.all(run.name, split)
-        if (found.config | {"catalog": found.catalog}, found.score) == wanted
+        if (found.config | {"catalog": found.catalog, "data": found.data}, found.score) == wanted
     ]
     return stored_result(store, run, same[-1]) if same else None
 

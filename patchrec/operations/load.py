@@ -14,7 +14,7 @@ import numpy as np
 from patchrec import __version__
 from patchrec.config import RunConfig, ScoreName
 from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset, Example, window_start
+from patchrec.data.histories import Dataset, Example, Sequences, window_start
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
@@ -36,6 +36,7 @@ from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.catalogs import CatalogVersion
 from patchrec.store.runs import Run
+from patchrec.store.versions import DataVersion
 from patchrec.training.checkpoint import read_manifest
 from patchrec.training.processes import Process
 
@@ -112,7 +113,9 @@ def load(
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
-    dataset = store.datasets.load(run.dataset)
+    with store.read():
+        dataset = store.datasets.load(run.dataset)
+        learned = learned_from(store, run, dataset)
     saved = Saved(
         run.config,
         dataset,
@@ -130,14 +133,61 @@ def load(
     def read(folder: Path | None) -> Recommender:
         found = replace(saved, folder=folder)
         prints = fingerprints(found)
+        if learned is not None:
+            prints["split"] = learned.version.fingerprint
+            if folder is None:  # it counts when it is loaded, and shall count what it counted then
+                found = replace(found, dataset=replace(dataset, sequences=learned.sequences))
         refuse_mismatch(run, prints, dataset.catalog, store.catalogs.versions(dataset.name))
+        made_of = {part: value for part, value in prints.items() if part != "split"}  # what is kept knows no histories
         with kind_errors(kind.name):
-            return kind.load(replace(found, stamp={**prints, **versions()}))
+            return kind.load(replace(found, stamp={**made_of, **versions()}))
 
     recommender = with_checkpoint(store, run, read)
+    if learned is not None:
+        now, there = store.versions.all(dataset.name)[-1], learned.version
+        report.note(
+            f"run {run.name} learned from version {there.version} of data set {dataset.name!r}, which has "
+            f"{now.num_interactions - there.num_interactions:,} more interactions now, in version {now.version}"
+        )
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """The earlier version of its data set that a run learned from.
+
+    Attributes:
+        sequences: Its interactions.
+        places: (n,) where each of them stands among today's.
+    """
+
+    version: DataVersion
+    sequences: Sequences
+    places: IntArray
+
+
+def learned_from(store: Store, run: Run, dataset: Dataset) -> Learned | None:
+    """The version that a run learned from, read again; None where that is today's, or is none that is known.
+
+    Args:
+        store: Inside a `read`.
+        run: Which.
+        dataset: Its data set, read in that snapshot.
+
+    Raises:
+        CorruptError: It is not what its fingerprint says.
+    """
+    fingerprint = run.fingerprints.get("split", "")
+    if fingerprint in {"", dataset.sequences.fingerprint}:
+        return None
+    version = store.versions.find(dataset.name, fingerprint)
+    return (
+        None
+        if version is None
+        else Learned(version, *store.versions.sequences(dataset.name, version, dataset.sequences))
+    )
 
 
 def load_parts(store: Store, name: str, config: RunConfig, report: Reporter) -> tuple[Part, ...]:
@@ -286,11 +336,12 @@ def fingerprints(saved: Saved) -> dict[str, str]:
 def refuse_mismatch(run: Run, now: Mapping[str, str], catalog: Catalog, versions: Sequence[CatalogVersion]) -> None:
     """Refuse to use a run with another prompt, tokenizer, catalog or split than it was trained with.
 
-    A catalog that only got new items at its end is no other: every item that the run knows is where it was.
+    A catalog that only got new items at its end is no other: every item that the run knows is where it was. Nor is a
+    split that can be read again as it was (`learned_from`).
 
     Args:
         run: What is to be used.
-        now: What `fingerprints` gives today.
+        now: What `fingerprints` gives today, with the split that the run learned from where that can be read.
         catalog: Today's catalog.
         versions: Those that it had.
 

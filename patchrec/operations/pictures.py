@@ -100,7 +100,7 @@ def compare(
         rankings = shared_targets(
             {run.name: store.evaluations.rankings(number) for run, number in zip(runs, numbers, strict=True)}
         )
-        dataset = store.datasets.load(table["dataset"])
+        dataset = store.datasets.load_as(table["dataset"], evaluations[0].data)
     return Compared(table, runs, evaluations, [rankings[run.name] for run in runs], dataset)
 
 

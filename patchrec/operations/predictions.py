@@ -63,7 +63,7 @@ def evaluate_predictions(
         lists = read_lists(str(file), dataset.sequences, dataset.catalog, precedence(dataset.popularity))
         found = evaluate_lists(dataset, examples, lists, ks=ks, limit=limit, one_list=one_list, by=by, report=report)
         run = _run(store, dataset, lists, marks)
-        asked = Asked(limit, users_with, tuple(ks), None, tuple(by)).config(dataset.catalog.fingerprint)
+        asked = Asked(limit, users_with, tuple(ks), None, tuple(by)).config(dataset.fingerprints)
         store.evaluations.add(
             run.name,
             split,

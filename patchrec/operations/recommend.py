@@ -9,7 +9,8 @@ from patchrec.config import ScoreName
 from patchrec.errors import UsageError
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
 from patchrec.operations.load import load, pick_run
-from patchrec.recommender import Search, rank
+from patchrec.operations.unknown_users import MODEL, Source, Unknown, stand_in
+from patchrec.recommender import Search, nothing, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -38,6 +39,8 @@ class Recommendations:
         history: Newest titles of the history, oldest first, at most five.
         shortfall: Why there are fewer than asked for, else None.
         certificate: Why the ranking is exact (`patchrec.recommender.Certificate`), and whether that `holds`.
+        source: What answered: the `model`, or for a user whom the data set does not have the run's answer to an `empty
+            history`, or `popularity`.
     """
 
     run: str
@@ -50,6 +53,7 @@ class Recommendations:
     ranking: list[RankedItem]
     shortfall: str | None
     certificate: dict[str, Any] | None
+    source: Source = MODEL
 
 
 def recommend(
@@ -64,6 +68,7 @@ def recommend(
     search: Search = "best-first",
     max_tokens: int | None = None,
     retrieve: int | None = None,
+    unknown: Unknown = "error",
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Recommendations:
@@ -74,6 +79,7 @@ def recommend(
         search: `best-first` stops with a proof; `whole` scores every title.
         max_tokens: Prompt positions run at a time; chosen from free memory where not given.
         retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
+        unknown: `popular` answers for a user whom the data set does not have, too (`stand_in`).
 
     Raises:
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
@@ -86,18 +92,22 @@ def recommend(
         loaded = load(store, chosen, score, report, search=search, max_tokens=max_tokens, retrieve=retrieve)
     catalog = loaded.dataset.catalog
     filtered = Filtered.of(catalog, filters)
-    if user is not None:
+    source, answering = MODEL, loaded.recommender
+    if user is not None and unknown == "popular" and user not in loaded.dataset.sequences.index:
+        source, answering = stand_in(loaded)
+        query = loaded.history_query(nothing())
+    elif user is not None:
         query = loaded.user_query(loaded.dataset.user(user), keep_seen=filters.keep_seen)
     else:
         query = loaded.history_query(find_items(catalog, history or ()), keep_seen=filters.keep_seen)
-    [found] = rank(loaded.recommender, [query], k, allowed=filtered.allowed)
+    [found] = rank(answering, [query], k, allowed=filtered.allowed)
     certificate = found.certificate
     return Recommendations(
         run=loaded.run.name,
         label=loaded.run.label,
         dataset=loaded.dataset.name,
         user=user,
-        score=loaded.recommender.score,
+        score=answering.score,
         history=[catalog.titles[item] for item in query.history.items[-5:]],
         history_length=len(query.history),
         ranking=[
@@ -106,4 +116,5 @@ def recommend(
         ],
         shortfall=filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
         certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
+        source=source,
     )

@@ -60,7 +60,8 @@ class RunFaults:
         if self.most_items is None or num_items <= self.most_items:
             catalog = self.store.catalogs.load(dataset)
             catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
-        return {"catalog": set(catalogs), "split": {about["fingerprints"]["sequences"]}}
+        today, versions = about["fingerprints"]["sequences"], [one["fingerprint"] for one in about["data_versions"]]
+        return {"catalog": set(catalogs), "split": set(versions) if today == versions[-1] else {today}}
 
     def _other_parts(self, run: Run) -> list[Fault]:
         """That a run which it mixes or reads is gone, or answers otherwise than it did then."""

@@ -67,7 +67,8 @@ def newest_shared(store: Store, runs: Sequence[Run], split: SplitName) -> list[E
     return [
         (run, found)
         for run, found in newest
-        if {key: found.config.get(key) for key in asked} == asked and found.catalog == last.catalog
+        if {key: found.config.get(key) for key in asked} == asked
+        and (found.catalog, found.data) == (last.catalog, last.data)
     ]
 
 

@@ -50,14 +50,14 @@ def slices_of(run: str, *, by: Sequence[str] = (), home: Path | None = None) -> 
     with Store.open(home) as store:
         group = store.seed_groups.find(run)
         runs = [store.runs.get(run)] if group is None else list(group.runs)
-        dataset = store.datasets.load(runs[0].dataset)
-        cut = partial(slices_of_rankings, dataset, by=by)
         sliced = []
         for split in SPLITS:
             newest = newest_shared(store, runs, split)
             rankings = [store.evaluations.rankings(found.id) for _, found in newest]
             if not newest:
                 continue
+            dataset = store.datasets.load_as(runs[0].dataset, newest[0][1].data)
+            cut = partial(slices_of_rankings, dataset, by=by)
             each = [
                 metric_rows(rows, found.config.get("ks", ()), slices=cut(rows), exact_to=found.exact_to)
                 for (_, found), rows in zip(newest, rankings, strict=True)

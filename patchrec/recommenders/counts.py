@@ -61,13 +61,22 @@ def _item_knn(options: ItemKNNOptions) -> Counted:
 
 
 KINDS = (
-    counted_kind("popularity", "how often everyone had an item, the same list for all", _popularity),
-    counted_kind("recent", "popularity in which older interactions fade", _recent, options=RecentOptions),
+    counted_kind(
+        "popularity", "how often everyone had an item, the same list for all", _popularity, empty_history=True
+    ),
+    counted_kind(
+        "recent",
+        "popularity in which older interactions fade",
+        _recent,
+        options=RecentOptions,
+        empty_history=True,
+    ),
     counted_kind(
         "markov",
         "what most often followed the last item, with popularity behind it",
         _markov,
         options=MarkovOptions,
+        empty_history=True,
         source="MacKay and Peto, A hierarchical Dirichlet language model, 1995",
     ),
     counted_kind(
@@ -75,6 +84,7 @@ KINDS = (
         "items that share users with the history's, newer ones weighing more",
         _item_knn,
         options=ItemKNNOptions,
+        empty_history=True,
         source="Deshpande and Karypis, Item-based top-N recommendation algorithms, TOIS 2004",
     ),
 )

@@ -51,6 +51,7 @@ def counted_kind(
     options: type[Options] = Options,
     source: str = "",
     shape: Mapping[str, Any] | None = None,
+    empty_history: bool = False,
 ) -> Kind:
     """A kind that counts the train split.
 
@@ -61,6 +62,7 @@ def counted_kind(
         options: The model of its options.
         source: The paper.
         shape: Defaults of how its histories are cut.
+        empty_history: Whether its answer to an empty history means something.
     """
 
     def learner(fitting: Fitting) -> Learner:
@@ -80,7 +82,17 @@ def counted_kind(
             restore(saved.folder, model)
         return DenseRecommender(name, model, precedence(saved.dataset.popularity), saved.dataset.catalog.titles)
 
-    return Kind(name, summary, learner, load, _copy, options=options, source=source, shape=shape or {})
+    return Kind(
+        name,
+        summary,
+        learner,
+        load,
+        _copy,
+        options=options,
+        source=source,
+        shape=shape or {},
+        empty_history=empty_history,
+    )
 
 
 def item_model_kind(

@@ -27,7 +27,13 @@ _OWNERS = {
     "checkpoints": "run",
     "evaluations": "run",
 }
-_OF_DATASETS = {"datasets": "name", "items": "dataset", "users": "dataset", "catalog_versions": "dataset"}
+_OF_DATASETS = {
+    "datasets": "name",
+    "items": "dataset",
+    "users": "dataset",
+    "catalog_versions": "dataset",
+    "data_versions": "dataset",
+}
 
 
 @dataclass(frozen=True, slots=True)

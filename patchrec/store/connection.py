@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from patchrec.store.runs import Runs
     from patchrec.store.seed_groups import SeedGroups
     from patchrec.store.trash import Trash
+    from patchrec.store.versions import DataVersions
 else:
     # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
     # one, since the exceptions of the two are different classes.
@@ -84,6 +85,7 @@ class Store:
         db: The open database; read with it, write through `write()`.
         datasets: Data sets, settings and which one is current.
         catalogs: Items of data sets, and how their catalogs grew.
+        versions: Interactions of data sets as they grew.
         backbones: Language models that were pulled.
         runs: Runs, their losses and checkpoints.
         trash: Removed runs that can be taken back.
@@ -215,6 +217,13 @@ class Store:
         from patchrec.store.catalogs import Catalogs
 
         return Catalogs(self)
+
+    @property
+    def versions(self) -> "DataVersions":
+        """Interactions of data sets as they grew."""
+        from patchrec.store.versions import DataVersions
+
+        return DataVersions(self)
 
     @property
     def backbones(self) -> "Backbones":

@@ -5,7 +5,7 @@ Its items are in `catalogs.py`.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,23 @@ if TYPE_CHECKING:
     from patchrec.store.connection import Store
 
 ROWS_AT_ONCE = 100_000
+CHOSEN = "FROM users WHERE dataset = ? AND (? IS NULL OR user_id LIKE '%' || ? || '%' ESCAPE '\\')"
 LIST_THEM = "List them with `patchrec data ls`."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """One user of a data set.
+
+    Attributes:
+        interactions: How many.
+        first, last: Timestamps, unix seconds; None without times.
+    """
+
+    user_id: str
+    interactions: int
+    first: int | None
+    last: int | None
 
 
 class Datasets:
@@ -31,7 +47,14 @@ class Datasets:
         self._store = store
 
     def add(
-        self, dataset: Dataset, *, source: str, licence: str, split: dict[str, Any], ratings: FloatArray | None = None
+        self,
+        dataset: Dataset,
+        *,
+        source: str,
+        licence: str,
+        split: dict[str, Any],
+        ratings: FloatArray | None = None,
+        replace: bool = False,
     ) -> None:
         """Store a data set, all of it or nothing.
 
@@ -41,6 +64,7 @@ class Datasets:
             licence: What its owner allows, in words.
             split: The rule that made the splits, as plain JSON.
             ratings: (n,) ratings aligned with the interactions; NaN where there is none.
+            replace: Take the place of a data set of this name, which no run was made with.
 
         Raises:
             UsageError: The name is taken or not a name.
@@ -48,6 +72,9 @@ class Datasets:
         name = check_name("data set", dataset.name)
         sequences, catalog = dataset.sequences, dataset.catalog
         with self._store.write() as db:
+            in_use = self.current() == name
+            if replace and name in self.names():
+                self.remove(name)
             if name in self.names():
                 raise UsageError(
                     f"a data set {name!r} is there already; remove it with `patchrec data rm {name}` or choose a name"
@@ -81,8 +108,11 @@ class Datasets:
                 ),
             )
             db.conn.executemany(
-                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?)", _interaction_rows(name, sequences, ratings)
+                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, 1)", _interaction_rows(name, sequences, ratings)
             )
+            self._store.versions.note(name, 1, sequences, {})
+            if in_use:
+                self.use(name)
 
     def names(self) -> list[str]:
         """Names of all data sets, sorted."""
@@ -105,13 +135,29 @@ class Datasets:
                 noun=about["noun"],
                 verb=about["verb"],
             )
-        found = {"catalog": dataset.catalog.fingerprint, "sequences": dataset.sequences.fingerprint}
+        found = dataset.fingerprints
         if found != about["fingerprints"]:
             raise CorruptError(
                 f"data set {name!r} is not what was stored ({found} instead of {about['fingerprints']}); "
                 f"remove it with `patchrec data rm {name}` and add it again"
             )
         return dataset
+
+    def load_as(self, name: str, fingerprint: str) -> Dataset:
+        """Read a data set with today's catalog and the interactions of a version.
+
+        Args:
+            fingerprint: `Sequences.fingerprint` of that version; one that no version has gives today's.
+
+        Raises:
+            NotFoundError: No such data set. CorruptError: What is stored is not what was added.
+        """
+        with self._store.read():
+            today = self.load(name)
+            known = self._store.versions.find(name, fingerprint)
+            if known is None or today.sequences.fingerprint == fingerprint:
+                return today
+            return replace(today, sequences=self._store.versions.sequences(name, known, today.sequences)[0])
 
     def show(self, name: str) -> dict[str, Any]:
         """What is known about a data set, without its rows.
@@ -133,9 +179,56 @@ class Datasets:
             "min_history": row["min_history"],
             "fingerprints": {"catalog": row["catalog_fingerprint"], "sequences": row["sequences_fingerprint"]},
             "versions": [asdict(version) for version in self._store.catalogs.versions(name)],
+            "data_versions": [asdict(version) for version in self._store.versions.all(name)],
             "summary": json_object(row["summary"]),
             "created_at": row["created_at"],
         }
+
+    def users(self, name: str, match: str | None = None, limit: int | None = None) -> tuple[int, list[StoredUser]]:
+        """How many users of a data set there are, and those, in order of first appearance.
+
+        Args:
+            name: Of the data set; an unknown one has none.
+            match: Only ids that hold this text; A to Z in any case.
+            limit: At most so many; None gives all.
+        """
+        pattern = None if match is None else "".join(f"\\{one}" if one in "\\%_" else one for one in match)
+        with self._store.read() as db:
+            number = db.execute(f"SELECT count(*) {CHOSEN}", [name, pattern, pattern]).fetchone()[0]
+            rows = db.execute(
+                "SELECT user_id, count(position), min(timestamp), max(timestamp)"  # noqa: S608 - our own words
+                f" FROM (SELECT * {CHOSEN} ORDER BY user LIMIT coalesce(?, -1)) AS chosen"
+                " LEFT JOIN interactions USING (dataset, user) GROUP BY user ORDER BY user",
+                [name, pattern, pattern, limit],
+            ).fetchall()
+        return number, [StoredUser(*row) for row in rows]
+
+    def refuse_used(self, name: str) -> None:
+        """Refuse to take away a data set that runs were made with.
+
+        Raises:
+            UsageError: Names the runs, and the groups of seeds that they are of.
+        """
+        made = [row[0] for row in self._store.rows("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
+        removed = self._store.trash.names()
+        runs = [run for run in made if run not in removed]
+        if made and not runs:
+            raise UsageError(
+                f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
+                f"delete them first: `patchrec runs gc {' '.join(made)}`"
+            )
+        if runs:
+            shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+            groups = self._store.rows(
+                "SELECT DISTINCT seed_group FROM runs WHERE dataset = ? AND seed_group IS NOT NULL"
+                " AND name NOT IN (SELECT run FROM trash) ORDER BY id",
+                [name],
+            )
+            of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
+            raise UsageError(
+                f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since "
+                f"others may be its start: `patchrec runs rm {runs[-1]}`"
+            )
 
     def remove(self, name: str) -> None:
         """Delete a data set.
@@ -147,20 +240,7 @@ class Datasets:
         with self._store.write() as db:
             if name not in self.names():
                 raise self._unknown(name)
-            made = [row[0] for row in db.execute("SELECT name FROM runs WHERE dataset = ? ORDER BY id", [name])]
-            removed = self._store.trash.names()
-            runs = [run for run in made if run not in removed]
-            if made and not runs:
-                raise UsageError(
-                    f"data set {name!r} has {len(made)} runs in the trash, which could not be taken back without it; "
-                    f"delete them first: `patchrec runs gc {' '.join(made)}`"
-                )
-            if runs:
-                shown = ", ".join(runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
-                raise UsageError(
-                    f"data set {name!r} has runs ({shown}); remove them first, the newest first, since others may be "
-                    f"its start: `patchrec runs rm {runs[-1]}`"
-                )
+            self.refuse_used(name)
             db.execute("DELETE FROM datasets WHERE name = ?", [name])
             db.execute("DELETE FROM settings WHERE key = 'dataset' AND value = ?", [name])
 

@@ -76,6 +76,7 @@ class Evaluation:
 
     Attributes:
         catalog: Fingerprint of the catalog that was ranked.
+        data: Fingerprint of the interactions, whose version had its targets and histories.
     """
 
     id: int
@@ -88,6 +89,7 @@ class Evaluation:
     cost: dict[str, Any]
     created_at: str
     catalog: str
+    data: str
 
     @property
     def exact_to(self) -> int | None:
@@ -181,11 +183,14 @@ class Evaluations:
             protocol: Those that count in another way (`patchrec.evaluation.protocols`); None: those that do not, by
                 ranks among all items.
 
-        One that does not say which catalog it ranked is from before catalogs could grow: it ranked the first version.
+        One that does not say which catalog it ranked, or of which interactions it is, is from before they could grow:
+        it is of the first version.
         """
         rows = self._store.records(
             "SELECT evaluations.*, coalesce(evaluations.config ->> 'catalog', (SELECT fingerprint FROM catalog_versions"
-            " WHERE catalog_versions.dataset = runs.dataset ORDER BY num_items LIMIT 1)) AS catalog"
+            " WHERE catalog_versions.dataset = runs.dataset ORDER BY num_items LIMIT 1)) AS catalog,"
+            " coalesce(evaluations.config ->> 'data', (SELECT fingerprint FROM data_versions"
+            " WHERE data_versions.dataset = runs.dataset ORDER BY version LIMIT 1)) AS data"
             " FROM evaluations JOIN runs ON runs.name = run"
             " WHERE run = coalesce(?, run) AND split = coalesce(?, split)"
             " AND coalesce(evaluations.config ->> 'protocol', '') = ? ORDER BY evaluations.id",

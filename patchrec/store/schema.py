@@ -80,6 +80,13 @@ def m009_any_slice(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m010_growing_data(db: Database) -> None:
+    """Interactions may be appended: each knows the version that it came with, and every version stays known."""
+    for statement in GROWING_DATA.split(";\n"):
+        db.execute(statement)
+
+
 def pending(db: Database, path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
@@ -388,4 +395,30 @@ SELECT metrics.*,
 FROM metrics JOIN evaluations ON evaluations.id = evaluation;
 DROP TABLE metrics;
 ALTER TABLE metrics_of_any_slice RENAME TO metrics
+"""
+
+GROWING_DATA = """
+ALTER TABLE interactions ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE data_versions (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    num_users INTEGER NOT NULL,
+    num_interactions INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    account TEXT NOT NULL CHECK (json_valid(account)),
+    added_at TEXT NOT NULL,
+    PRIMARY KEY (dataset, version)
+) STRICT, WITHOUT ROWID;
+INSERT INTO data_versions
+SELECT name, 1, (SELECT count(*) FROM users WHERE dataset = datasets.name),
+    (SELECT count(*) FROM interactions WHERE dataset = datasets.name), sequences_fingerprint, '{}', created_at
+FROM datasets;
+CREATE TABLE former_splits (
+    dataset TEXT NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    train_stop INTEGER NOT NULL,
+    validation_stop INTEGER NOT NULL,
+    PRIMARY KEY (dataset, version, user)
+) STRICT, WITHOUT ROWID
 """

@@ -59,15 +59,14 @@ def test_after_a_baseline_and_of_runs_the_hints_work(two):
 
 
 @pytest.mark.parametrize("arguments", [["recommend", "--user", "anna"], ["recommend", "--all", "--users", "FILE"]])
-def test_who_does_not_know_a_user_is_told_what_lists_them(two, tmp_path, monkeypatch, arguments):
-    monkeypatch.setattr("patchrec_cli.queries.MOST_BYTES", None)  # it would hold for all that follows in this process
+def test_who_does_not_know_a_user_is_told_what_lists_them(two, tmp_path, arguments):
     assert two("baseline", "popularity").code == 0
     (tmp_path / "users").write_text("anna\nbobo\n")
     given = [word.replace("FILE", str(tmp_path / "users")) for word in arguments if word != "--all"]
     output = ["--output", tmp_path / "out.csv"] if "--users" in given else []
     ran = two(*given, "--run", "popularity-1", *output)
     assert ran.code == 4
-    (command,) = re.findall(r"`patchrec (runs query [^`]*)`", ran.err)
+    (command,) = re.findall(r"`patchrec (data users [^`]*)`", ran.err)
     assert set(two(*shlex.split(command), "-q").out.split()) == {"ann", "bob", "007"}
 
 

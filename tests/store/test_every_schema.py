@@ -29,8 +29,15 @@ LATER = {
     ],
     "m003_watched_runs": [("validations (run, step, loss, tokens, targets, seconds)", "'pft-s-1', 2, 1.5, 9, 3, 0.25")],
     "m004_kinds_of_recommender": [("validations", "'pft-s-1', 4, 1.25, 9, 3, 0.25, 0.125")],
-    "m005_named_sessions": [("interactions", "'toy', 1, 1, 1, 7, 3.5, 12")],
+    "m005_named_sessions": [
+        ("interactions (dataset, user, position, item, timestamp, rating, session)", "'toy', 1, 1, 1, 7, 3.5, 12")
+    ],
     "m009_any_slice": [("metrics", "1, 'mrr', 'item', 'kept', 0.25, NULL, NULL, 'history 0-9', 2, 1")],
+    "m010_growing_data": [
+        ("interactions", "'toy', 1, 2, 0, 9, NULL, 13, 2"),
+        ("data_versions", "'toy', 2, 2, 3, 'later', '{}', 'then'"),
+        ("former_splits", "'toy', 1, 0, 1, 1"),
+    ],
 }
 
 

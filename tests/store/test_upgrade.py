@@ -57,13 +57,16 @@ def test_a_store_of_the_first_release_is_upgraded_without_loss(tmp_path: Path) -
     assert "catalog_versions" not in before
     Store.open(home).close()
     after = everything(home / FILE_NAME)
-    before["interactions"] = [(*row, None) for row in before["interactions"]]
+    before["interactions"] = [(*row, None, 1) for row in before["interactions"]]
     for table in UNCHANGED:
         assert after[table] == before[table] != [] or table == "backbones"
     assert after["runs"] == [(*row[:2], "baseline", *row[3:], None, "popularity", None) for row in before["runs"]] != []
     sizes = {row[0]: row[3:5] for row in after["evaluations"]}  # its targets and users
     assert after["metrics"] == [(*row, "all", *sizes[row[0]]) for row in before["metrics"]]
     assert after["catalog_versions"] == [("toy", 3, CATALOG.fingerprint, MOMENT)]
+    of_data = [row[8] for row in before["datasets"]]
+    assert after["data_versions"] == [("toy", 1, 2, 2, of_data[0], "{}", MOMENT)]
+    assert after["former_splits"] == []
 
 
 def test_stages_that_were_kinds_are_runs_of_these_kinds(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class BulkRecommendations:
         parts: How many the work had; `parts_found` those that an earlier call had done.
         seconds: Of this call's ranking.
         users_per_second: Of the users that this call ranked; None where it ranked none.
+        unknown_users: Those among the users whom the data set does not have.
     """
 
     run: str
@@ -55,6 +56,7 @@ class BulkRecommendations:
     parts_found: int
     seconds: float
     users_per_second: float | None
+    unknown_users: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +79,7 @@ class _State:
 def recommend_all(
     request: Request, *, home: Path | None = None, report: Reporter = SILENT
 ) -> BulkRecommendations | None:
-    """Rank for many users, and write a row for each item of each ranking (`patchrec.data.writers.COLUMNS`).
+    """Rank for many users, and write a row for each item of each ranking (`Job.columns`).
 
     Returns:
         None in all but the first of several processes.
@@ -126,7 +128,7 @@ def _print(
     with report.task("recommend", len(places), "users") as task:
         for start in range(0, len(places), size):
             rankings = counted(job.rank(places[start : start + size]), tally)
-            print_rows(sys.stdout, kind, job.rows(rankings), header=start == 0)
+            print_rows(sys.stdout, kind, job.rows(rankings), job.columns, header=start == 0)
             sys.stdout.flush()
             task.advance(len(places[start : start + size]))
     num_parts = -(-len(places) // size)
@@ -233,7 +235,8 @@ def _merge(
     most = min(job.k, job.filtered.num_items)
 
     def fill(path: Path) -> None:
-        write_rows(path, kind, job.rows(counted(in_order(parts, planned, len(job.users), most), tally)))
+        ranked = counted(in_order(parts, planned, len(job.users), most), tally)
+        write_rows(path, kind, job.rows(ranked), job.columns)
 
     with disk_errors(f"writing {output}", "all parts are kept", f"go on with `{request.again}`"):
         parts.publish(output, fill, lambda: asdict(tally))
@@ -271,4 +274,5 @@ def _result(
         parts_found=num_found,
         seconds=seconds,
         users_per_second=num_ranked / seconds if num_ranked else None,
+        unknown_users=job.num_unknown,
     )

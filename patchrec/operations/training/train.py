@@ -372,7 +372,7 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     if not force:
         refuse_changed_plugins(store, run, report)
     start = start_folder(store, run.config, report)
-    dataset = store.datasets.load(run.dataset)
+    dataset = store.datasets.load_as(run.dataset, run.fingerprints.get("split", ""))  # what came since, it does not see
     begun = run.status != "waiting"
     folder, starts = store.run_folder(run.name), further_starts(store, run.config, report)
     job = TrainingJob(run.config, dataset, start, folder, resume=begun, force=force, starts=starts)

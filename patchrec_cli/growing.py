@@ -1,0 +1,181 @@
+"""`patchrec data append` and `patchrec data users`: data sets that grow, and who is in them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from patchrec_cli import own_files as own
+from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
+from patchrec_cli.numbers import count
+from patchrec_cli.parameters import Json, Quiet, home_of
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
+SPLIT = "A new split"
+
+
+def append(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    interactions: Annotated[
+        list[str] | None,
+        own.option("--interactions", "FILE", "File, folder, pattern, archive or -; repeat it.", own.FILES),
+    ] = None,
+    items: Annotated[
+        list[str] | None,
+        own.option("--items", "FILE", "Items with their titles; those that are known are left out.", own.FILES),
+    ] = None,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Split the whole data set anew, by its rule.", rich_help_panel=SPLIT)
+    ] = False,
+    split: Annotated[
+        Literal["paper", "temporal", "leave-one-out", "ratio"] | None,
+        typer.Option(help="With --resplit: another rule.", rich_help_panel=SPLIT),
+    ] = None,
+    train: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="With --resplit: share of train, such as 0.8.", rich_help_panel=SPLIT),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="With --resplit: share of validation.", rich_help_panel=SPLIT),
+    ] = None,
+    file_format: own.Format = None,
+    sep: own.Sep = None,
+    encoding: own.Encoding = None,
+    quotes: own.Quotes = None,
+    no_header: own.NoHeader = False,
+    columns: own.Names = None,
+    items_format: own.ItemsFormat = None,
+    items_sep: own.ItemsSep = None,
+    items_encoding: own.ItemsEncoding = None,
+    time_format: own.TimeFormat = None,
+    user_col: own.UserCol = None,
+    item_col: own.ItemCol = None,
+    items_id_col: own.ItemsIdCol = None,
+    time_col: own.TimeCol = None,
+    rating_col: own.RatingCol = None,
+    order_col: own.OrderCol = None,
+    session_col: own.SessionCol = None,
+    title_col: own.TitleCol = None,
+    title: own.Title = None,
+    rows: own.Rows = None,
+    missing: own.Missing = None,
+    repeats: own.Repeats = None,
+    untitled: own.UntitledItems = None,
+    skip_bad: own.SkipBad = False,
+    rejects: own.RejectsFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add interactions to a data set, with the users and items that come with them; all are added or none.
+
+    Files are read as those that the data set was made of; options say what is otherwise. What is stored keeps its
+    split, and runs made before go on ranking. What is stored already (user, item and second) is left out.
+
+    Examples:
+        patchrec data append shop --interactions today.csv
+        patchrec data append shop --interactions today.csv --items products.csv
+        patchrec data append shop --resplit
+    """
+    from patchrec.operations import growing
+
+    output = Output(json, quiet)
+    options = {
+        "format": file_format,
+        "sep": sep,
+        "encoding": encoding,
+        "quotes": quotes,
+        "header": False if no_header else None,
+        "columns": own.names(columns),
+        "items_format": items_format,
+        "items_sep": items_sep,
+        "items_encoding": items_encoding,
+        "time_format": time_format,
+        "user_col": user_col,
+        "item_col": item_col,
+        "items_id_col": items_id_col,
+        "time_col": time_col,
+        "rating_col": rating_col,
+        "order_col": order_col,
+        "session_col": session_col,
+        "title_col": title_col,
+        "title": title,
+        "rows": rows,
+        "missing": missing,
+        "repeats": repeats,
+        "untitled": untitled,
+        "skip_bad": skip_bad or None,
+    }
+    found = growing.append_interactions(
+        name,
+        interactions=interactions or (),
+        items=items or (),
+        again=resplit,
+        split=split,
+        train=train,
+        validation=validation,
+        rejects=rejects,
+        home=home_of(ctx),
+        report=output.reporter,
+        **{key: value for key, value in options.items() if value not in (None, [])},
+    )
+    if not output.emit(found, [str(found["version"])]):
+        print_fields(appended_fields(found))
+    if found["ranking"]:
+        output.next_step(f"patchrec recommend --all --run {found['ranking']} --output recs.parquet")
+
+
+def appended_fields(found: dict[str, Any]) -> dict[str, object]:
+    """What came, as people read it."""
+    came, summary = found["appended"], found["dataset"]["summary"]
+    new = ", ".join(several(came[what], what) for what in ("users", "items") if came[what])
+    targets = ", ".join(f"{split} {count(number)}" for split, number in found["dataset"]["targets"].items())
+    return {
+        "data": found["dataset"]["name"],
+        "version": str(found["version"]),
+        "appended": several(came["interactions"], "interactions") + (f"; new: {new}" if new else ""),
+        "late": count(came["late"]) if came.get("late") else None,
+        "now": f"{count(summary['interactions'])} interactions, {count(summary['users'])} users, "
+        f"{count(summary['items'])} items",
+        "targets": targets,
+    }
+
+
+def several(number: int, things: str) -> str:
+    """So many things: "1 user", "12 users"."""
+    return f"{count(number)} {things if number != 1 else things.removesuffix('s')}"
+
+
+def users(
+    ctx: typer.Context,
+    name: Name,
+    match: Annotated[str | None, typer.Option("--match", metavar="TEXT", help="Only ids with this in them.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N; default: all.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the users of a data set, with how many interactions each has, the first and the last."""
+    from patchrec.operations import growing
+
+    output = Output(json, quiet)
+    found = growing.list_users(name, match=match, limit=limit, home=home_of(ctx))
+    rows = found["users"]
+    if not output.emit(found, [row["user_id"] for row in rows]) and rows:
+        shown = [{**row, "first": at(row["first"]), "last": at(row["last"])} for row in rows]
+        columns = [
+            Column("user", "user_id"),
+            Column("interactions", "interactions", right=True),
+            Column("first (UTC)", "first"),
+            Column("last (UTC)", "last"),
+        ]
+        print_table(columns, shown)
+    if len(rows) < found["num_users"] and not quiet:
+        of = f"{count(found['num_users'])} users"
+        print_note(f"note: {count(len(rows))} of {of}" + (f" with {match!r} in them" if match and not rows else ""))
+
+
+def at(seconds: int | None) -> str | None:
+    """Unix seconds as people read them."""
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
