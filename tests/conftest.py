@@ -46,6 +46,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Let libraries take their leave: some complain of what was never freed."""
+    gc.unfreeze()
+
+
 UNPICKLED: list[str] = []
 
 
