@@ -1,5 +1,6 @@
 """Shared fixtures: a store of its own for every test, a small data set, and the folder of real data."""
 
+import gc
 import os
 import sys
 import traceback
@@ -37,6 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             asked = test._hypothesis_internal_use_settings
             few = min(asked.max_examples, max(FEWEST_EXAMPLES, asked.max_examples // 3))
             test._hypothesis_internal_use_settings = settings(asked, max_examples=few)
+
+
+def pytest_collection_finish() -> None:
+    """Look no more at what was imported when garbage is collected: libraries are most of what there is."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let libraries take their leave: some complain of what was never freed."""
+    gc.unfreeze()
 
 
 UNPICKLED: list[str] = []

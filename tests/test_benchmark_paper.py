@@ -33,13 +33,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_table_trains_and_evaluates_each_of_its_lines_once(home: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    "tables", [("table-2", "table-4"), pytest.param(tuple(TABLES), marks=pytest.mark.slow)], ids=["two", "all"]
+)
+def test_every_table_trains_and_evaluates_each_of_its_lines_once(
+    home: Path, tmp_path: Path, capsys, tables: tuple[str, ...]
+) -> None:
     numbers = tmp_path / "numbers.json"
-    command = [*TABLES, *FEW, "--home", str(home), "--json", str(numbers)]
+    command = [*tables, *FEW, "--home", str(home), "--json", str(numbers)]
     assert main(command) == 0
     shown = capsys.readouterr().out
     sections = json.loads(numbers.read_text())["sections"]
-    assert list(sections) == list(TABLES)
+    assert list(sections) == list(tables)
     rows = {row["label"]: row for part in sections.values() for row in part["tables"][0]["rows"]}
     assert all(0 <= row[f"hr@20 {seen}"] <= 1 for row in rows.values() for seen in ("dropped", "kept"))
     assert rows["vanilla"]["compression_paper"] == 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from notes import Notes
-from written_tables import write_as
+from written_tables import database, write_as
 
 from patchrec.data.prepare import Prepared, prepare
 from patchrec.errors import InputError, UsageError
@@ -60,11 +60,8 @@ def account(found: Prepared) -> dict:
 
 
 def parquet(path: Path, select: str) -> Path:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
+    database().execute("SET TimeZone = 'UTC'")
+    database().execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
     return path
 
 

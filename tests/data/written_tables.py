@@ -3,7 +3,9 @@
 import csv
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 Rows = Sequence[Sequence[str]]
 
@@ -47,14 +49,19 @@ def write_as(kind: str, folder: Path, name: str, rows: Rows) -> Path:
     return _write_parquet(path, rows)
 
 
-def _write_parquet(path: Path, rows: Rows) -> Path:
+@cache
+def database() -> Any:
+    """A database in memory that writes files for all tests: beginning one takes longer than writing a file."""
     import duckdb
 
-    with duckdb.connect() as connection:
-        columns = ", ".join(f'"{column}" VARCHAR' for column in rows[0])
-        connection.execute(f"CREATE TABLE rows ({columns})")
-        connection.executemany(
-            f"INSERT INTO rows VALUES ({', '.join('?' * len(rows[0]))})", [list(row) for row in rows[1:]]
-        )
-        connection.execute(f"COPY rows TO '{path}' (FORMAT parquet)")
+    return duckdb.connect()
+
+
+def _write_parquet(path: Path, rows: Rows) -> Path:
+    columns = ", ".join(f'"{column}" VARCHAR' for column in rows[0])
+    database().execute(f"CREATE OR REPLACE TABLE rows ({columns})")
+    database().executemany(
+        f"INSERT INTO rows VALUES ({', '.join('?' * len(rows[0]))})", [list(row) for row in rows[1:]]
+    )
+    database().execute(f"COPY rows TO '{path}' (FORMAT parquet)")
     return path

@@ -15,13 +15,17 @@ from patchrec.recommender import Query, log_probs
 from patchrec.store import Store
 
 
-@pytest.fixture
-def runs(home):
-    """Popularity, which knows nothing here, transitions, which know everything, and neighbours."""
+def fit(home):
     baseline("popularity", home=home)
     baseline("markov", options={"strength": 20.0}, home=home)
     baseline("item-knn", options={"neighbours": 4, "smoothing": 0.5}, home=home, K=4)
     return ["popularity-1", "markov-1", "item-knn-1"]
+
+
+@pytest.fixture
+def runs(prepared):
+    """Popularity, which knows nothing here, transitions, which know everything, and neighbours."""
+    return prepared(fit)
 
 
 def test_a_blend_is_a_run_that_answers_as_its_parts_do_together(home, runs):

@@ -13,13 +13,17 @@ from patchrec.operations.training.train import baseline, finetune
 from patchrec.store import Store
 
 
-@pytest.fixture
-def runs(home):
-    """Two counted runs and their evaluations: the first of the whole catalog, the second exact to rank 5."""
+def fit(home):
     first, second = (baseline(name, data="walkers", home=home).run for name in ("popularity", "markov"))
     evaluate(first, home=home, ks=(3,))
     evaluate(second, home=home, ks=(3,), exact_to=5)
     return first, second
+
+
+@pytest.fixture
+def runs(prepared):
+    """Two counted runs and their evaluations: the first of the whole catalog, the second exact to rank 5."""
+    return prepared(fit)
 
 
 def test_what_was_asked_for_is_stored(home, runs):

@@ -49,9 +49,13 @@ class RefusedError(OSError):
         self.response = SimpleNamespace(status_code=status)
 
 
-@pytest.fixture
-def run(home):
+def fit(home):
     return finetune(strategy="vanilla", data="walkers", backbone="tiny-random", max_steps=1, home=home).run
+
+
+@pytest.fixture
+def run(prepared):
+    return prepared(fit)
 
 
 @pytest.fixture

@@ -17,10 +17,14 @@ KEPT = Filters(keep_seen=True)
 TINY = {"data": "walkers", "backbone": "tiny-random", "max_steps": 1, "batch_size": 20}
 
 
-@pytest.fixture
-def run(home: Path) -> str:
-    """A run on the catalog before it grew."""
+def fit(home: Path) -> str:
     return finetune(strategy="vanilla", **TINY, home=home).run
+
+
+@pytest.fixture
+def run(prepared) -> str:
+    """A run on the catalog before it grew."""
+    return prepared(fit)
 
 
 def add(home: Path, item_id: str = "new", title: str = "A new film") -> None:

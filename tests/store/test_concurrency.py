@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from patchrec.data.histories import Dataset
 from patchrec.errors import CorruptError, OutOfResourcesError, StoreBusyError, UsageError
@@ -27,7 +28,11 @@ def start(task: str, home: Path, number: int) -> subprocess.Popen[str]:
     )
 
 
-def end_well(processes: list[subprocess.Popen[str]]) -> None:
+def start_warm(task: str, home: Path, number: int) -> warm.Started:
+    return warm.start([str(SCRIPT), task, str(home), str(number)])
+
+
+def end_well(processes: list[warm.Started]) -> None:
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -39,7 +44,7 @@ def assert_sound(store: Store) -> None:
 
 
 def check_that_no_run_is_lost(store: Store, processes: int, each: int) -> None:
-    end_well([start("create", store.home, each) for _ in range(processes)])
+    end_well([start_warm("create", store.home, each) for _ in range(processes)])
     names = store.runs.names()
     assert sorted(names) == sorted(f"pretrain-{number}" for number in range(1, processes * each + 1))
     assert {status for (status,) in store.rows("SELECT DISTINCT status FROM runs")} == {"done"}
@@ -57,7 +62,7 @@ def test_eight_processes_lose_none_of_1600_runs(toy_store: Store) -> None:
 
 
 def test_processes_that_start_at_once_create_the_store_once(tmp_path: Path) -> None:
-    end_well([start("open", tmp_path / "home", 5) for _ in range(4)])
+    end_well([start_warm("open", tmp_path / "home", 5) for _ in range(4)])
     with Store.open(tmp_path / "home") as store:
         known = [(migration.name,) for migration in migrations._migrations]
         assert store.rows("SELECT name FROM _sqlite_migrations") == known

@@ -211,10 +211,18 @@ def popularity_loss(dataset, forests):
     return -sum(float((shares[classes] * counts).sum()) for classes, counts in asked)
 
 
+SIDES = (ItemSideConfig("patch", True), ItemSideConfig("patch"), ItemSideConfig("free"))
+
+
 @pytest.mark.parametrize(
-    "config", [ItemSideConfig("patch", True), ItemSideConfig("patch"), ItemSideConfig("free")], ids=str
+    ("config", "dtype"),
+    [
+        *((config, "float32") for config in SIDES),
+        (SIDES[0], "bfloat16"),
+        *(pytest.param(config, "bfloat16", marks=pytest.mark.slow) for config in SIDES[1:]),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_learning_goes_below_the_popularity_prior_and_never_far_above(tiny, tiny_folder, dataset, config, dtype):
     give_items(tiny, dataset, config, trained=False)
     run = make_config(("item-mean", {}), training=TrainingConfig(batch_size=64))

@@ -343,8 +343,14 @@ def test_the_first_of_the_best_measurements_is_the_best(kind: str, whole_run: Wh
 FOUND = {2: (3.0, 0.2), 4: (5.0, 0.6), 6: (2.0, 0.6), 8: (1.0, 0.5), 10: (1.0, 0.1), 12: (0.5, 0.3)}
 
 
-@pytest.mark.parametrize("crash_after", [None, 3, 5, 9])
-@pytest.mark.parametrize("kind", ["sasrec", "item", "both"])
+@pytest.mark.parametrize(
+    ("kind", "crash_after"),
+    [
+        *(("sasrec", after) for after in (None, 3, 5, 9)),
+        *((kind, after) for kind in ("item", "both") for after in (None, 5)),
+        *(pytest.param(kind, after, marks=pytest.mark.slow) for kind in ("item", "both") for after in (3, 9)),
+    ],
+)
 def test_the_weights_that_ranked_best_are_kept(
     kind: str, crash_after: int | None, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -362,8 +368,14 @@ def test_the_weights_that_ranked_best_are_kept(
     assert len(list(sitting.folder.glob("step-*"))) == 1
 
 
-@pytest.mark.parametrize("crash_after", [1, 3, 4, 5, 6])
-@pytest.mark.parametrize("kind", ["sasrec", "item"])
+@pytest.mark.parametrize(
+    ("kind", "crash_after"),
+    [
+        *(("sasrec", after) for after in (1, 3, 4, 5, 6)),
+        *(("item", after) for after in (3, 6)),
+        *(pytest.param("item", after, marks=pytest.mark.slow) for after in (1, 4, 5)),
+    ],
+)
 def test_patience_ends_a_run_resumed_or_not(
     kind: str, crash_after: int, whole_run: Whole, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -380,8 +392,14 @@ def test_patience_ends_a_run_resumed_or_not(
     assert_same_bits(broken.weights(), whole.weights())
 
 
-@pytest.mark.parametrize("kind", ["sasrec", "both"])
-@pytest.mark.parametrize("patience", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("kind", "patience"),
+    [
+        *(("sasrec", patience) for patience in (1, 2, 3, 4)),
+        *(("both", patience) for patience in (2, 3)),
+        *(pytest.param("both", patience, marks=pytest.mark.slow) for patience in (1, 4)),
+    ],
+)
 def test_patience_counts_measurements_without_a_better_rank(
     kind: str, patience: int, tiny_folder: Path, tmp_path: Path
 ) -> None:
