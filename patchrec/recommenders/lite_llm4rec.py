@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchrec.recommenders.factories import Ground
 
 ITEM_BACKBONES = {"bert": "bert-base-uncased", "sentence": "all-minilm-l6-v2"}
-_ITEMS = "items"  # role of the model that reads texts, where it is another
+_ITEMS = "item_backbone"  # role of the model that reads texts, where it is another
 
 
 class LiteLLM4RecOptions(ScratchOptions):
