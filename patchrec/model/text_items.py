@@ -14,6 +14,26 @@ from patchrec.model.text_encoder import TextEncoder
 _INIT_STD = 0.02
 
 
+class Standardised(nn.Module):
+    """Each number of a vector by how far it is from its mean over some vectors, in standard deviations.
+
+    States of a language model share most of what they are; what tells one text from another is small beside that.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, vectors: Tensor) -> None:
+        """Measure (I, E) vectors; those of a fitted model come from its checkpoint."""
+        super().__init__()
+        self.register_buffer("centre", vectors.mean(dim=0))
+        self.register_buffer("spread", vectors.std(dim=0, correction=0).clamp(min=1e-6))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., E) of (..., E)."""
+        return (vectors - self.centre) / self.spread
+
+
 class TextItems(nn.Module):
     """Item vectors from texts by an encoder and a small network; the start mark, index I, has a vector of its own.
 
@@ -31,7 +51,7 @@ class TextItems(nn.Module):
         """
         super().__init__()
         self.encoder = encoder
-        self.norm = nn.LayerNorm(encoder.width)
+        self.norm = nn.LayerNorm(encoder.width) if encoder.is_trained else Standardised(encoder.states)
         sizes = [encoder.width, *[width] * layers]
         self.maps = nn.ModuleList([nn.Linear(into, out) for into, out in pairwise(sizes)])
         self.dropout = nn.Dropout(dropout)
