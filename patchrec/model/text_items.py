@@ -40,7 +40,9 @@ class TextItems(nn.Module):
     While nothing is trained all vectors are computed once, and kept until weights change.
     """
 
-    def __init__(self, encoder: TextEncoder, width: int, layers: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, encoder: TextEncoder, width: int, layers: int, dropout: float = 0.0, std: float | None = None
+    ) -> None:
         """Draw weights from torch's global generator.
 
         Args:
@@ -48,12 +50,17 @@ class TextItems(nn.Module):
             width: D.
             layers: Linear maps from E to D, GELU between them.
             dropout: Of what goes into the last of them.
+            std: Of the last map's first weights: small ones where vectors are a head, so that every item begins about
+                equally likely. None: as torch has it.
         """
         super().__init__()
         self.encoder = encoder
         self.norm = nn.LayerNorm(encoder.width) if encoder.is_trained else Standardised(encoder.states)
         sizes = [encoder.width, *[width] * layers]
         self.maps = nn.ModuleList([nn.Linear(into, out) for into, out in pairwise(sizes)])
+        if std is not None:
+            for own in self.maps[-1].parameters():
+                nn.init.normal_(own, std=std)
         self.dropout = nn.Dropout(dropout)
         self.mark = nn.Parameter(torch.empty(width).normal_(std=_INIT_STD))
         self._kept: Tensor | None = None
