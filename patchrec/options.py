@@ -28,7 +28,7 @@ class Options(BaseModel):
 
     @property
     def backbones(self) -> Mapping[str, str]:
-        """Models that a baseline begins with beside its backbone: name, hub id or folder by role, such as "items"."""
+        """Models that a baseline begins with beside its backbone: name, hub id or folder by role, the option it is."""
         return {}
 
     @property

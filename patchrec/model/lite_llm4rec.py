@@ -46,13 +46,13 @@ class SequenceModel(nn.Module):
         """
         super().__init__()
         model = load_encoder(folder)
-        if not hasattr(model, "encoder") or not hasattr(model.config, "d_model"):
+        if not hasattr(model, "embed_tokens") or not hasattr(model.config, "d_model"):
             raise UsageError(
                 f"the recommendation model is T5's encoder, and {str(folder)!r} is a {model.config.model_type}; take "
                 "--backbone t5-small, or --scratch"
             )
-        self.stack = model.encoder
-        self.stack.embed_tokens = None  # no tokens go in
+        self.stack = model
+        model.embed_tokens = None  # no tokens go in
         self.width = int(model.config.d_model)
         self.files = start_files(folder)
 

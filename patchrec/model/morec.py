@@ -38,7 +38,7 @@ class MoRec(nn.Module):
             dropout: Share of activations dropped in training.
         """
         super().__init__()
-        self.items = TextItems(encoder, width, mlp, dropout)
+        self.items = TextItems(encoder, width, mlp, dropout, _INIT_STD)
         self.positions = nn.Embedding(max_items + 1, width)
         nn.init.normal_(self.positions.weight, std=_INIT_STD)
         self.dropout = nn.Dropout(dropout)

@@ -63,6 +63,8 @@ def load_encoder(folder: Path) -> Any:
         raise InputError(f"{folder} lacks weights of a text encoder, such as {min(missing)}; take another folder")
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # made for pairs of sentences; the mean needs none
+    if hasattr(model, "shared") and hasattr(model, "encoder"):
+        model = model.encoder  # T5's, whose token table goes by two names
     model.config.use_cache = False
     return model
 

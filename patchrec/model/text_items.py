@@ -14,13 +14,35 @@ from patchrec.model.text_encoder import TextEncoder
 _INIT_STD = 0.02
 
 
+class Standardised(nn.Module):
+    """Each number of a vector by how far it is from its mean over some vectors, in standard deviations.
+
+    States of a language model share most of what they are; what tells one text from another is small beside that.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, vectors: Tensor) -> None:
+        """Measure (I, E) vectors; those of a fitted model come from its checkpoint."""
+        super().__init__()
+        self.register_buffer("centre", vectors.mean(dim=0))
+        self.register_buffer("spread", vectors.std(dim=0, correction=0).clamp(min=1e-6))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., E) of (..., E)."""
+        return (vectors - self.centre) / self.spread
+
+
 class TextItems(nn.Module):
     """Item vectors from texts by an encoder and a small network; the start mark, index I, has a vector of its own.
 
     While nothing is trained all vectors are computed once, and kept until weights change.
     """
 
-    def __init__(self, encoder: TextEncoder, width: int, layers: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, encoder: TextEncoder, width: int, layers: int, dropout: float = 0.0, std: float | None = None
+    ) -> None:
         """Draw weights from torch's global generator.
 
         Args:
@@ -28,12 +50,17 @@ class TextItems(nn.Module):
             width: D.
             layers: Linear maps from E to D, GELU between them.
             dropout: Of what goes into the last of them.
+            std: Of the last map's first weights: small ones where vectors are a head, so that every item begins about
+                equally likely. None: as torch has it.
         """
         super().__init__()
         self.encoder = encoder
-        self.norm = nn.LayerNorm(encoder.width)
+        self.norm = nn.LayerNorm(encoder.width) if encoder.is_trained else Standardised(encoder.states)
         sizes = [encoder.width, *[width] * layers]
         self.maps = nn.ModuleList([nn.Linear(into, out) for into, out in pairwise(sizes)])
+        if std is not None:
+            for own in self.maps[-1].parameters():
+                nn.init.normal_(own, std=std)
         self.dropout = nn.Dropout(dropout)
         self.mark = nn.Parameter(torch.empty(width).normal_(std=_INIT_STD))
         self._kept: Tensor | None = None

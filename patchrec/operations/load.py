@@ -15,7 +15,7 @@ from patchrec import __version__
 from patchrec.config import RunConfig, ScoreName
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences, window_start
-from patchrec.errors import NotFoundError, UsageError
+from patchrec.errors import NotFoundError, UsageError, flag_of
 from patchrec.history import History, IntArray
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
@@ -318,11 +318,18 @@ def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> 
 
 
 def further_starts(store: Store, config: RunConfig, report: Reporter = SILENT) -> dict[str, Path]:
-    """Folders of the models that a run begins with beside its backbone, by role."""
-    if config.stage != "baseline":
-        return {}
-    named = bind_kind(config.kind).options.backbones
-    return {role: find_backbone(store, name, report).folder for role, name in named.items()}
+    """Folders of the models that a run begins with beside its backbone, by role.
+
+    Raises:
+        NotFoundError: No such model, or nowhere to be had.
+    """
+    found: dict[str, Path] = {}
+    for role, name in bind_kind(config.kind).options.backbones.items() if config.stage == "baseline" else ():
+        try:
+            found[role] = find_backbone(store, name, report).folder
+        except NotFoundError as error:
+            raise NotFoundError(str(error).replace("--backbone", flag_of(role))) from error
+    return found
 
 
 def fingerprints(saved: Saved) -> dict[str, str]:

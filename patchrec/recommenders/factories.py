@@ -154,7 +154,7 @@ def item_model_kind(
         what, again = f"{name} over {num_items:,} items", f"take a smaller model; see `patchrec baseline {name} --help`"
         with memory_errors(what, again):
             # weights, gradient and two moments, before there are any of them
-            wanted = 4 * 4 * _num_parameters(lambda: module(fitting.config, ground))
+            wanted = _training_bytes(lambda: module(fitting.config, ground))
             refuse_larger(f"{what} takes in training", wanted, device, again)
             model = module(fitting.config, ground)
         files = files_of(model, fitting.start, fitting.starts)
@@ -236,15 +236,18 @@ def _start_fingerprints(saved: Saved) -> Mapping[str, str]:
     return prints
 
 
-def _num_parameters(make: Callable[[], Any]) -> int:
-    """Weights of a module that is made without any, on torch's device for that; 0 where it cannot be made there."""
+def _training_bytes(make: Callable[[], Any]) -> int:
+    """What weights take in training, of a module made without any on torch's device for that; 0 where it cannot be.
+
+    Those that learn have a gradient and two moments.
+    """
     import torch
 
     from patchrec.model.memory import is_out_of_memory
 
     try:
         with torch.device("meta"):
-            return sum(int(parameter.numel()) for parameter in make().parameters())
+            return sum((16 if own.requires_grad else 4) * int(own.numel()) for own in make().parameters())
     except Exception as error:  # of a module of a third party, which reads numbers that are not there
         if is_out_of_memory(error):
             raise

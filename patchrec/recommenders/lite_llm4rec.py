@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchrec.recommenders.factories import Ground
 
 ITEM_BACKBONES = {"bert": "bert-base-uncased", "sentence": "all-minilm-l6-v2"}
-_ITEMS = "items"  # role of the model that reads texts, where it is another
+_ITEMS = "item_backbone"  # role of the model that reads texts, where it is another
 
 
 class LiteLLM4RecOptions(ScratchOptions):
@@ -58,8 +58,8 @@ class LiteLLM4RecOptions(ScratchOptions):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """One target of each user makes short epochs."""
-        return SAMPLING if self.training == "sampling" else {}
+        """One target of each user makes short epochs; random weights learn at a higher rate."""
+        return (SAMPLING if self.training == "sampling" else {}) | (SCRATCH if self.scratch else {})
 
 
 def make_lite_llm4rec(ground: Ground, options: LiteLLM4RecOptions) -> nn.Module:
@@ -102,6 +102,7 @@ TRAINING = {
     "patience": 20,
 }
 SAMPLING = {"user_targets": 1, "epochs": 600}
+SCRATCH = {"learning_rate": 2e-3}  # of 64 units and one layer, on the validation targets of ml-100k (docs/results.md)
 KIND = item_model_kind(
     "lite-llm4rec",
     "a language model reads each item, another the items' vectors, with a linear head",

@@ -108,6 +108,34 @@ def test_without_the_hub_the_way_out_is_named(home: Path, monkeypatch: pytest.Mo
     assert "\n" not in str(caught.value)
 
 
+def test_two_models_are_found_kept_and_wanted_no_more(home: Path, t5: Path, tmp_path: Path):
+    """Every folder is named by the option that it is."""
+    bert = make_encoder_folder(tmp_path / "bert", "bert", TITLES)
+    chosen = {"options": {"items": "bert", "item_backbone": str(bert)}, "backbone": str(t5)}
+    run = baseline("lite-llm4rec", **chosen, **TINY, home=home).run
+    before = recommend(user="u1", run=run, home=home)
+    with Store.open(home) as store:
+        found = store.runs.get(run)
+    assert found.fingerprints.keys() >= {"backbone", "weights", "backbone of item_backbone", "weights of item_backbone"}
+    shutil.rmtree(bert)
+    assert recommend(user="u1", run=run, home=home).ranking == before.ranking
+    with pytest.raises(NotFoundError, match=r"no backbone .*") as caught:
+        baseline("lite-llm4rec", **chosen, **TINY, home=home)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_recommendation_model_is_of_t5(home: Path, tmp_path: Path):
+    bert = make_encoder_folder(tmp_path / "bert", "bert", TITLES)
+    with pytest.raises(UsageError, match=r"is T5.s encoder, .* is a bert; take --backbone t5-small"):
+        baseline("lite-llm4rec", backbone=str(bert), **TINY, home=home)
+
+
+def test_without_the_hub_the_item_model_is_named_by_its_option(home: Path, t5: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", _unreachable)
+    with pytest.raises(NotFoundError, match=r"bert-base-uncased: .*hub cannot be reached; .*--item-backbone PATH"):
+        baseline("lite-llm4rec", options={"items": "bert"}, backbone=str(t5), **TINY, home=home)
+
+
 def _unreachable(*_: object, **__: object) -> None:
     raise ConnectionError
 

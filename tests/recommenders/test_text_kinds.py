@@ -47,7 +47,7 @@ CASES = {
     "lite ids sampling": Case(
         "lite-llm4rec", {**SCRATCH, "dropout": 0.1, "items": "ids", "training": "sampling"}, steps=240
     ),
-    "lite bert": Case("lite-llm4rec", {"dropout": 0.1, "items": "bert"}, "t5", {"items": "bert"}),
+    "lite bert": Case("lite-llm4rec", {"dropout": 0.1, "items": "bert"}, "t5", {"item_backbone": "bert"}),
     "lite frozen": Case("lite-llm4rec", {"dropout": 0.0, "freeze": "backbone"}, "t5"),
     "lite fixed head": Case("lite-llm4rec", {"dropout": 0.1, "freeze": "head"}, "t5"),
 }
@@ -261,4 +261,4 @@ class TestLiteWithTwoModelsKeepsTheContract(RecommenderContract):
     @pytest.fixture(autouse=True)
     def _begin(self, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(self), "backbone", folders["t5"])
-        monkeypatch.setattr(type(self), "starts", {"items": folders["bert"]})
+        monkeypatch.setattr(type(self), "starts", {"item_backbone": folders["bert"]})
