@@ -152,6 +152,16 @@ def test_it_says_when_the_run_that_it_reads_is_gone_or_another(home):
         evaluate("item-mean-1", home=home)
 
 
+def test_any_strategy_prompt_and_loss_go_with_it_and_adapters_too(home):
+    settings = SETTINGS | {"strategy": "pft-s", "options": {"L": 2}, "prompt": "paper", "lora_rank": 2}
+    made = finetune(
+        **settings, head_options=MARKOV | {"loss": "vocabulary", "recent": 5}, batch_size=4, max_steps=1, home=home
+    )
+    found = evaluate(made.run, limit=3, home=home)
+    assert found.num_targets == 3
+    assert found.cost["compression_prompt"] > 1
+
+
 def test_it_can_be_blended(home):
     mixed = blend(["item-mean-1", "popularity-1"], weights=[3, 1], home=home)
     assert evaluate(mixed.run, limit=4, home=home).num_targets == 4

@@ -9,7 +9,11 @@ from patchrec.recommender import Part, Saved
 from patchrec.testing import RecommenderContract, make_dataset
 
 KINDS = plugins.recommenders()
-SMALL = {"sasrec": {"width": 16}, "esasrec": {"width": 16, "negatives": 5}}
+SMALL = {
+    "sasrec": {"width": 16},
+    "esasrec": {"width": 16, "negatives": 5},
+    "llamarec": {"candidates": 4, "recent": 3},
+}
 VARIANTS = [
     ("item", {"table": "free"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
