@@ -20,7 +20,7 @@ from typing import TypeVar
 import pluggy
 
 from patchrec import hookspecs
-from patchrec.config import KindConfig, StrategyConfig
+from patchrec.config import KindConfig, RunConfig, StrategyConfig
 from patchrec.errors import PatchrecError, PluginError, not_found, unknown
 from patchrec.recommender import BoundKind, Kind
 from patchrec.strategy import Planner, Strategy
@@ -191,6 +191,21 @@ def plan_for(config: StrategyConfig) -> Planner:
         UsageError: An option it does not have, or a value out of range.
     """
     return find_strategy(config.name).bind(config.options)
+
+
+def planners_of(config: RunConfig) -> list[Planner]:
+    """The strategies of a run, ready to plan what its kind shows of a history; the last is what it ranks with.
+
+    Raises:
+        NotFoundError: No such strategy, or no such kind.
+        UsageError: An option it does not have, or a value out of range.
+    """
+    shows, planners = find_kind(config.kind.name).shows, [plan_for(strategy) for strategy in config.strategies]
+    if shows is None:
+        return planners
+    from patchrec.data.newest_items import of_newest
+
+    return [of_newest(planner, int(config.kind.options[shows])) for planner in planners]
 
 
 def bind_kind(config: KindConfig) -> BoundKind:

@@ -379,6 +379,7 @@ class Kind:
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
         reads: Options that name a run each, whose answers it reads (`Fitting.parts`, `Saved.parts`); one such run may
             not be of a kind that reads others.
+        shows: Option that says how many of the newest items of a history a strategy lays out; None: all.
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
         empty_history: Whether its answer to an empty history means something; else a user without one gets what is
@@ -403,6 +404,7 @@ class Kind:
     is_head: bool = False
     mixes: bool = False
     reads: tuple[str, ...] = ()
+    shows: str | None = None
     answers: bool = True
     empty_history: bool = False
     source: str = ""

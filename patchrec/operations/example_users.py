@@ -87,7 +87,7 @@ def _planner(run: Run, report: Reporter) -> Any:
     if not run.config.strategies:
         return None
     try:
-        return plugins.plan_for(run.config.strategies[-1])
+        return plugins.planners_of(run.config)[-1]
     except PatchrecError as error:
         report.note(f"what {run.name} read is not shown: {error}")
         return None

@@ -185,7 +185,7 @@ def _of_run(
         raise UsageError(f"run {run.name} has no strategy to preview; choose another from `patchrec runs ls`")
     dataset = store.datasets.load(run.dataset) if user is not None else _made_up(length or 0)
     refuse_changed_plugins(store, run, report)
-    planner = plugins.plan_for(run.config.strategies[-1])
+    planner = plugins.planners_of(run.config)[-1]
     prompt = run.config.prompt or PromptConfig()
     return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)
 

@@ -48,9 +48,8 @@ class LlamaRecOptions(Options):
 
 
 def _learner(fitting: Fitting) -> Learner:
-    from patchrec.data.newest_items import of_newest
     from patchrec.model.backbone import Backbone
-    from patchrec.plugins import plan_for
+    from patchrec.plugins import planners_of
     from patchrec.ranking.lettered import LetteredRecommender
     from patchrec.training.batches import all_batches
     from patchrec.training.candidates import LetteredQuestions
@@ -66,7 +65,7 @@ def _learner(fitting: Fitting) -> Learner:
     backbone = Backbone.load(fitting.start, name=str(config.backbone), device="cpu" if sharded else None)
     if config.layers is not None:
         backbone.keep_layers(config.layers)
-    planners = [of_newest(plan_for(strategy), options.recent) for strategy in config.strategies]
+    planners = planners_of(config)
     questions = LetteredQuestions(
         dataset, encoder, letters, retriever, options.others == "drawn", options.loss == "letters"
     )
@@ -91,9 +90,8 @@ def _learner(fitting: Fitting) -> Learner:
 
 
 def _load(saved: Saved) -> Recommender:
-    from patchrec.data.newest_items import of_newest
     from patchrec.model.backbone import Backbone
-    from patchrec.plugins import plan_for
+    from patchrec.plugins import planners_of
     from patchrec.ranking.lettered import LetteredRecommender
 
     config, options, folder = saved.config, _options(saved.config), _model_folder(saved)
@@ -105,7 +103,7 @@ def _load(saved: Saved) -> Recommender:
     return LetteredRecommender(
         backbone,
         encoder,
-        of_newest(plan_for(config.strategies[-1]), options.recent),
+        planners_of(config)[-1],
         letters,
         _retriever(options, saved.parts, saved.dataset),
     )
@@ -198,5 +196,6 @@ KIND = Kind(
     shape={"windows": "sliding"},
     is_head=True,
     reads=("retriever",),
+    shows="recent",
     source="Yue et al., LlamaRec, 2023",
 )

@@ -14,6 +14,7 @@ from patchrec.operations.exporting.export import export_run
 from patchrec.operations.filters import Filters
 from patchrec.operations.recommend import recommend
 from patchrec.operations.runs import remove_run, show_run
+from patchrec.operations.strategies import preview
 from patchrec.operations.training.dry_run import dry_run
 from patchrec.operations.training.train import baseline, finetune
 from patchrec.store import Store
@@ -62,6 +63,7 @@ def test_it_is_evaluated_asked_and_exported(made, tmp_path):
     assert [line.item_id for line in ranked[3:]] == [line.item_id for line in known[3:]]
     assert all(line.probability is not None for line in ranked)
     export_run("item-mean-1", tmp_path / "out", home=made)
+    assert "with run `markov-1`, which is exported on its own" in (tmp_path / "out" / "README.md").read_text()
     facts = json.loads((tmp_path / "out" / "patchrec.json").read_text())
     assert facts["retriever"] == "markov-1"
     assert len(facts["prompt"]["letters"]) == 3
@@ -150,6 +152,26 @@ def test_it_says_when_the_run_that_it_reads_is_gone_or_another(home):
     remove_run("markov-1", home=home)
     with pytest.raises(NotFoundError, match="reads run 'markov-1', which is gone"):
         evaluate("item-mean-1", home=home)
+
+
+def test_any_strategy_prompt_and_loss_go_with_it_and_adapters_too(home):
+    settings = SETTINGS | {"strategy": "pft-s", "options": {"L": 2}, "prompt": "paper", "lora_rank": 2}
+    made = finetune(
+        **settings, head_options=MARKOV | {"loss": "vocabulary", "recent": 5}, batch_size=4, max_steps=1, home=home
+    )
+    found = evaluate(made.run, limit=3, home=home)
+    assert found.num_targets == 3
+    assert found.cost["compression_prompt"] > 1
+
+
+def test_its_weights_are_evaluated_under_another_strategy(home):
+    found = evaluate("item-mean-1", strategy="vanilla", limit=2, home=home)
+    assert (found.run, found.score, found.num_targets) == ("item-mean-1-vanilla-1", "letters", 2)
+
+
+def test_a_preview_shows_the_newest_items_alone(made):
+    shown = preview(run="item-mean-1", user="u3", home=made)
+    assert [(span["stop"] - span["start"], span["grain"]) for span in shown["spans"]] == [(12, "dropped"), (2, "item")]
 
 
 def test_it_can_be_blended(home):

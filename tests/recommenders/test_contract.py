@@ -16,6 +16,7 @@ SMALL = {
     "s3rec": {"width": 16, "layers": 1},
     "morec": {"width": 16},
     "lite-llm4rec": {"scratch": True, "scratch_width": 16, "scratch_layers": 1},
+    "llamarec": {"candidates": 4, "recent": 3},
 }
 SMALL |= {name: {"width": 16, "layers": 1, "branches": 3} for name in ("p5", "pod", "lightlm")}
 VARIANTS = [

@@ -107,7 +107,7 @@ def hr_at_1(recommender):
 
 @pytest.fixture(scope="module")
 def fitted(tiny_folder, popularity, tmp_path_factory):
-    config = make_config(batch_size=160, epochs=60)  # equal prompts are one: a step is 1,076 nodes
+    config = make_config(batch_size=160, epochs=50)  # equal prompts are one: a step is 1,076 nodes
     folder = tmp_path_factory.mktemp("fitted") / "run"
     learner = make_learner(config, tiny_folder, popularity)
     result = loop.train(config, DATASET, learner, folder=folder)

@@ -204,6 +204,14 @@ def _use(run: Run) -> str:
             "token ids there around a history's units; the hidden state at its last position, times the head's table, "
             f"gives the logits of all items. `patchrec recommend --run {run.name}` does that."
         )
+    if run.score == "letters":
+        read = ", ".join(f"`{part.run}`" for part in run.config.parts)
+        return (
+            "The language model is a plain Hugging Face model, and ranks what another run retrieves. A prompt is the "
+            "token ids in `patchrec.json`: `head`, a history's units, `tail`, for each candidate its letter, `mark`, "
+            "its title and `separator`, and `rest`; the logits of `letters` at its last position rank the candidates. "
+            f"`patchrec recommend --run {run.name}` does that, with run {read}, which is exported on its own."
+        )
     return (
         "Any program that runs Hugging Face models can compute its scores. This one gives the log-probability of a "
         "title after a history:\n\n"
