@@ -34,7 +34,11 @@ def contracts(tiny_folder):
         type(
             f"Contract{number}",
             (RecommenderContract,),
-            {"kind": KINDS[name], "options": options, "backbone": tiny_folder},
+            {
+                "kind": KINDS[name],
+                "options": options,
+                "backbone": None if KINDS[name].backbone == "optional" else tiny_folder,  # such kinds want a T5
+            },
         )()
         for number, (name, options) in enumerate(CASES)
     ]
