@@ -260,7 +260,7 @@ class GenerativeItems(nn.Module):
     def _choices(self, encoded: Encoded, places: Tensor) -> Tensor:
         """(n, G, A) scores at all choices: every run that leads to one, some at a time."""
         pieces = []
-        for runs in self.paths.runs.split(max(1, _RUN_TOKENS // self.paths.runs.shape[1])):
+        for runs in torch.split(self.paths.runs, max(1, _RUN_TOKENS // self.paths.runs.shape[1])):
             tokens = runs.expand(len(places), -1, -1)  # (n, M, D)
             pieces.append(self._decode(encoded, tokens, places.expand(-1, len(runs))).flatten(1, 2))
         return self._score(torch.cat(pieces, dim=1)[:, self.paths.at])

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse
+import scipy.linalg  # type: ignore[import-untyped]
+import scipy.sparse  # type: ignore[import-untyped]
 
 from patchrec.data.histories import Dataset
 from patchrec.history import FloatArray, IntArray
@@ -130,12 +130,13 @@ def clusters(shared: "scipy.sparse.csc_array", count: int) -> IntArray:
     vectors = right_vectors(scaled, count)
     _, pivots = scipy.linalg.qr(vectors.T, mode="r", pivoting=True)
     left, _, right = scipy.linalg.svd(vectors[pivots[: vectors.shape[1]]].T, full_matrices=False)
-    return np.abs(vectors @ (left @ right)).argmax(axis=1).astype(np.int64)
+    labels: IntArray = np.abs(vectors @ (left @ right)).argmax(axis=1).astype(np.int64)
+    return labels
 
 
 def right_vectors(matrix: "scipy.sparse.csc_array", count: int) -> FloatArray:
     """(I, n) right singular vectors of the largest singular values of a (U, I) matrix, n of them at most `count`."""
-    import scipy.sparse.linalg
+    import scipy.sparse.linalg  # type: ignore[import-untyped]
 
     small = min(matrix.shape)
     if count >= small or small <= 64:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchrec.history import IntArray
+from patchrec.history import BoolArray, IntArray
 from patchrec.model.forest import grow
 from patchrec.model.item_index import NOTHING
 
@@ -100,7 +100,7 @@ class ItemPaths(nn.Module):
         return alive
 
 
-def derived(table: IntArray) -> dict[str, IntArray]:
+def derived(table: IntArray) -> dict[str, IntArray | BoolArray]:
     """Everything of `ItemPaths` that follows from its (I, D) paths."""
     lengths = (table != NOTHING).sum(axis=1)
     forest, nodes = grow([row[:length] for row, length in zip(table, lengths, strict=True)])

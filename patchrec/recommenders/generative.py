@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from patchrec.errors import UsageError, flag_of
 from patchrec.recommenders.factories import Ground, item_model_kind
 from patchrec.recommenders.sasrec import TRAINING as SASREC_TRAINING
-from patchrec.recommenders.sasrec import SASRecOptions
+from patchrec.recommenders.sasrec import TransformerOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ TEXTS = (
 )
 
 
-class LightLMOptions(SASRecOptions):
+class LightLMOptions(TransformerOptions):
     """Size of the transformer, what items are called, and how the list is found."""
 
     width: int = Field(64, ge=1, le=2**48, description="size of token vectors and states")
@@ -82,17 +82,32 @@ class PODOptions(P5Options):
 
 
 def make_lightlm(ground: Ground, options: LightLMOptions) -> nn.Module:
-    """A new deep and narrow model (see `patchrec.model.generative`)."""
+    """A new deep and narrow model.
+
+    Source: Mei and Zhang, "LightLM: A Lightweight Deep and Narrow Language Model for Generative Recommendation", 2023:
+    T5 with feed-forward networks of 16, items as paths through spectral clusters, answers held to the trie of paths.
+    Departures: those of `patchrec.model.generative.GenerativeItems` and `patchrec.model.item_index`; it is smaller than
+    a T5-small of six layers of width 512; their other paths, of quantised graph embeddings, are left out.
+    """
     return _make(ground, P5Options.model_validate(options.values))
 
 
 def make_p5(ground: Ground, options: P5Options) -> nn.Module:
-    """A new model that is asked in words (see `patchrec.model.generative`)."""
+    """A new model that is asked in words; source and departures: `patchrec.model.generative.GenerativeItems`.
+
+    Sentences are ours, three where the paper has more for each task; one is drawn for each text in training, and the
+    first asks.
+    """
     return _make(ground, options)
 
 
 def make_pod(ground: Ground, options: PODOptions) -> nn.Module:
-    """A new model that learns with words around a history and is asked with prompt vectors alone."""
+    """A new model that learns with words around a history and is asked with prompt vectors alone.
+
+    Source: Li, Zhang and Chen, "Prompt Distillation for Efficient LLM-based Recommendation", CIKM 2023: vectors before
+    the text; in training a sentence stands around the history, or none, by chance. Departures: P5's (`make_p5`); one
+    task, so one set of vectors, and training does not take turns among tasks.
+    """
     return _make(ground, options, num_prompts=options.prompts)
 
 

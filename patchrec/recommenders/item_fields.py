@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
-from patchrec.recommenders.sasrec import SASRecOptions
+from patchrec.recommenders.sasrec import TransformerOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchrec.reporting import Reporter
 
 
-class FieldOptions(SASRecOptions):
+class FieldOptions(TransformerOptions):
     """Size and regularisation of a transformer that reads fields of items."""
 
     fields: str | None = Field(

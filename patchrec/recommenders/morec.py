@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from patchrec.recommenders.factories import item_model_kind
-from patchrec.recommenders.sasrec import SHAPE, SASRecOptions
+from patchrec.recommenders.sasrec import SHAPE, TransformerOptions
 from patchrec.recommenders.sasrec import TRAINING as SASREC_TRAINING
 from patchrec.recommenders.starts import ScratchOptions
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchrec.recommenders.factories import Ground
 
 
-class MoRecOptions(ScratchOptions, SASRecOptions):
+class MoRecOptions(ScratchOptions, TransformerOptions):
     """Size of the transformer, what texts are, and whether their encoder learns."""
 
     mlp: int = Field(2, ge=1, le=16, description="linear maps from the encoder's states to item vectors")

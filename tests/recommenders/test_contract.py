@@ -45,7 +45,7 @@ def contracts(tiny_folder):
             {
                 "kind": KINDS[name],
                 "options": options,
-                "backbone": None if KINDS[name].backbone == "optional" else tiny_folder,
+                "backbone": None if KINDS[name].backbone == "optional" else tiny_folder,  # such kinds want a T5
             },
         )()
         for number, (name, options) in enumerate(CASES)

@@ -111,7 +111,8 @@ def make_kind_learner(
     config: RunConfig, dataset: Dataset, backbone: Path, validation: Sequence[Example] = ()
 ) -> Learner:
     """What learns in a run of any kind, not begun."""
-    return find_kind(config.kind.name).learner(Fitting(config, dataset, backbone, validation=validation))
+    start = backbone if config.backbone else None
+    return find_kind(config.kind.name).learner(Fitting(config, dataset, start, validation=validation))
 
 
 def make_planners(config: RunConfig) -> list[Planner]:
