@@ -53,7 +53,7 @@ def new_body(size: Size, num_tokens: int, *, decoder: bool) -> Any:
         pad_token_id=NOTHING,
         eos_token_id=None,
         use_cache=False,
-        tie_word_embeddings=False,  # as T5 v1.1 says that scores are not scaled down, which would take long to learn
+        tie_word_embeddings=False,  # as T5 v1.1 says that scores are not scaled down
     )
     body = T5Model(config) if decoder else T5EncoderModel(config)
     nn.init.normal_(body.shared.weight, std=_INIT_STD)
