@@ -287,9 +287,10 @@ class GenerativeItems(nn.Module):
         return decoded.view(count, answers, depth, -1)
 
     def _score(self, decoded: Tensor) -> Tensor:
-        """(..., A) scores of tokens that can follow (..., S) states. T5's embeddings are the head, scaled so."""
+        """(..., A) scores of tokens that can follow (..., S) states; T5's embeddings are the head."""
         head = self.body.shared.weight[self.paths.alphabet]
-        return functional.linear(decoded * head.shape[1] ** -0.5, head)
+        scale = head.shape[1] ** -0.5 if self.body.config.scale_decoder_outputs else 1.0
+        return functional.linear(decoded * scale, head)
 
     def _by_head(self, encoded: Encoded, places: Tensor) -> Tensor:
         """(n, M, I) log-probabilities by the item head, of the mean of the states that each answer may see."""

@@ -19,7 +19,7 @@ from patchrec.model.start_files import has_weights
 from patchrec.model.titles import TitleTokens
 from patchrec.model.tokenizer import load_tokenizer, quiet, read_config, refuse_code
 
-_INIT_STD = 0.2  # of vectors of tokens; T5's 1 is for vectors that learn for much longer
+_INIT_STD = 0.1  # of vectors of tokens: first scores are small
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def new_body(size: Size, num_tokens: int, *, decoder: bool) -> Any:
         pad_token_id=NOTHING,
         eos_token_id=None,
         use_cache=False,
+        tie_word_embeddings=False,  # as T5 v1.1 says that scores are not scaled down
     )
     body = T5Model(config) if decoder else T5EncoderModel(config)
     nn.init.normal_(body.shared.weight, std=_INIT_STD)
