@@ -142,7 +142,7 @@ def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
     yield context
     if hasattr(command, "commands"):
         for inner in command.list_commands(context):
-            yield from contexts(command.commands[inner], inner, context)
+            yield from contexts(command.get_command(context, inner), inner, context)
 
 
 def exit_codes() -> list[str]:

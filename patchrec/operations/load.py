@@ -85,6 +85,7 @@ def load(
     search: Search = "best-first",
     max_tokens: int | None = None,
     retrieve: int | None = None,
+    dataset: Dataset | None = None,
 ) -> LoadedRun:
     """Load a run's recommender, in float32 whatever it was trained in, with everything around it.
 
@@ -97,6 +98,7 @@ def load(
         search: `best-first` stops with a proof; `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The run's item head proposes so many items, and only they are searched; None searches all.
+        dataset: The run's, where it is in memory already.
 
     Raises:
         UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog,
@@ -112,7 +114,7 @@ def load(
     refuse_score(kind, score, run.name)
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
-    dataset = store.datasets.load(run.dataset)
+    dataset = dataset or store.datasets.load(run.dataset)
     saved = Saved(
         run.config,
         dataset,
@@ -138,6 +140,16 @@ def load(
     if not is_builtin_kind(kind.name):
         recommender = CheckedRecommender(kind.name, recommender, dataset.catalog)
     return LoadedRun(run, dataset, recommender)
+
+
+def refuse_no_items(k: int) -> None:
+    """Refuse to recommend fewer items than one.
+
+    Raises:
+        UsageError: They are.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k!r}")
 
 
 def load_parts(store: Store, name: str, config: RunConfig, report: Reporter) -> tuple[Part, ...]:

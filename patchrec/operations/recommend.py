@@ -8,7 +8,7 @@ from typing import Any
 from patchrec.config import ScoreName
 from patchrec.errors import UsageError
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
-from patchrec.operations.load import load, pick_run
+from patchrec.operations.load import load, pick_run, refuse_no_items
 from patchrec.recommender import Search, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -81,15 +81,20 @@ def recommend(
     """
     if (user is None) == (history is None):
         raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+    refuse_no_items(k)
     with Store.open(home) as store:
         chosen = pick_run(store, run, data, report)
-        loaded = load(store, chosen, score, report, search=search, max_tokens=max_tokens, retrieve=retrieve)
-    catalog = loaded.dataset.catalog
-    filtered = Filtered.of(catalog, filters)
-    if user is not None:
-        query = loaded.user_query(loaded.dataset.user(user), keep_seen=filters.keep_seen)
+        dataset = store.datasets.load(chosen.dataset)
+        catalog = dataset.catalog
+        filtered = Filtered.of(catalog, filters)  # what is wrong with the question is told before a model is loaded
+        whose = dataset.user(user) if user is not None else None
+        items = find_items(catalog, history or ())
+        how: dict[str, Any] = {"search": search, "max_tokens": max_tokens, "retrieve": retrieve}
+        loaded = load(store, chosen, score, report, dataset=dataset, **how)
+    if whose is not None:
+        query = loaded.user_query(whose, keep_seen=filters.keep_seen)
     else:
-        query = loaded.history_query(find_items(catalog, history or ()), keep_seen=filters.keep_seen)
+        query = loaded.history_query(items, keep_seen=filters.keep_seen)
     [found] = rank(loaded.recommender, [query], k, allowed=filtered.allowed)
     certificate = found.certificate
     return Recommendations(

@@ -20,7 +20,7 @@ from patchrec.data.writers import Row, WrittenFormat
 from patchrec.errors import NotFoundError
 from patchrec.history import IntArray
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters
-from patchrec.operations.load import LoadedRun, load, pick_run, versions
+from patchrec.operations.load import LoadedRun, load, pick_run, refuse_no_items, versions
 from patchrec.recommender import Search, rank
 from patchrec.reporting import Reporter
 from patchrec.store import Store
@@ -109,13 +109,17 @@ class Job:
 
 def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job, dict[str, Any]]:
     """The job, and its plan: everything that decides what its parts hold."""
+    refuse_no_items(request.k)
     with Store.open(home) as store:
         run = pick_run(store, request.run, request.data, report)
-        how, room, retrieve = request.search, request.max_tokens, request.retrieve
-        loaded = load(store, run, request.score, report, search=how, max_tokens=room, retrieve=retrieve)
+        dataset = store.datasets.load(run.dataset)
+        users = _users(dataset, request.users, report)
+        filtered = Filtered.of(dataset.catalog, request.filters)
+        how: dict[str, Any] = {
+            "search": request.search, "max_tokens": request.max_tokens, "retrieve": request.retrieve,
+        }  # fmt: skip
+        loaded = load(store, run, request.score, report, dataset=dataset, **how)
         saved = store.runs.checkpoints(run.name)
-    users = _users(loaded.dataset, request.users, report)
-    filtered = Filtered.of(loaded.dataset.catalog, request.filters)
     job = Job(
         loaded=loaded,
         users=users,
