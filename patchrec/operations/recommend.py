@@ -1,17 +1,23 @@
 """Verb: recommend the next items for a user of the data set or for a made-up history."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchrec.config import ScoreName
 from patchrec.errors import UsageError
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
-from patchrec.operations.load import load, pick_run, refuse_no_items
-from patchrec.recommender import Search, rank
+from patchrec.operations.load import LoadedRun, load, pick_run, refuse_no_items
+from patchrec.recommender import Query, Search, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+
+if TYPE_CHECKING:
+    from patchrec.data.histories import Dataset
+    from patchrec.history import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,49 @@ class Recommendations:
     certificate: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Whose next items, and which items may be among them.
+
+    Attributes:
+        user: Id of a user of the data set; None for a made-up history.
+        place: Index of the user. items: Catalog indices of the made-up history, oldest first.
+    """
+
+    user: str | None
+    place: int
+    items: IntArray
+    filtered: Filtered
+    keep_seen: bool
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        user: str | None,
+        history: Sequence[str] | None,
+        filters: Filters,
+        filtered: Filtered | None = None,
+    ) -> Question:
+        """Check a question against a data set; `filtered` is what its filters leave, where that is known.
+
+        Raises:
+            NotFoundError: No such user or item. UsageError: Neither or both of user and history, or filters that leave
+                nothing, or a title of several items.
+        """
+        if (user is None) == (history is None):
+            raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+        filtered = filtered or Filtered.of(dataset.catalog, filters)
+        place = -1 if user is None else dataset.user(user)
+        return cls(user, place, find_items(dataset.catalog, history or ()), filtered, filters.keep_seen)
+
+    def query(self, loaded: LoadedRun) -> Query:
+        """What a run is asked."""
+        if self.user is not None:
+            return loaded.user_query(self.place, keep_seen=self.keep_seen)
+        return loaded.history_query(self.items, keep_seen=self.keep_seen)
+
+
 def recommend(
     *,
     user: str | None = None,
@@ -79,29 +128,32 @@ def recommend(
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
             leave nothing, or a title of several items.
     """
-    if (user is None) == (history is None):
-        raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
     refuse_no_items(k)
     with Store.open(home) as store:
         chosen = pick_run(store, run, data, report)
         dataset = store.datasets.load(chosen.dataset)
-        catalog = dataset.catalog
-        filtered = Filtered.of(catalog, filters)  # what is wrong with the question is told before a model is loaded
-        whose = dataset.user(user) if user is not None else None
-        items = find_items(catalog, history or ())
+        asked = Question.of(dataset, user, history, filters)  # what is wrong with it is told before a model is loaded
         how: dict[str, Any] = {"search": search, "max_tokens": max_tokens, "retrieve": retrieve}
         loaded = load(store, chosen, score, report, dataset=dataset, **how)
-    if whose is not None:
-        query = loaded.user_query(whose, keep_seen=filters.keep_seen)
-    else:
-        query = loaded.history_query(items, keep_seen=filters.keep_seen)
-    [found] = rank(loaded.recommender, [query], k, allowed=filtered.allowed)
+    return answer(loaded, asked, k)
+
+
+def answer(loaded: LoadedRun, asked: Question, k: int) -> Recommendations:
+    """Rank after one question by a run that is loaded.
+
+    Raises:
+        UsageError: k is below 1.
+    """
+    refuse_no_items(k)
+    catalog = loaded.dataset.catalog
+    query = asked.query(loaded)
+    [found] = rank(loaded.recommender, [query], k, allowed=asked.filtered.allowed)
     certificate = found.certificate
     return Recommendations(
         run=loaded.run.name,
         label=loaded.run.label,
         dataset=loaded.dataset.name,
-        user=user,
+        user=asked.user,
         score=loaded.recommender.score,
         history=[catalog.titles[item] for item in query.history.items[-5:]],
         history_length=len(query.history),
@@ -109,6 +161,6 @@ def recommend(
             RankedItem(line.rank, catalog.item_ids[line.item], line.title, line.score, line.probability)
             for line in found.recommendations
         ],
-        shortfall=filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
+        shortfall=asked.filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
         certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
     )

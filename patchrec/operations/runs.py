@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from patchrec.errors import UsageError
 from patchrec.operations.run_faults import faults_of
 from patchrec.operations.run_fields import chosen as chosen_runs
-from patchrec.operations.run_plugins import shown_plugins
-from patchrec.operations.training.run_progress import run_progress
 from patchrec.store import Store
 from patchrec.store.marks import Marks
 from patchrec.store.runs import as_json
@@ -80,6 +78,8 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
         NotFoundError: No such run.
     """
     from patchrec.evaluation.protocols import PROTOCOLS
+    from patchrec.operations.run_plugins import shown_plugins
+    from patchrec.operations.training.run_progress import run_progress
 
     with Store.open(home) as store:
         run = store.runs.get(name)
