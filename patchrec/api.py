@@ -166,6 +166,7 @@ class RunRecommender:
         refuse_no_items(k)
         dataset, filters = self._loaded.dataset, Filters(where, keep_seen=keep_seen)
         filtered = Filtered.of(dataset.catalog, filters)
+        given: dict[str, tuple[str | None, list[str] | None]]
         if histories is not None:
             given = {str(name): (None, texts) for name, texts in _histories(histories).items()}
         else:

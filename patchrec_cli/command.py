@@ -30,8 +30,13 @@ class Command(TyperCommand):
         try:
             rest = super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            one = given.get(getattr(error.param, "name", ""))
-            if one is not None and not set(error.param.opts) & {word.partition("=")[0] for word in args}:
+            param = error.param
+            one = None if param is None else given.get(str(param.name))
+            if (
+                param is not None
+                and one is not None
+                and not set(param.opts) & {word.partition("=")[0] for word in args}
+            ):
                 error.message += f" (from {one.origin})"
             raise
         for param in self.params:
