@@ -30,12 +30,12 @@ class Command(TyperCommand):
         try:
             rest = super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            param = error.param
-            one = None if param is None else given.get(str(param.name))
+            wrong = error.param
+            one = None if wrong is None else given.get(str(wrong.name))
             if (
-                param is not None
+                wrong is not None
                 and one is not None
-                and not set(param.opts) & {word.partition("=")[0] for word in args}
+                and not set(wrong.opts) & {word.partition("=")[0] for word in args}
             ):
                 error.message += f" (from {one.origin})"
             raise

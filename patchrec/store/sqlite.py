@@ -5,13 +5,13 @@ since the exceptions of the two are different classes.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
 
     from sqlite_utils import Database
-    from sqlite_utils import Migrations as Applied
 else:
     try:
         import pysqlite3 as sqlite3
@@ -60,19 +60,32 @@ class UtilsWhenAsked:
         return getattr(self._whole, name)
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One migration, as sqlite-utils has it."""
+
+    name: str
+    fn: Callable[[Any], None]
+    transactional: bool = True
+
+
 class Migrations:
-    """Migrations in their order, collected before sqlite-utils is there; everything else is its `Migrations`."""
+    """Migrations in their order, collected before sqlite-utils is there; what is done with them is its `Migrations`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.steps: list[Callable[[Any], None]] = []
-        self._whole: Applied | None = None
+        self._migrations: list[Migration] = []
+
+    @property
+    def names(self) -> set[str]:
+        """Names of all."""
+        return {migration.name for migration in self._migrations}
 
     def __call__(self) -> Callable[[F], F]:
         """Add a function as the last migration; its name is that of the migration."""
 
         def added(step: F) -> F:
-            self.steps.append(step)
+            self._migrations.append(Migration(step.__name__, step))
             return step
 
         return added
@@ -80,13 +93,11 @@ class Migrations:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if self._whole is None:
-            from sqlite_utils import Migrations as Applied
+        from sqlite_utils import Migrations as Applied
 
-            self._whole = Applied(self.name)
-            for step in self.steps:
-                self._whole()(step)
-        return getattr(self._whole, name)
+        whole: Any = Applied(self.name)
+        whole._migrations = self._migrations
+        return getattr(whole, name)
 
 
 def is_current(connection: "sqlite3.Connection", migrations: Migrations) -> bool:
@@ -95,7 +106,7 @@ def is_current(connection: "sqlite3.Connection", migrations: Migrations) -> bool
         applied = {name for (name,) in connection.execute(MIGRATED, [migrations.name])}
     except sqlite3.OperationalError:  # no such table, or busy: whoever looks closer says which
         return False
-    return applied == {step.__name__ for step in migrations.steps}
+    return applied == migrations.names
 
 
 def wrap(connection: "sqlite3.Connection") -> "Database":
