@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shlex
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,62 +21,26 @@ from typer.main import get_command
 from patchrec import __version__
 from patchrec.errors import InputError, InterruptedRunError, OutOfResourcesError, PatchrecError, UsageError
 from patchrec.training.interrupts import deaf, forget_signals, signal_name, stopped_by, terminable_program
-from patchrec_cli import (
-    backbones,
-    blend,
-    data,
-    demo,
-    environment,
-    evaluate,
-    export,
-    recommend,
-    runs,
-    strategies,
-    sweep,
-    train,
-)
-from patchrec_cli.command import Command, CommandGroup, command_group
-from patchrec_cli.display import HOME, print_error
-from patchrec_cli.named_options import BaselineCommand, FinetuneCommand, StrategyCommand
+from patchrec_cli.command import command_group
+from patchrec_cli.display import HOME, print_error, print_note
+from patchrec_cli.layers import ROOT, Given, Layers, check_names, variable_of
+from patchrec_cli.logbook import FILE, open_log
 from patchrec_cli.parameters import Settings
+from patchrec_cli.pipeline import PIPELINE, Pipeline
 
+VARIABLE = "_PATCHREC_COMPLETE"  # what a shell asks by, once completion is installed
+LINE: ContextVar[list[str] | None] = ContextVar("LINE", default=None)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 OUT_OF_RESOURCES = OutOfResourcesError.exit_code
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
-
-ORDER = (
-    "demo", "data", "pretrain", "finetune", "baseline", "sweep", "blend", "eval", "recommend", "runs", "strategies",
-    "backbones", "export", "env", "doctor",
-)  # fmt: skip
-
-
-class Pipeline(CommandGroup):
-    """The root: commands in the order in which they are used."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Order groups and commands together."""
-        return sorted(super().list_commands(ctx), key=ORDER.index)
-
+GLOBAL_OPTIONS = ("--home", "--config", "--no-plugins", "--verbose", "--log-file", "--version", "--debug")
 
 app = command_group(
-    "patchrec", "Sequential recommendation with language models that read long histories as patches.", cls=Pipeline
+    "patchrec",
+    "Sequential recommendation with language models that read long histories as patches.",
+    cls=Pipeline,
+    completion=True,
 )
-app.command("demo", cls=Command)(demo.demo)
-app.add_typer(data.app)
-app.command("pretrain", cls=Command)(train.pretrain)
-app.command("finetune", cls=FinetuneCommand)(train.finetune)
-app.command("baseline", cls=BaselineCommand)(train.baseline)
-app.command("sweep", cls=Command)(sweep.sweep)
-app.command("blend", cls=Command)(blend.blend)
-app.command("eval", cls=StrategyCommand)(evaluate.evaluate)
-app.command("recommend", cls=Command)(recommend.recommend)
-app.add_typer(runs.app)
-app.add_typer(strategies.app)
-app.add_typer(backbones.app)
-app.command("export", cls=Command)(export.export)
-app.command("env", cls=Command)(environment.env)
-app.command("doctor", cls=Command)(environment.doctor)
 
 
 def show_version(wanted: bool) -> None:
@@ -93,9 +60,24 @@ def settings(
             help="Folder of the store; default: PATCHREC_HOME, else ./.patchrec if it is there, else your data folder.",
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Settings (TOML) over those of ./patchrec.toml and your own file; see `patchrec config show`.",
+        ),
+    ] = None,
     no_plugins: Annotated[
         bool, typer.Option("--no-plugins", help="Load no third-party plugin, only what is built in.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Also say which files of settings hold, and what the command took."),
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", help="Add what is said on stderr to this file, with times."),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error (also: PATCHREC_DEBUG=1).")
     ] = False,
@@ -104,10 +86,42 @@ def settings(
     ] = False,
 ) -> None:
     """Set what holds for every command."""
-    ctx.obj = Settings(home=home)
+    layers = Layers.read(config)
+    check_names(layers.tree, ROOT, list(PIPELINE), "patchrec")
+    ctx.default_map = {name: table for name, table in layers.tree.items() if isinstance(table, dict)}
+    given = {"home": home, "log_file": log_file}
+    origins = {name: one for name in ROOT if given[name] is None and (one := from_layers(layers, name)) is not None}
+    paths = given | {name: Path(one.value) for name, one in origins.items()}
+    from_file = "home" in origins and origins["home"].origin != "PATCHREC_HOME"  # which the store reads itself
+    own_home = paths["home"] if home is not None or from_file else None
+    ctx.obj = Settings(home=own_home, layers=layers, origins=origins)
     HOME.set(home)
     if no_plugins:
         os.environ["PATCHREC_PLUGINS"] = ""
+    if paths["log_file"] is not None:
+        open_log(paths["log_file"], shlex.join(["patchrec", *(LINE.get() or [])]))
+    if verbose:
+        for file in layers.files:
+            print_note(f"settings: {file}")
+        ctx.call_on_close(partial(print_taken, time.monotonic()))
+
+
+def from_layers(layers: Layers, name: str) -> Given | None:
+    """What the environment or a file says of an option before the command."""
+    variable = variable_of((), name)
+    if os.environ.get(variable):
+        return Given(os.environ[variable], variable)
+    found = layers.tree.get(name)
+    return found if isinstance(found, Given) else None
+
+
+def print_taken(since: float) -> None:
+    """Say what a command took: time, and memory at its highest where the system tells."""
+    with suppress(ImportError):
+        import resource
+
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+        print_note(f"took {time.monotonic() - since:.1f} s, at most {kilobytes / 1024:,.0f} MB of memory")
 
 
 @cache
@@ -124,6 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     HOME.set(None)
+    FILE.set(None)
+    LINE.set(given)
+    if os.environ.get(VARIABLE):
+        from patchrec_cli.completion import complete
+
+        return complete(built(), VARIABLE)
     forget_signals()
     try:
         outcome = built().main(given, prog_name="patchrec", standalone_mode=False)

@@ -8,14 +8,16 @@ from typer.core import TyperCommand, TyperGroup
 
 from patchrec.bounds import LARGEST, holds
 from patchrec.errors import UsageError
+from patchrec_cli.layers import Given, check_names, settings_of
 
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 OUTPUT = "Output"  # the section that comes last
 
 Sections = dict[str, list[tuple[str, str]]]  # heading -> how each option is written, and what it means
 
 
 class Command(TyperCommand):
-    """A command whose options stand in one section per panel, and whose examples come last."""
+    """A command whose options stand in one section per panel, and whose examples come first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse whole numbers that nothing holds.
@@ -23,7 +25,20 @@ class Command(TyperCommand):
         Raises:
             UsageError: Names the first.
         """
-        rest = super().parse_args(ctx, args)
+        given = {} if ctx.resilient_parsing or "--resume" in args else self._given(ctx)
+        ctx.default_map = {name: one.value for name, one in given.items()}
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            wrong = error.param
+            one = None if wrong is None else given.get(str(wrong.name))
+            if (
+                wrong is not None
+                and one is not None
+                and not set(wrong.opts) & {word.partition("=")[0] for word in args}
+            ):
+                error.message += f" (from {one.origin})"
+            raise
         for param in self.params:
             value = ctx.params.get(param.name)
             if not holds(value):
@@ -32,16 +47,16 @@ class Command(TyperCommand):
                 )
         return rest
 
+    def _given(self, ctx: Any) -> dict[str, Given]:
+        """What files and the environment set of this command; a run that goes on has its own settings."""
+        return settings_of(self.params, ctx.command_path.split()[1:], ctx.default_map or {})
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write what the command does, without the examples."""
-        text, _ = split_examples(self.help or "")
+        """Write what the command does, then its examples as they stand."""
+        text, examples = split_examples(self.help or "")
         with formatter.indentation():
             formatter.write_paragraph()
             formatter.write_text(text)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as they stand."""
-        _, examples = split_examples(self.help or "")
         if examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in examples))
@@ -55,11 +70,26 @@ class CommandGroup(TyperGroup):
     """A group that shows its help when it is called alone."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Show the help and stop when nothing follows the group's name."""
+        """Show the help and stop when nothing follows the group's name.
+
+        Raises:
+            UsageError: A file of settings has a key here that is no command.
+        """
+        if ctx.parent is not None and not ctx.resilient_parsing:
+            check_names(ctx.default_map or {}, (), self.list_commands(ctx), ctx.command_path)
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
+
+    def summaries(self, ctx: Any) -> list[tuple[str, str]]:
+        """Commands with what they do, in a line of any length."""
+        return [(name, self.commands[name].get_short_help_str(1000)) for name in self.list_commands(ctx)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write every command with all of its summary: long ones wrap."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self.summaries(ctx))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands first: they are what a reader looks for."""
@@ -95,14 +125,16 @@ def write_sections(ctx: Any, formatter: Any, params: Iterable[Any], more: Sectio
                 formatter.write_dl(records)
 
 
-def command_group(name: str, summary: str, cls: type[CommandGroup] = CommandGroup) -> typer.Typer:
+def command_group(
+    name: str, summary: str, cls: type[CommandGroup] = CommandGroup, *, completion: bool = False
+) -> typer.Typer:
     """Make the Typer app of one command group, or of all (the root)."""
     return typer.Typer(
         name=name,
         help=summary,
         cls=cls,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=HELP_NAMES,
     )

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from patchrec.reporting import SILENT, Reporter
+from patchrec_cli import logbook
 
 SCHEMA = 1
 WIDTH = 80
+UNWRAPPED = 100_000
 
 # The folder that `--home` names in this call: what we print to be typed next has to name it too.
 HOME: ContextVar[Path | None] = ContextVar("HOME", default=None)
@@ -81,7 +83,7 @@ class Output:
     def reporter(self) -> Reporter:
         """Where the operation reports notes and progress to."""
         if self.quiet:
-            return SILENT
+            return SILENT if logbook.FILE.get() is None else logbook.Logged()
         from patchrec_cli.progress import TerminalReporter
 
         return TerminalReporter()
@@ -129,6 +131,7 @@ def print_note(message: str) -> None:
         message = COMMAND.sub(lambda found: f"{found[1] or found[2]} --home {shlex.quote(str(home))} ", message)
     sys.stderr.write(clean(message) + "\n")
     sys.stderr.flush()
+    logbook.write(message)
 
 
 def print_error(message: str) -> None:
@@ -151,14 +154,24 @@ def print_fields(fields: Mapping[str, object]) -> None:
     print_table([Column("", "name"), Column("", "value")], [{"name": n, "value": v} for n, v in shown.items()])
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, object]], *, title: str = "") -> None:
-    """Print a table that fits the terminal (80 columns where there is none); long cells wrap, nothing is cut."""
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Mapping[str, object]], *, title: str = "", listing: bool = False
+) -> None:
+    """Print a table that fits the terminal (80 columns where there is none); long cells wrap, nothing is cut.
+
+    Args:
+        columns: What is shown.
+        rows: Of what.
+        title: A line before it.
+        listing: Whether each row is a thing of its own, which is one line where there is no terminal: for `grep`.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
+    width = None if terminal else UNWRAPPED if listing else WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(column.heading for column in columns))
     for column in columns:
         table.add_column(Text(clean(column.heading)), justify="right" if column.right else "left", overflow="fold")

@@ -1,12 +1,13 @@
 """Parameters that many commands share, and the settings that stand before the command's name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from patchrec_cli.command import OUTPUT
+from patchrec_cli.layers import Given, Layers
 
 PROMPT = "Prompt"  # the section of options that shape a prompt
 
@@ -17,9 +18,13 @@ class Settings:
 
     Attributes:
         home: Folder of the store; None lets the store choose.
+        layers: What files of settings say.
+        origins: Where those of the options before the command are from that no one gave there.
     """
 
     home: Path | None = None
+    layers: Layers = field(default_factory=Layers)
+    origins: dict[str, Given] = field(default_factory=dict)
 
 
 def home_of(ctx: typer.Context) -> Path | None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from patchrec.reporting import Task
+from patchrec_cli import logbook
 from patchrec_cli.display import clean
 from patchrec_cli.numbers import count, duration, rate
 
@@ -98,6 +99,7 @@ class TerminalReporter:
 
     def note(self, message: str) -> None:
         """Print one line, above the bars where there are any."""
+        logbook.write(message)
         if self.progress is not None:
             self.progress.console.print(clean(message), markup=False, highlight=False, emoji=False)
             return

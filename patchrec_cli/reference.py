@@ -49,10 +49,14 @@ prints `group` (`name`, `runs`, `evaluations`).
 (that the data set does not have). With `--output -` stdout has the rows and nothing else, with `--json` and `-q` too.
 
 Colours follow `NO_COLOR`. Tables fit 80 columns when they are not on a terminal; long cells wrap, nothing is cut.
+`runs ls` prints one line a run there.
+
+{{SETTINGS}}
 
 | variable | meaning |
 | --- | --- |
 | `PATCHREC_HOME` | folder of the store; a `./.patchrec` folder is taken where the variable is not set |
+| `PATCHREC_LOG_FILE` | the same as `--log-file` |
 | `PATCHREC_PLUGINS` | names of the plugins to load, with commas; empty: only what is built in |
 | `PATCHREC_DEBUG` | set to show the traceback of an error |
 | `PATCHREC_PEER_TIMEOUT` | seconds that one of several training processes waits for another; default: 600 |
@@ -65,6 +69,28 @@ An error is one line on stderr that begins with `error:` and names the thing, th
 | 0 | all went well |
 """
 
+
+SETTINGS = """\
+What is not on the command line comes from the first of these that has it: a variable, `--config FILE`, `patchrec.toml`
+in the folder, your own file (`~/.config/patchrec/config.toml` on Linux), and the default. `patchrec config show
+--origin` shows which. A file has a table for each command, with its options that take a value (no switches, no
+`--resume`), and `home` and `log_file` at its top; a path there is below the file's folder. The variable of an option
+names command and option: `PATCHREC_FINETUNE_BATCH_SIZE`, `PATCHREC_RUNS_LS_LIMIT`. A run that goes on (`--resume`) has
+its own settings.
+
+```toml
+home = "store"
+
+[finetune]
+backbone = "smollm2-135m"
+batch_size = 64
+
+[runs.ls]
+limit = 20
+```
+
+`patchrec --install-completion` makes Tab complete commands, options, runs, data sets, strategies, baselines and
+backbones (bash, zsh, fish, PowerShell); `--show-completion` prints the script."""
 
 FITTED = (
     "run", "label", "stage", "kind", "dataset", "steps", "targets", "tokens", "loss", "seconds", "folder", "best_step",
@@ -128,6 +154,7 @@ JSON_KEYS = {
     "backbones ls": ("backbones",),
     "backbones pull": ("backbone",),
     "export": ("run", "folder", "files", "pushed"),
+    "config show": ("settings", "files"),
     "env": ("environment",),
     "doctor": ("ok", "checks"),
 }  # fmt: skip
@@ -145,7 +172,7 @@ def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
     yield context
     if hasattr(command, "commands"):
         for inner in command.list_commands(context):
-            yield from contexts(command.commands[inner], inner, context)
+            yield from contexts(command.get_command(context, inner), inner, context)
 
 
 def exit_codes() -> list[str]:
@@ -165,7 +192,7 @@ def reference() -> str:
         ]
     finally:
         plugins.load()
-    preface = PREFACE.replace("{JSON_KEYS}", json_keys())
+    preface = PREFACE.replace("{JSON_KEYS}", json_keys()).replace("{SETTINGS}", SETTINGS)
     return "\n\n".join([preface + "\n".join(exit_codes()), *sections]) + "\n"
 
 

@@ -61,7 +61,7 @@ def ls(
         if any(row["tags"] for row in rows):
             columns.append(Column("tags", "marks"))
         shown = [row | {"started": moment(row["created_at"]), "marks": " ".join(row["tags"])} for row in folded(rows)]
-        print_table(columns, shown)
+        print_table(columns, shown, listing=True)
         print_faults(rows)
     stopped = [row for row in rows if row["status"] in ("interrupted", "waiting")]
     if rows:

@@ -49,7 +49,7 @@ def test_every_hook_is_documented():
 
 
 def shown_commands() -> list[tuple[str, str]]:
-    """Every command line that a page shows after a `$`, or inside single backticks."""
+    """Every command line that a page shows after a `$`, in a block for a shell, or inside single backticks."""
     found = []
     for page in PAGES:
         if page.name == "cli.md":
@@ -57,6 +57,8 @@ def shown_commands() -> list[tuple[str, str]]:
         text = page.read_text(encoding="utf-8")
         blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
         lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+        scripts = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
+        lines += [line for script in scripts for line in script.replace("\\\n", " ").splitlines()]
         lines += re.findall(r"`(patchrec [^`\n]+)`", text)
         for line in lines:
             # "a && b" are two commands; what follows a pipe is not ours

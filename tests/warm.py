@@ -173,11 +173,12 @@ def _warm_up() -> None:
     import patchrec.operations.recommend
     import patchrec.operations.sweeping.sweep
     import patchrec.operations.training.seeds  # noqa: F401
-    import patchrec_cli.app  # noqa: F401
     from patchrec.model.backbone import Backbone
     from patchrec.model.pull import locate
+    from patchrec_cli.app import built
 
     torch.set_num_threads(1)
+    dict(built().commands)  # which imports every command
     with tempfile.TemporaryDirectory() as folder:
         Backbone.load(locate("tiny-random", Path(folder)).folder, name="tiny-random", device="cpu").tokenizer()
 

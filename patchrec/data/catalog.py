@@ -1,18 +1,19 @@
 """The catalog: items in file order, with ids and titles kept byte for byte."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from patchrec.data.timestamps import NUMBER, WHOLE
 from patchrec.errors import InputError, not_found
-from patchrec.history import IntArray
+
+if TYPE_CHECKING:  # NumPy takes a tenth of a second that a listing must not wait for
+    from patchrec.history import IntArray
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ class Catalog:
                 found[key] = _read_as(kind, key, value)
         return found
 
-    def prefix(self, num_items: int) -> "Catalog":
+    def prefix(self, num_items: int) -> Catalog:
         """The first items: the catalog as it was before others were added at its end."""
         return Catalog(self.item_ids[:num_items], self.titles[:num_items], self.metadata[:num_items])
 
-    def take(self, items: list[int]) -> "Catalog":
+    def take(self, items: list[int]) -> Catalog:
         """Some items, in this order."""
         return Catalog(
             tuple(self.item_ids[item] for item in items),
@@ -99,7 +100,7 @@ class Catalog:
             tuple(self.metadata[item] for item in items) if self.metadata else (),
         )
 
-    def followed_by(self, new: "Catalog") -> "Catalog":
+    def followed_by(self, new: Catalog) -> Catalog:
         """The catalog with new items at its end, where every item keeps its index.
 
         Raises:
@@ -124,6 +125,8 @@ class Catalog:
 
 def numbered(texts: Iterable[str]) -> IntArray:
     """(n,) a number for every distinct text, numbered as they appear."""
+    import numpy as np
+
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
 
@@ -131,6 +134,8 @@ def numbered(texts: Iterable[str]) -> IntArray:
 def _read_as(kind: type, key: str, text: str) -> Any:
     if kind is list:
         return [part.strip() for part in text.split("|")]
+    from patchrec.data.timestamps import NUMBER, WHOLE
+
     form = WHOLE if kind is int else NUMBER
     if not form.fullmatch(text.strip()) or not isfinite(float(text)):
         raise ValueError(f"{key} {text[:40]!r} is no {'whole ' * (kind is int)}number, as the catalog has there")

@@ -1,22 +1,19 @@
 """Data sets: add, list, show, choose, remove, export; items added to them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from patchrec.config import SplitName
-from patchrec.data.export import export_rows
-from patchrec.data.long_titles import long_titles_note
-from patchrec.data.prepare import gathered, prepare, prepare_item, prepare_items, with_options
-from patchrec.data.recipe import Recipe, find_recipe, known_recipes
-from patchrec.data.sources import SOURCES
-from patchrec.data.splits import choose_split, split_of
-from patchrec.data.suspects import steering_note
-from patchrec.data.understand import assigned, understand
 from patchrec.errors import InputError, UsageError, flag_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+
+if TYPE_CHECKING:  # what reads files takes half a second that a listing must not wait for
+    from patchrec.config import SplitName
+    from patchrec.data.recipe import Recipe
 
 
 def add_dataset(
@@ -56,6 +53,11 @@ def add_dataset(
         InputError: A file or a line cannot be used. NotFoundError: Unknown name, or nothing to be had.
         UsageError: Options that do not go together, or the name is taken.
     """
+    from patchrec.data.prepare import prepare
+    from patchrec.data.sources import SOURCES
+    from patchrec.data.splits import split_of
+    from patchrec.data.understand import understand
+
     with Store.open(home) as store:
         if replace:
             store.datasets.refuse_used(name)
@@ -103,6 +105,10 @@ def plan_dataset(
         InputError: A file cannot be read, or a column that must be there is not found.
         UsageError: Options that do not go together, or a data set that is not made of own files.
     """
+    from patchrec.data.recipe import known_recipes
+    from patchrec.data.sources import SOURCES
+    from patchrec.data.understand import understand
+
     if (name if recipe is None else str(recipe)) in SOURCES:
         raise UsageError(
             f"{recipe or name!r} is a data set known by name: there is nothing to find out; drop --dry-run"
@@ -122,6 +128,12 @@ def _recipe(
     options: Mapping[str, Any],
 ) -> Recipe:
     """All that is said of a data set of files, each file where it belongs."""
+    from patchrec.data.prepare import gathered, with_options
+    from patchrec.data.recipe import Recipe, find_recipe, known_recipes
+    from patchrec.data.sources import SOURCES
+    from patchrec.data.splits import choose_split
+    from patchrec.data.understand import assigned
+
     recipe = find_recipe(named)
     of_file = not (named is None or isinstance(named, Recipe) or str(named) in known_recipes())
     folder = Path(str(named)).absolute().parent if of_file else None
@@ -212,6 +224,10 @@ def add_items(
         InputError: The file, a line or an item cannot be used, or an id is in the catalog already.
         UsageError: Options that do not go together.
     """
+    from patchrec.data.long_titles import long_titles_note
+    from patchrec.data.prepare import prepare_item, prepare_items
+    from patchrec.data.suspects import steering_note
+
     given = {"--item-id": item_id, "--title": title, "--set": metadata or None}
     _refuse_both(given, from_path, for_files={flag_of(key): value for key, value in options.items()})
     with Store.open(home) as store:
@@ -276,6 +292,8 @@ def export_dataset(
     Raises:
         NotFoundError: No such data set.
     """
+    from patchrec.data.export import export_rows
+
     with Store.open(home) as store:
         dataset = store.datasets.load(name)
     return export_rows(dataset, split, K)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import patchrec
 from patchrec import plugins
@@ -14,11 +14,7 @@ from patchrec.operations.run_faults import faults_of
 from patchrec.store import Store
 from patchrec.store import home as default_home
 from patchrec.store.audit import RESTORE, Fault, audit
-
-if TYPE_CHECKING:
-    import sqlite3
-else:
-    from sqlite_utils.utils import sqlite3  # the module that the store uses
+from patchrec.store.sqlite import sqlite3
 
 PACKAGES = (
     "accelerate", "duckdb", "huggingface_hub", "numpy", "pluggy", "pydantic", "pysqlite3", "rich", "safetensors",

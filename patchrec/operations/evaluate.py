@@ -28,7 +28,6 @@ from patchrec.operations.load import (
 )
 from patchrec.operations.made_run import same_or_made
 from patchrec.operations.training.defaults import shape_defaults
-from patchrec.operations.training.train import baseline as fit_baseline
 from patchrec.plugins import find_kind, find_strategy, plan_for
 from patchrec.recommender import Saved
 from patchrec.reporting import SILENT, Reporter
@@ -119,6 +118,8 @@ def evaluate(
     engine.refuse_other_counts(exact_to, counted=protocol is not None)
     if baseline is not None and baseline != UNTRAINED:
         _refuse(baseline, run=run, backbone=backbone, strategy=strategy, options=options or None)
+        from patchrec.operations.training.train import baseline as fit_baseline
+
         run = fit_baseline(baseline, data=data, reuse=True, marks=marks, home=home, report=report).run
     with Store.open(home) as store:
         if baseline == UNTRAINED:
@@ -174,10 +175,10 @@ def _evaluate(
     protocol: Protocol | None,
     report: Reporter,
 ) -> EvaluationResult:
-    loaded = load(store, run, score, report)
-    dataset, history = loaded.dataset, run.config.history
+    dataset, history = store.datasets.load(run.dataset), run.config.history
     refuse_learned(store, run, dataset, split)
     examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
+    loaded = load(store, run, score, report, dataset=dataset)
     counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
     also = None if counting is None else counting.add
     with stoppable(lambda: "nothing of this evaluation is stored; start it again"):

@@ -86,6 +86,7 @@ def load(
     search: Search = "best-first",
     max_tokens: int | None = None,
     retrieve: int | None = None,
+    dataset: Dataset | None = None,
 ) -> LoadedRun:
     """Load a run's recommender, in float32 whatever it was trained in, with everything around it.
 
@@ -98,6 +99,7 @@ def load(
         search: `best-first` stops with a proof; `whole` scores everything.
         max_tokens: Positions run at a time; None chooses from free memory.
         retrieve: The run's item head proposes so many items, and only they are searched; None searches all.
+        dataset: The run's, where it is in memory already.
 
     Raises:
         UsageError: The run cannot rank, has no such score, has nothing that proposes, or prompt, tokenizer, catalog,
@@ -114,7 +116,7 @@ def load(
     if retrieve is not None:
         refuse_retrieval(kind, score or run.score, run.name)
     with store.read():
-        dataset = store.datasets.load(run.dataset)
+        dataset = dataset or store.datasets.load(run.dataset)
         learned = learned_from(store, run, dataset)
     saved = Saved(
         run.config,
@@ -188,6 +190,16 @@ def learned_from(store: Store, run: Run, dataset: Dataset) -> Learned | None:
         if version is None
         else Learned(version, *store.versions.sequences(dataset.name, version, dataset.sequences))
     )
+
+
+def refuse_no_items(k: int) -> None:
+    """Refuse to recommend fewer items than one.
+
+    Raises:
+        UsageError: They are.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k!r}")
 
 
 def load_parts(store: Store, name: str, config: RunConfig, report: Reporter) -> tuple[Part, ...]:

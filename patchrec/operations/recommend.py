@@ -1,18 +1,24 @@
 """Verb: recommend the next items for a user of the data set or for a made-up history."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchrec.config import ScoreName
 from patchrec.errors import UsageError
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
-from patchrec.operations.load import load, pick_run
-from patchrec.operations.unknown_users import MODEL, Source, Unknown, stand_in
-from patchrec.recommender import Search, nothing, rank
+from patchrec.operations.load import LoadedRun, load, pick_run, refuse_no_items
+from patchrec.operations.unknown_users import MODEL, NOBODY, Source, Unknown, stand_in
+from patchrec.recommender import Query, Search, nothing, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+
+if TYPE_CHECKING:
+    from patchrec.data.histories import Dataset
+    from patchrec.history import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,58 @@ class Recommendations:
     source: Source = MODEL
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Whose next items, and which items may be among them.
+
+    Attributes:
+        user: Id of a user; None for a made-up history.
+        place: Index of the user; `NOBODY` for one whom the data set does not have, and for a made-up history.
+        items: Catalog indices of the made-up history, oldest first.
+    """
+
+    user: str | None
+    place: int
+    items: IntArray
+    filtered: Filtered
+    keep_seen: bool
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        user: str | None,
+        history: Sequence[str] | None,
+        filters: Filters,
+        filtered: Filtered | None = None,
+        *,
+        unknown: Unknown = "error",
+    ) -> Question:
+        """Check a question against a data set.
+
+        Args:
+            dataset: Whose users and items.
+            user, history, filters, unknown: See `recommend`.
+            filtered: What the filters leave, where that is known.
+
+        Raises:
+            NotFoundError: No such user or item. UsageError: Neither or both of user and history, or filters that leave
+                nothing, or a title of several items.
+        """
+        if (user is None) == (history is None):
+            raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+        filtered = filtered or Filtered.of(dataset.catalog, filters)
+        nobody = user is None or (unknown == "popular" and user not in dataset.sequences.index)
+        place = NOBODY if nobody else dataset.user(str(user))
+        return cls(user, place, find_items(dataset.catalog, history or ()), filtered, filters.keep_seen)
+
+    def query(self, loaded: LoadedRun) -> Query:
+        """What a run is asked."""
+        if self.place != NOBODY:
+            return loaded.user_query(self.place, keep_seen=self.keep_seen)
+        return loaded.history_query(nothing() if self.user is not None else self.items, keep_seen=self.keep_seen)
+
+
 def recommend(
     *,
     user: str | None = None,
@@ -85,28 +143,36 @@ def recommend(
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
             leave nothing, or a title of several items.
     """
-    if (user is None) == (history is None):
-        raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+    refuse_no_items(k)
     with Store.open(home) as store:
         chosen = pick_run(store, run, data, report)
-        loaded = load(store, chosen, score, report, search=search, max_tokens=max_tokens, retrieve=retrieve)
+        dataset = store.datasets.load(chosen.dataset)
+        # what is wrong with a question is told before a model is loaded
+        asked = Question.of(dataset, user, history, filters, unknown=unknown)
+        how: dict[str, Any] = {"search": search, "max_tokens": max_tokens, "retrieve": retrieve}
+        loaded = load(store, chosen, score, report, dataset=dataset, **how)
+    return answer(loaded, asked, k)
+
+
+def answer(loaded: LoadedRun, asked: Question, k: int) -> Recommendations:
+    """Rank after one question by a run that is loaded.
+
+    Raises:
+        UsageError: k is below 1.
+    """
+    refuse_no_items(k)
     catalog = loaded.dataset.catalog
-    filtered = Filtered.of(catalog, filters)
-    source, answering = MODEL, loaded.recommender
-    if user is not None and unknown == "popular" and user not in loaded.dataset.sequences.index:
-        source, answering = stand_in(loaded)
-        query = loaded.history_query(nothing())
-    elif user is not None:
-        query = loaded.user_query(loaded.dataset.user(user), keep_seen=filters.keep_seen)
-    else:
-        query = loaded.history_query(find_items(catalog, history or ()), keep_seen=filters.keep_seen)
-    [found] = rank(answering, [query], k, allowed=filtered.allowed)
+    source, answering = (
+        stand_in(loaded) if asked.place == NOBODY and asked.user is not None else (MODEL, loaded.recommender)
+    )
+    query = asked.query(loaded)
+    [found] = rank(answering, [query], k, allowed=asked.filtered.allowed)
     certificate = found.certificate
     return Recommendations(
         run=loaded.run.name,
         label=loaded.run.label,
         dataset=loaded.dataset.name,
-        user=user,
+        user=asked.user,
         score=answering.score,
         history=[catalog.titles[item] for item in query.history.items[-5:]],
         history_length=len(query.history),
@@ -114,7 +180,7 @@ def recommend(
             RankedItem(line.rank, catalog.item_ids[line.item], line.title, line.score, line.probability)
             for line in found.recommendations
         ],
-        shortfall=filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
+        shortfall=asked.filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
         certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
         source=source,
     )

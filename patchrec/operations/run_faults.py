@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from patchrec.operations.run_plugins import plugin_faults
+from patchrec import __version__
 from patchrec.store import Store
 from patchrec.store.audit import Fault
 from patchrec.store.runs import Run
@@ -14,7 +14,8 @@ class RunFaults:
     """Finds the faults of runs; what it reads of a data set, and plans of a strategy, it does once.
 
     Attributes:
-        most_items: Catalogs of more items are believed to be what the store says they are.
+        most_items: Catalogs of more items are believed to be what the store says they are, and strategies and kinds of
+            this very patchrec to be what they were; None: nothing is believed.
     """
 
     store: Store
@@ -33,8 +34,20 @@ class RunFaults:
 
     def _changed_plugins(self, run: Run) -> list[Fault]:
         """That a plugin of it is gone or lays histories out in another way; another version is none."""
+        if self.most_items is not None and self._of_this_patchrec(run):
+            return []
+        from patchrec.operations.run_plugins import plugin_faults
+
         found = plugin_faults(self.store, run, self._layouts)
         return [Fault(f"it {one.found}", one.mend) for one in found if one.what != "version"]
+
+    def _of_this_patchrec(self, run: Run) -> bool:
+        """Whether all that a run takes from plugins was, when it was made, built into this version of patchrec."""
+        noted = self.store.runs.plugins(run.name)
+        wanted = [*(("strategy", own.name) for own in run.config.strategies), ("recommender", run.kind)]
+        return [(plugin.role, plugin.name) for plugin in noted] == wanted and all(
+            (plugin.package, plugin.version) == ("patchrec", __version__) for plugin in noted
+        )
 
     def _other_data(self, run: Run) -> list[Fault]:
         """That its data set is gone, or is another than it learned from."""
@@ -58,7 +71,7 @@ class RunFaults:
         catalogs = {version["fingerprint"]: version["num_items"] for version in about["versions"]}
         num_items = about["summary"]["items"]
         if self.most_items is None or num_items <= self.most_items:
-            catalog = self.store.catalogs.load(dataset)
+            catalog = self.store.catalogs.load(dataset, with_metadata=False)
             catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
         today, versions = about["fingerprints"]["sequences"], [one["fingerprint"] for one in about["data_versions"]]
         return {"catalog": set(catalogs), "split": set(versions) if today == versions[-1] else {today}}

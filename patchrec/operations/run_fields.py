@@ -3,10 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from patchrec.data.conditions import Asked, holding
 from patchrec.store.runs import Run
 
-WHERE = Asked("--where", "a run")
 TEXTS = (
     "name", "run", "status", "stage", "kind", "strategy", "label", "data", "backbone", "parent", "score", "created",
     "finished", "note", "tags", "error",
@@ -75,8 +73,10 @@ def chosen(runs: Sequence[Run], where: str | None = None, tags: Sequence[str] = 
     tagged = [run for run in runs if set(tags) <= set(run.tags)]
     if where is None:
         return tagged
+    from patchrec.data.conditions import Asked, holding
+
     rows = with_short_names([fields_of(run) for run in runs])  # of all, so that a column does not hang on the tags
-    mask = holding(where, rows, columns_of(rows), TEXTS, WHERE)
+    mask = holding(where, rows, columns_of(rows), TEXTS, Asked("--where", "a run"))
     fitting = {run.name for run, fits in zip(runs, mask.tolist(), strict=True) if fits}
     return [run for run in tagged if run.name in fitting]
 

@@ -3,22 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchrec.errors import UsageError
-from patchrec.evaluation.protocols import PROTOCOLS
-from patchrec.operations.comparison import compare_runs
 from patchrec.operations.run_faults import faults_of
 from patchrec.operations.run_fields import chosen as chosen_runs
-from patchrec.operations.run_plugins import shown_plugins
-from patchrec.operations.training.run_progress import run_progress
 from patchrec.store import Store
 from patchrec.store.marks import Marks
 from patchrec.store.runs import as_json
 
+if TYPE_CHECKING:
+    from patchrec.operations.comparison import compare_runs
+
 __all__ = ["compare_runs", "edit_run", "list_runs", "remove_run", "show_run"]
 
 QUICKLY_READ = 100_000  # items of a catalog that a listing looks at; `doctor` looks at all
+
+
+def __getattr__(name: str) -> Any:
+    """`compare_runs` when it is asked for: a listing need not wait for the statistics."""
+    if name == "compare_runs":
+        from patchrec.operations.comparison import compare_runs
+
+        return compare_runs
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def list_runs(
@@ -69,6 +77,10 @@ def show_run(name: str, *, home: Path | None = None) -> dict[str, Any]:
     Raises:
         NotFoundError: No such run.
     """
+    from patchrec.evaluation.protocols import PROTOCOLS
+    from patchrec.operations.run_plugins import shown_plugins
+    from patchrec.operations.training.run_progress import run_progress
+
     with Store.open(home) as store:
         run = store.runs.get(name)
         evaluations = [

@@ -4,16 +4,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-
 from patchrec.store.schema import migrations
+from patchrec.store.sqlite import sqlite3, wrap
 
 if TYPE_CHECKING:
-    import sqlite3
+    from sqlite_utils import Database
 
     from patchrec.store.connection import Store
-else:
-    from sqlite_utils.utils import sqlite3  # the module that the store uses
 
 RESTORE = "restore a copy of store.db, or move it away to begin anew"
 _OWNERS = {
@@ -63,15 +60,15 @@ def audit(store: "Store") -> list[Fault]:
     return faults + [fault for table in _names(store.db) for fault in _unreadable(store, table)]
 
 
-def _names(db: Database) -> list[str]:
+def _names(db: "Database") -> list[str]:
     """Tables of patchrec, without those of SQLite and of migrations."""
     rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     return [name for (name,) in rows if not name.startswith(("sqlite_", "_"))]
 
 
-def _other_tables(db: Database) -> list[str]:
+def _other_tables(db: "Database") -> list[str]:
     """Tables and indices that are missing, or that have other columns than those of a new store."""
-    wanted = Database(sqlite3.connect(":memory:"), recursive_triggers=False, execute_plugins=False)
+    wanted = wrap(sqlite3.connect(":memory:", isolation_level=None))
     try:
         migrations.apply(wanted)
         select = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"

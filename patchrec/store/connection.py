@@ -13,8 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import sqlite_utils
-
 from patchrec.errors import (
     CorruptError,
     NotFoundError,
@@ -24,10 +22,11 @@ from patchrec.errors import (
     UsageError,
 )
 from patchrec.store.naming import PLAIN
-from patchrec.store.schema import pending, upgrade
+from patchrec.store.schema import migrations, pending, upgrade
+from patchrec.store.sqlite import is_current, sqlite3, wrap
 
 if TYPE_CHECKING:
-    import sqlite3
+    from sqlite_utils import Database
 
     from patchrec.store.backbones import Backbones
     from patchrec.store.catalogs import Catalogs
@@ -38,10 +37,6 @@ if TYPE_CHECKING:
     from patchrec.store.seed_groups import SeedGroups
     from patchrec.store.trash import Trash
     from patchrec.store.versions import DataVersions
-else:
-    # sqlite-utils takes pysqlite3 where it is installed (Linux), else the standard library's module: use the same
-    # one, since the exceptions of the two are different classes.
-    from sqlite_utils.utils import sqlite3
 
 FILE_NAME = "store.db"
 BUSY_SECONDS = 10.0
@@ -94,7 +89,7 @@ class Store:
         claims: Which process is at which work.
     """
 
-    def __init__(self, folder: Path, db: sqlite_utils.Database) -> None:
+    def __init__(self, folder: Path, db: "Database") -> None:
         self.home = folder
         self.db = db
         self._reading = False
@@ -130,7 +125,7 @@ class Store:
             connection.close()
             with error_mapping(path):
                 connection = _connect_read_only(path, before)
-        return cls(folder, _wrap(connection))
+        return cls(folder, wrap(connection))
 
     @property
     def path(self) -> Path:
@@ -151,7 +146,7 @@ class Store:
         return self.home / "runs" / name
 
     @contextmanager
-    def read(self) -> Iterator[sqlite_utils.Database]:
+    def read(self) -> Iterator["Database"]:
         """One snapshot: whatever others write meanwhile, the block sees one state. Not for writing.
 
         Raises:
@@ -178,10 +173,12 @@ class Store:
     def records(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a SELECT by column name (see `read`)."""
         with self.read() as db:
-            return list(db.query(sql, list(values)))
+            found = db.execute(sql, list(values))
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found]
 
     @contextmanager
-    def write(self) -> Iterator[sqlite_utils.Database]:
+    def write(self) -> Iterator["Database"]:
         """One transaction: all of the block or nothing. Inside another `write` it is a part of that one.
 
         Raises:
@@ -357,9 +354,10 @@ def _connect(path: Path) -> "sqlite3.Connection":
     connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("PRAGMA foreign_keys = ON")
-        db = _wrap(connection)
-        if pending(db, path):
-            upgrade(db, path)
+        if not is_current(connection, migrations):
+            db = wrap(connection)
+            if pending(db, path):
+                upgrade(db, path)
         _set_journal(connection)
     except BaseException:
         connection.close()
@@ -400,7 +398,3 @@ def _set_journal(connection: "sqlite3.Connection") -> None:
         connection.execute(f"PRAGMA journal_mode = {wanted}")
     # A commit in WAL survives any crash of ours without a sync each; only a power cut may undo the last ones, whole.
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if wanted == 'wal' else 'FULL'}")
-
-
-def _wrap(connection: "sqlite3.Connection") -> sqlite_utils.Database:
-    return sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)

@@ -3,21 +3,20 @@
 Its items are in `catalogs.py`.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from patchrec.config import SPLITS
-from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
-from patchrec.history import FloatArray, IntArray
 from patchrec.store.naming import check_name, json_object, now
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # NumPy takes a tenth of a second that a listing must not wait for
+    from patchrec.data.histories import Dataset, Sequences
+    from patchrec.history import FloatArray, IntArray
     from patchrec.store.connection import Store
 
 ROWS_AT_ONCE = 100_000
@@ -43,7 +42,7 @@ class StoredUser:
 class Datasets:
     """The data sets of a store."""
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(
@@ -125,6 +124,8 @@ class Datasets:
             NotFoundError: No such data set.
             CorruptError: What is stored is not what was added.
         """
+        from patchrec.data.histories import Dataset
+
         with self._store.read():
             about = self.show(name)
             dataset = Dataset(
@@ -289,6 +290,10 @@ class Datasets:
         return not_found("data set", name, self.names(), LIST_THEM)
 
     def _sequences(self, name: str) -> Sequences:
+        import numpy as np
+
+        from patchrec.data.histories import Sequences
+
         users = self._store.rows(
             "SELECT user_id, train_stop, validation_stop FROM users WHERE dataset = ? ORDER BY user", [name]
         )
@@ -317,6 +322,8 @@ class Datasets:
 
     def _numbers(self, columns: str, name: str, width: int) -> IntArray:
         """(n * width,) columns of all interactions of a data set, row by row."""
+        import numpy as np
+
         ((count,),) = self._store.rows("SELECT count(*) FROM interactions WHERE dataset = ?", [name])
         with self._store.read() as db:
             found = db.execute(
@@ -328,6 +335,10 @@ class Datasets:
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
     """Counts of a data set: users, items, interactions, and interactions and targets of each split."""
+    import numpy as np
+
+    from patchrec.config import SPLITS
+
     sequences = dataset.sequences
     lengths = np.diff(sequences.offsets)
     times = sequences.timestamps
@@ -357,6 +368,8 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
 def _interaction_rows(
     name: str, sequences: Sequences, ratings: FloatArray | None
 ) -> Iterator[tuple[str, int, int, int, int | None, float | None, int | None]]:
+    import numpy as np
+
     n = len(sequences.items)
     for start in range(0, n, ROWS_AT_ONCE):  # as Python objects they take many times the room
         block = slice(start, min(start + ROWS_AT_ONCE, n))

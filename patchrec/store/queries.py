@@ -3,15 +3,11 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from patchrec.errors import OutOfResourcesError, PatchrecError, UsageError, unknown
 from patchrec.store.connection import Store, system_error
-
-if TYPE_CHECKING:
-    import sqlite3
-else:
-    from sqlite_utils.utils import sqlite3  # the module that the store uses
+from patchrec.store.sqlite import sqlite3
 
 ANSWER_BYTES = 64 << 20  # text and blobs of an answer, taken together
 _OPCODES = 10_000  # of SQLite's machine, between two looks at the clock

@@ -4,10 +4,13 @@ A released migration never changes; a new need is a new migration at the end.
 """
 
 from pathlib import Path
-
-from sqlite_utils import Database, Migrations
+from typing import TYPE_CHECKING
 
 from patchrec.errors import CorruptError, UsageError
+from patchrec.store.sqlite import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 APPLICATION_ID = 0x50617463
 """`PRAGMA application_id` of a store: "Patc"."""
@@ -16,21 +19,21 @@ migrations = Migrations("patchrec")
 
 
 @migrations()
-def m001_first_tables(db: Database) -> None:
+def m001_first_tables(db: "Database") -> None:
     """Everything of the first release."""
     for statement in FIRST_TABLES.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m002_growing_catalogs(db: Database) -> None:
+def m002_growing_catalogs(db: "Database") -> None:
     """Catalogs that grow are remembered version by version, and metrics are also of slices of the targets."""
     for statement in GROWING_CATALOGS.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m003_watched_runs(db: Database) -> None:
+def m003_watched_runs(db: "Database") -> None:
     """A run knows how many steps it will take, may end interrupted, and may measure validation targets on the way.
 
     SQLite cannot change a CHECK, so the table is made anew. `upgrade` keeps foreign keys off meanwhile: dropping the
@@ -41,53 +44,53 @@ def m003_watched_runs(db: Database) -> None:
 
 
 @migrations()
-def m004_kinds_of_recommender(db: Database) -> None:
+def m004_kinds_of_recommender(db: "Database") -> None:
     """A run says what kind of recommender it is: two stages were kinds. Validation may measure a ranking metric."""
     for statement in KINDS_OF_RECOMMENDER.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m005_named_sessions(db: Database) -> None:
+def m005_named_sessions(db: "Database") -> None:
     """An interaction may belong to a session that its source names."""
     db.execute(NAMED_SESSIONS)
 
 
 @migrations()
-def m006_plugins_of_runs(db: Database) -> None:
+def m006_plugins_of_runs(db: "Database") -> None:
     """A run notes the plugins that it was made with."""
     db.execute(PLUGINS_OF_RUNS)
 
 
 @migrations()
-def m007_groups_of_seeds(db: Database) -> None:
+def m007_groups_of_seeds(db: "Database") -> None:
     """Runs that differ in their seed alone may be a group."""
     for statement in GROUPS_OF_SEEDS.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m008_marks_and_trash(db: Database) -> None:
+def m008_marks_and_trash(db: "Database") -> None:
     """Users note and tag runs; a removed run is in the trash until that is emptied."""
     for statement in MARKS_AND_TRASH.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m009_any_slice(db: Database) -> None:
+def m009_any_slice(db: "Database") -> None:
     """Metrics may be of any slice of the targets, and say of how many targets and users."""
     for statement in ANY_SLICE.split(";\n"):
         db.execute(statement)
 
 
 @migrations()
-def m010_growing_data(db: Database) -> None:
+def m010_growing_data(db: "Database") -> None:
     """Interactions may be appended: each knows the version that it came with, and every version stays known."""
     for statement in GROWING_DATA.split(";\n"):
         db.execute(statement)
 
 
-def pending(db: Database, path: Path) -> bool:
+def pending(db: "Database", path: Path) -> bool:
     """Whether migrations wait to be applied. Reads only.
 
     Raises:
@@ -110,7 +113,7 @@ def pending(db: Database, path: Path) -> bool:
     return bool(known)
 
 
-def upgrade(db: Database, path: Path) -> None:
+def upgrade(db: "Database", path: Path) -> None:
     """Apply what is pending, all in one transaction. Of processes that start at once, one does it."""
     db.conn.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
     db.conn.execute("BEGIN IMMEDIATE")

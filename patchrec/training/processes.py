@@ -1,7 +1,10 @@
 """Several processes at one job, started by `torchrun` or `accelerate launch`: which one this is, and how they talk.
 
-All talk passes here. What is small goes over gloo, on the CPU; gradients on GPUs go over NCCL.
+All talk passes here. What is small goes over gloo, on the CPU; gradients on GPUs go over NCCL. torch is imported when
+there are several: a process on its own can say what is wrong with a command before that.
 """
+
+from __future__ import annotations
 
 import math
 import os
@@ -12,14 +15,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import count
-from typing import TypeVar
-
-import torch
-from torch import Tensor, distributed
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, TypeVar
 
 from patchrec.errors import PatchrecError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
 START_TIMEOUT = timedelta(hours=1)  # for a model to be fetched, or many parts to be checked
 PEER_TIMEOUT = 600.0  # seconds; a long checkpoint is written while the others wait
@@ -45,7 +47,7 @@ class Process:
     local_rank: int = 0
 
     @classmethod
-    def this_one(cls) -> "Process":
+    def this_one(cls) -> Process:
         """What the launcher says; a process on its own where none did.
 
         Raises:
@@ -62,8 +64,10 @@ class Process:
         return cls(rank, number, local_rank)
 
     @classmethod
-    def among_peers(cls) -> "Process":
+    def among_peers(cls) -> Process:
         """This one where processes work `together`; else one on its own."""
+        from torch import distributed
+
         if not distributed.is_initialized():
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
@@ -119,7 +123,12 @@ class Process:
             UsageError: That is no number of seconds, or the launcher did not say where the processes meet.
         """
         patience = peer_timeout()
-        if self.count == 1 or distributed.is_initialized():
+        if self.count == 1:
+            yield
+            return
+        from torch import distributed
+
+        if distributed.is_initialized():
             yield
             return
         for plugin in PLUGINS:
@@ -154,12 +163,17 @@ class Process:
     def add(self, tensor: Tensor) -> None:
         """Make a tensor the sum of all processes' in place."""
         if self.count > 1:
+            from torch import distributed
+
             distributed.all_reduce(tensor)
 
     def largest(self, *values: int) -> list[int]:
         """The largest of each value over all processes: all have come as far as this."""
         if self.count == 1:
             return list(values)
+        import torch
+        from torch import distributed
+
         found = torch.tensor(values, dtype=torch.int64)  # on the CPU, where waiting ends with an error and not a kill
         distributed.all_reduce(found, op=distributed.ReduceOp.MAX)
         return [int(value) for value in found]
@@ -177,6 +191,10 @@ class Process:
     def _group(self, timeout: timedelta) -> Iterator[None]:
         if "MASTER_ADDR" not in os.environ:
             raise UsageError("start several processes with `torchrun --nproc_per_node N -m patchrec_cli ...`")
+        import torch
+        from torch import distributed
+        from torch.distributed.distributed_c10d import PrefixStore
+
         backend = "gloo"
         if torch.cuda.is_available():
             devices = torch.cuda.device_count()
@@ -214,12 +232,16 @@ def peer_timeout() -> timedelta:
 
 def is_lost_peer(error: RuntimeError) -> bool:
     """Whether an error of torch says that another process is gone."""
+    from torch import distributed
+
     return isinstance(error, distributed.DistError) or "gloo" in str(error)  # whose errors have no class of their own
 
 
 @cache
 def _store(rank: int, number: int) -> Store:
     """Where processes find each other: one for all meetings, since its address is taken as long as it lives."""
+    from torch.distributed.rendezvous import rendezvous
+
     try:
         found, _, _ = next(rendezvous("env://", rank, number, timeout=START_TIMEOUT))
     except (RuntimeError, ValueError) as error:
@@ -262,6 +284,9 @@ def _lost_at_the_start() -> Iterator[None]:
 
 def _tell(content: bytes, exit_code: int = 0) -> None:
     """Give bytes to the other processes."""
+    import torch
+    from torch import distributed
+
     with _lost_at_the_start():
         distributed.broadcast(torch.tensor([exit_code, len(content)]), src=0)
         if content:
@@ -274,6 +299,9 @@ def _hear() -> bytes:
     Raises:
         SystemExit: It failed, or is gone.
     """
+    import torch
+    from torch import distributed
+
     head = torch.zeros(2, dtype=torch.int64)
     try:
         distributed.broadcast(head, src=0)

@@ -21,7 +21,7 @@ from patchrec.data.writers import COLUMNS, SOURCE, Row, WrittenFormat
 from patchrec.errors import UsageError
 from patchrec.history import IntArray
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters
-from patchrec.operations.load import LoadedRun, load, pick_run, versions
+from patchrec.operations.load import LoadedRun, load, pick_run, refuse_no_items, versions
 from patchrec.operations.many.columns import Beside, beside
 from patchrec.operations.unknown_users import MODEL, NOBODY, Unknown, indices, stand_in, write_rejects
 from patchrec.recommender import Query, Ranking, Recommender, Search, nothing, rank
@@ -154,14 +154,18 @@ def _of_user(place: int, ranking: Ranking) -> UserRanking:
 
 def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job, dict[str, Any]]:
     """The job, and its plan: everything that decides what its parts hold."""
+    refuse_no_items(request.k)
+    unknown = request.unknown or ("skip" if request.rejects else "error")
     with Store.open(home) as store:
         run = pick_run(store, request.run, request.data, report)
-        how, room, retrieve = request.search, request.max_tokens, request.retrieve
-        loaded = load(store, run, request.score, report, search=how, max_tokens=room, retrieve=retrieve)
+        dataset = store.datasets.load(run.dataset)
+        user_ids, users = _users(dataset, request, unknown, report)
+        filtered = Filtered.of(dataset.catalog, request.filters)
+        how: dict[str, Any] = {
+            "search": request.search, "max_tokens": request.max_tokens, "retrieve": request.retrieve,
+        }  # fmt: skip
+        loaded = load(store, run, request.score, report, dataset=dataset, **how)
         saved = store.runs.checkpoints(run.name)
-    unknown = request.unknown or ("skip" if request.rejects else "error")
-    user_ids, users = _users(loaded.dataset, request, unknown, report)
-    filtered = Filtered.of(loaded.dataset.catalog, request.filters)
     job = Job(
         loaded=loaded,
         user_ids=user_ids,

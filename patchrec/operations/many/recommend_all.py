@@ -23,7 +23,6 @@ from patchrec.operations.many.bulk_parts import Tally, counted, in_order, missin
 from patchrec.reporting import SILENT, Reporter
 from patchrec.training.interrupts import stoppable
 from patchrec.training.processes import Process
-from patchrec.training.state import differences
 
 STDOUT = "-"
 
@@ -159,6 +158,8 @@ def _prepare(request: Request, output: Path, process: Process, home: Path | None
 
 def _follow(request: Request, output: Path, process: Process, home: Path | None, mine: Sequence[int]) -> _State:
     """The same in a process that has these parts to do, after process 0 made the folder."""
+    from patchrec.training.state import differences
+
     job, plan = make_job(request, home, SILENT)
     parts = Parts(parts_folder(output), plan)
     saved = parts.saved_plan()
@@ -196,6 +197,8 @@ def _refuse_another(parts: Parts, output: str) -> None:
     Raises:
         UsageError: The message names what differs, and both ways out.
     """
+    from patchrec.training.state import differences
+
     saved = parts.saved_plan()
     if saved is not None and saved != parts.plan:
         raise UsageError(

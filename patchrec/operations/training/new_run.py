@@ -9,7 +9,6 @@ from patchrec.config import HistoryConfig, KindConfig, RunConfig, StrategyConfig
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import NotFoundError, UsageError, flag_of, not_found
 from patchrec.evaluation.evaluate import sample_examples
-from patchrec.model.lora import peft_version
 from patchrec.model.pull import DEFAULT_BACKBONE, Pulled
 from patchrec.model.tokenizer import is_causal
 from patchrec.operations.backbones import find_backbone
@@ -313,6 +312,8 @@ def _settle(
     if settings.get("lora_rank") is not None:
         if settings.get("shard"):
             raise UsageError("--shard splits weights that are trained, and --lora-rank trains none; drop one of them")
+        from patchrec.model.lora import peft_version
+
         peft_version()  # said before anything is fetched
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
     kind, parts = read_runs(store, kind, dataset.name)
