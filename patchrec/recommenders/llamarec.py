@@ -66,7 +66,7 @@ def _learner(fitting: Fitting) -> Learner:
     backbone = Backbone.load(fitting.start, name=str(config.backbone), device="cpu" if sharded else None)
     if config.layers is not None:
         backbone.keep_layers(config.layers)
-    planners = [of_newest(plan_for(strategy), options.recent) for strategy in config.strategies]
+    planners = [encoder.measured(of_newest(plan_for(strategy), options.recent)) for strategy in config.strategies]
     questions = LetteredQuestions(
         dataset, encoder, letters, retriever, options.others == "drawn", options.loss == "letters"
     )
@@ -105,7 +105,7 @@ def _load(saved: Saved) -> Recommender:
     return LetteredRecommender(
         backbone,
         encoder,
-        of_newest(plan_for(config.strategies[-1]), options.recent),
+        encoder.measured(of_newest(plan_for(config.strategies[-1]), options.recent)),
         letters,
         _retriever(options, saved.parts, saved.dataset),
     )

@@ -40,7 +40,7 @@ class Datasets:
             source: Where it came from, in words.
             licence: What its owner allows, in words.
             split: The rule that made the splits, as plain JSON.
-            ratings: (n,) ratings aligned with the interactions; NaN where there is none.
+            ratings: (n,) ratings aligned with the interactions, NaN where there is none; None takes the sequences'.
 
         Raises:
             UsageError: The name is taken or not a name.
@@ -81,7 +81,8 @@ class Datasets:
                 ),
             )
             db.conn.executemany(
-                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?)", _interaction_rows(name, sequences, ratings)
+                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                _interaction_rows(name, sequences, sequences.ratings if ratings is None else ratings),
             )
 
     def names(self) -> list[str]:
@@ -226,6 +227,7 @@ class Datasets:
             train_stop=np.array(train_stop, dtype=np.int64),
             validation_stop=np.array(validation_stop, dtype=np.int64),
             sessions=self._sessions(name),
+            ratings=self._ratings(name),
         )
 
     def _sessions(self, name: str) -> IntArray | None:
@@ -235,7 +237,16 @@ class Datasets:
             return None
         return self._numbers("session", name, 1)
 
-    def _numbers(self, columns: str, name: str, width: int) -> IntArray:
+    def _ratings(self, name: str) -> FloatArray | None:
+        """(n,) ratings, NaN where there is none; None where the data set has none."""
+        some = "SELECT 1 FROM interactions WHERE dataset = ? AND rating IS NOT NULL LIMIT 1"
+        if not self._store.rows(some, [name]):
+            return None
+        found = self._numbers("coalesce(rating, 9e999)", name, 1, float)  # SQLite knows infinity, and no NaN
+        found[np.isinf(found)] = np.nan
+        return found
+
+    def _numbers(self, columns: str, name: str, width: int, kind: type = np.int64) -> Any:
         """(n * width,) columns of all interactions of a data set, row by row."""
         ((count,),) = self._store.rows("SELECT count(*) FROM interactions WHERE dataset = ?", [name])
         with self._store.read() as db:
@@ -243,7 +254,7 @@ class Datasets:
                 f"SELECT {columns} FROM interactions WHERE dataset = ? ORDER BY user, position",  # noqa: S608
                 [name],
             )
-            return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=count * width)
+            return np.fromiter(chain.from_iterable(found), dtype=kind, count=count * width)
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from patchrec.hookspecs import hookimpl
 from patchrec.strategy import Strategy
 from patchrec_strategies import (
+    budget,
     dropout,
     item_mean,
     patch_pretraining,
@@ -24,6 +25,7 @@ def patchrec_strategies() -> list[Strategy]:
         session_by_time_window,
         pft_i,
         pft_s,
+        budget,
         dropout,
         patch_pretraining,
     )
