@@ -94,6 +94,6 @@ class History:
 
     def since(self, first: int) -> History:
         """The history without its first items."""
-        arrays: Any = {name: getattr(self, name) for name in PER_ITEM}
-        kept = {name: None if array is None else array[first:] for name, array in arrays.items()}
+        arrays = ((name, getattr(self, name)) for name in PER_ITEM)
+        kept: dict[str, Any] = {name: None if array is None else array[first:] for name, array in arrays}
         return replace(self, start=self.start + first, **kept)

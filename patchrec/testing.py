@@ -154,7 +154,9 @@ class StrategyContract:
             layouts = []
             for future in (make_history(50, seed=1), make_history(50, seed=2)):
                 after = _arrays(future)
-                longer = {name: np.concatenate([array, after[name]]) for name, array in _arrays(past).items()}
+                longer: dict[str, Any] = {
+                    name: np.concatenate([array, after[name]]) for name, array in _arrays(past).items()
+                }
                 layouts.append(self.planner.plan(_first(replace(past, **longer), num_items)))
             _require(layouts[0] == layouts[1], f"what follows a history of {num_items} items changed its layout")
 
@@ -204,7 +206,8 @@ class StrategyContract:
         refused = set()
         for num_items in (0, 1, 12, self.max_items):
             try:
-                self.planner.plan(replace(make_history(num_items), **dict.fromkeys(missing)))
+                lacking: dict[str, Any] = dict.fromkeys(missing)
+                self.planner.plan(replace(make_history(num_items), **lacking))
             except UsageError:
                 refused.add(True)
             else:

@@ -154,8 +154,8 @@ class Dataset:
         """The history of an example (works for a made-up target at the end of the sequence too)."""
         base = int(self.sequences.offsets[example.user])
         cut = slice(base + example.start, base + example.position)
-        arrays: Any = {name: getattr(self.sequences, name) for name in PER_ITEM}
-        own = {name: None if array is None else array[cut] for name, array in arrays.items()}
+        arrays = ((name, getattr(self.sequences, name)) for name in PER_ITEM)
+        own: dict[str, Any] = {name: None if array is None else array[cut] for name, array in arrays}
         return History(start=example.start, anchored=example.anchored, fields=self.catalog.metadata or None, **own)
 
     def target(self, example: Example) -> int:

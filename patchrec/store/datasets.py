@@ -235,14 +235,17 @@ class Datasets:
         some = "SELECT 1 FROM interactions WHERE dataset = ? AND session IS NOT NULL LIMIT 1"
         if not self._store.rows(some, [name]):
             return None
-        return self._numbers("session", name, 1)
+        found: IntArray = self._numbers("session", name, 1)
+        return found
 
     def _ratings(self, name: str) -> FloatArray | None:
         """(n,) ratings, NaN where there is none; None where the data set has none."""
         some = "SELECT 1 FROM interactions WHERE dataset = ? AND rating IS NOT NULL LIMIT 1"
         if not self._store.rows(some, [name]):
             return None
-        found = self._numbers("coalesce(rating, 9e999)", name, 1, float)  # SQLite knows infinity, and no NaN
+        found: FloatArray = self._numbers(
+            "coalesce(rating, 9e999)", name, 1, float
+        )  # SQLite knows infinity, and no NaN
         found[np.isinf(found)] = np.nan
         return found
 
