@@ -85,6 +85,12 @@ def recommend(
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what a stopped job has done.", rich_help_panel=MANY)
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ray[:ADDRESS]", help="Actors of a Ray cluster rank; default: here.", rich_help_panel=MANY
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,7 +118,7 @@ def recommend(
         "retrieve": retrieve,
     }
     if not (everyone or users):
-        many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart}
+        many = {"--output": to, "--format": file_format, "--overwrite": overwrite, "--restart": restart, "--on": on}
         refuse("goes with --all or --users FILE", many)
         recommend_one(output, explain_search, home_of(ctx), **asked, user=user, history=history or None)
         return
@@ -121,7 +127,7 @@ def recommend(
     refuse("does not go with --all and --users", one)
     if to is None:
         raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
-    into = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    into = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart, "on": on}
     recommend_many(output, home_of(ctx), **asked, **into, users=users, again=command_line(ctx))
 
 

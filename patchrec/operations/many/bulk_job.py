@@ -41,6 +41,7 @@ class Request:
         restart: Throw away the parts of a job that was stopped.
         max_tokens: Prompt positions run at a time; None chooses from free memory.
         retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
+        on: `ray`, or `ray:ADDRESS`, has actors of a Ray cluster rank; None ranks here.
         again: The command that goes on with the job, for messages.
     """
 
@@ -57,6 +58,7 @@ class Request:
     retrieve: int | None = None
     overwrite: bool = False
     restart: bool = False
+    on: str | None = None
     again: str = "the same command"
 
 
