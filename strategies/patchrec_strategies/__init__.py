@@ -17,7 +17,7 @@ from patchrec_strategies import (
 
 @hookimpl
 def patchrec_strategies() -> list[Strategy]:
-    """Return all of them, plainest first."""
+    """Return all of them, plainest first; the newest ones after them."""
     files = (
         vanilla,
         item_mean,
@@ -25,8 +25,8 @@ def patchrec_strategies() -> list[Strategy]:
         session_by_time_window,
         pft_i,
         pft_s,
-        budget,
         dropout,
         patch_pretraining,
+        budget,
     )
     return [file.STRATEGY for file in files]
