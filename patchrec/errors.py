@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+_ALL_SHOWN = 24  # choices that a line still takes
+
 
 class PatchrecError(Exception):
     """An error with a message for the user and an exit code."""
@@ -92,7 +94,7 @@ def not_found(kind: str, name: str, choices: Iterable[str], next_step: str = "")
     Args:
         kind: What was looked for, such as "strategy".
         name: What the user wrote.
-        choices: The names that exist; at most ten are shown.
+        choices: The names that exist: two dozen are shown whole, of more the first ten.
         next_step: A sentence that ends the line, such as "List them with `patchrec runs ls`."
     """
     return NotFoundError(unknown(kind, name, choices, next_step))
@@ -106,7 +108,8 @@ def unknown(kind: str, name: str, choices: Iterable[str], next_step: str = "") -
     if close:
         parts.append(f"did you mean {close[0]!r}?")
     if known:
-        shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        first = known if len(known) <= _ALL_SHOWN else known[:10]
+        shown = ", ".join(first) + (f" and {len(known) - len(first)} more" if len(first) < len(known) else "")
         parts.append(f"choices: {shown}")
     else:
         parts.append("there is none yet")

@@ -4,6 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patchrec.history import IntArray
 
 
 class Grain(StrEnum):
@@ -79,3 +83,18 @@ class Layout:
         return sum(
             1 if span.grain is Grain.SESSION else len(span) for span in self.spans if span.grain is not Grain.DROPPED
         )
+
+    def num_positions(self, text: "IntArray", patch: int) -> int:
+        """How many positions of a prompt the history takes.
+
+        Args:
+            text: (n,) positions of each item as text, its separator included.
+            patch: Positions of a patch, its separator included where it has one.
+        """
+        total = 0
+        for span in self.spans:
+            if span.grain is Grain.TEXT:
+                total += int(text[span.start : span.stop].sum())
+            elif span.grain is not Grain.DROPPED:
+                total += patch * (1 if span.grain is Grain.SESSION else len(span))
+        return total

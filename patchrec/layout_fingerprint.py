@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchrec.errors import PatchrecError
-from patchrec.history import History
+from patchrec.history import History, Lengths
 from patchrec.strategy import EVALUATION, Moment, Planner
 
 if TYPE_CHECKING:
     from patchrec.history import FloatArray, IntArray
 
+_NUM_ITEMS = 100_003
 _LENGTHS = (1, 2, 3, 7, 20, 50, 100, 300)
 _PROGRESS = (0.0, 0.5, 1.0)
 _STEP = 0.6180339887498949  # multiples of it, less their whole part, spread evenly over [0, 1)
@@ -52,14 +54,22 @@ def _planned(planner: Planner, history: History, moment: Moment) -> list[tuple[i
 def _histories(*, plain: bool = True) -> Iterator[History]:
     """Histories with times and sessions; also, where `plain`, without, and with windows at anchors."""
     for length in _LENGTHS:
-        items = np.arange(length, dtype=np.int64) * 7919 % 100_003
+        items = np.arange(length, dtype=np.int64) * 7919 % _NUM_ITEMS
         pauses = _spread(length, 60.0 * 86_400)
         pauses[np.arange(length) % 4 != 0] %= 300  # sessions of four, minutes apart
         times = 1_000_000_000 + np.cumsum(pauses)
-        yield History(items, times, sessions=np.arange(length, dtype=np.int64) // 4)
+        ratings = (1 + np.arange(length) % 5).astype(np.float64)
+        sessions = np.arange(length, dtype=np.int64) // 4
+        yield History(items, times, sessions=sessions, ratings=ratings, measure=_lengths)
         if plain:
             yield History(items)
             yield History(items, times, start=50, anchored=True)
+
+
+@cache
+def _lengths() -> Lengths:
+    """Titles of 1 to 11 tokens with their separators."""
+    return Lengths(2 + np.arange(_NUM_ITEMS, dtype=np.int64) % 11, 2)
 
 
 def _draws(length: int) -> FloatArray:

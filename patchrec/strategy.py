@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from patchrec.errors import PatchrecError, PluginError
@@ -15,7 +15,7 @@ from patchrec.layout import Layout
 from patchrec.options import Options, bind, check_named, label
 
 if TYPE_CHECKING:
-    from patchrec.history import FloatArray, History
+    from patchrec.history import FloatArray, History, Measure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,10 +72,15 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """A strategy with its option values."""
+    """A strategy with its option values.
+
+    Attributes:
+        measure: What tells each history how long its items are; None where no model is known.
+    """
 
     strategy: Strategy
     options: Options
+    measure: Measure | None = field(default=None, compare=False, repr=False)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -95,6 +100,8 @@ class Planner:
             PluginError: The strategy failed, or its layout does not cover the history.
         """
         name = self.strategy.name
+        if self.measure is not None:
+            history = replace(history, measure=self.measure)
         try:
             layout = self.strategy.plan(history, self.options, moment)
         except PatchrecError:

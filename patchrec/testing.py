@@ -36,7 +36,7 @@ from patchrec.config import (
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences
 from patchrec.errors import UsageError
-from patchrec.history import History, IntArray
+from patchrec.history import PER_ITEM, History, IntArray, Lengths
 from patchrec.layout import Layout
 from patchrec.recommender import Fitting, Kind, Part, Query, Recommender, Saved, locate_each, log_probs, rank
 from patchrec.strategy import EVALUATION, Moment, Planner, Strategy
@@ -44,19 +44,44 @@ from patchrec.strategy import EVALUATION, Moment, Planner, Strategy
 NUM_ITEMS = 1_000_000
 
 
+@cache
+def make_lengths() -> Lengths:
+    """Titles of 1 to 11 tokens, and separators after titles and patches."""
+    return Lengths(2 + np.arange(NUM_ITEMS, dtype=np.int64) % 11, 2)
+
+
+@cache
+def make_fields() -> list[dict[str, Any]]:
+    """A catalog that knows the `year` of every item."""
+    return [{"year": 1960 + year} for year in range(50)] * (NUM_ITEMS // 50)
+
+
 def make_history(num_items: int, *, timestamps: bool = True, start: int = 0, seed: int = 0) -> History:
     """A made-up history: sessions of a few items with minutes in between, then days of pause, some times equal.
 
-    A longer history of one seed begins with the shorter ones.
+    Ratings are 1 to 5, some missing. A longer history of one seed begins with the shorter ones.
     """
     random_state = np.random.default_rng(seed)
     draws = random_state.random((num_items, 3))
     items = (draws[:, 0] * NUM_ITEMS).astype(np.int64)
     visit = draws[:, 1] < 0.7
     pauses = np.where(visit, np.floor(draws[:, 2] * 5) * 60, 3600 + draws[:, 2] ** 3 * 60 * 86_400).astype(np.int64)
+    ratings = np.floor(draws[:, 2] * 50) % 6
+    ratings[ratings == 0] = np.nan
+    history = History(items, None, start, ratings=ratings, fields=make_fields(), measure=make_lengths)
     if not timestamps:
-        return History(items, None, start)
-    return History(items, 1_000_000_000 + np.cumsum(pauses), start, sessions=np.cumsum(~visit))
+        return history
+    return replace(history, timestamps=1_000_000_000 + np.cumsum(pauses), sessions=np.cumsum(~visit))
+
+
+def _arrays(history: History) -> dict[str, Any]:
+    """What a history has for each of its items."""
+    return {name: array for name in PER_ITEM if (array := getattr(history, name)) is not None}
+
+
+def _first(history: History, num_items: int) -> History:
+    """The oldest items of a history, as views of its arrays."""
+    return replace(history, **{name: array[:num_items] for name, array in _arrays(history).items()})
 
 
 def make_moments(num_items: int, seed: int = 0) -> list[Moment]:
@@ -116,14 +141,10 @@ class StrategyContract:
     def test_leaves_its_input_alone(self) -> None:
         """The arrays of a history and of a moment are shared; a strategy only reads them."""
         for history, moment in self._cases((0, 1, 12, self.max_items)):
-            arrays = [
-                array
-                for array in (history.items, history.timestamps, history.sessions, moment.draws)
-                if array is not None
-            ]
+            arrays = [*_arrays(history).values(), *([] if moment.draws is None else [moment.draws])]
             copies = [array.copy() for array in arrays]
             self.planner.plan(history, moment)
-            same = all(np.array_equal(array, copy) for array, copy in zip(arrays, copies, strict=True))
+            same = all(np.array_equal(array, copy, equal_nan=True) for array, copy in zip(arrays, copies, strict=True))
             _require(same, f"an input array changed while planning {len(history)} items")
 
     def test_ignores_the_future(self) -> None:
@@ -132,14 +153,11 @@ class StrategyContract:
             past = make_history(num_items)
             layouts = []
             for future in (make_history(50, seed=1), make_history(50, seed=2)):
-                pairs = (
-                    (past.items, future.items),
-                    (past.timestamps, future.timestamps),
-                    (past.sessions, future.sessions),
-                )
-                longer = [np.concatenate([one for one in pair if one is not None]) for pair in pairs]
-                items, times, sessions = (array[:num_items] for array in longer)
-                layouts.append(self.planner.plan(History(items, times, sessions=sessions)))
+                after = _arrays(future)
+                longer: dict[str, Any] = {
+                    name: np.concatenate([array, after[name]]) for name, array in _arrays(past).items()
+                }
+                layouts.append(self.planner.plan(_first(replace(past, **longer), num_items)))
             _require(layouts[0] == layouts[1], f"what follows a history of {num_items} items changed its layout")
 
     def test_evaluation_needs_no_draws(self) -> None:
@@ -154,15 +172,12 @@ class StrategyContract:
 
     def test_works_without_timestamps_or_says_so(self) -> None:
         """A data set may have no times: plan, or raise UsageError, whatever the length."""
-        refused = set()
-        for num_items in (0, 1, 12, self.max_items):
-            try:
-                self.planner.plan(make_history(num_items, timestamps=False))
-            except UsageError:
-                refused.add(True)
-            else:
-                refused.add(False)
-        _require(len(refused) == 1, "some histories without timestamps are refused and others are not")
+        self._plan_all_or_none("timestamps", "sessions")
+
+    def test_works_without_what_else_may_lack_or_says_so(self) -> None:
+        """The same of named sessions, of ratings, of fields of the catalog, and of lengths where no model is known."""
+        for name in ("sessions", "ratings", "fields", "measure"):
+            self._plan_all_or_none(name)
 
     def test_option_values_survive_json(self) -> None:
         """A run stores the values; binding them again gives the same options."""
@@ -181,14 +196,24 @@ class StrategyContract:
     def _cases(self, lengths: Iterable[int]) -> Iterator[tuple[History, Moment]]:
         """A history of each length at every moment, some with older items cut off."""
         longest = make_history(self.max_items)
-        assert longest.timestamps is not None
-        assert longest.sessions is not None
         for num_items in lengths:
-            parts = (one[:num_items] for one in (longest.items, longest.timestamps, longest.sessions))
-            items, times, sessions = parts
-            history = History(items, times, sessions=sessions)
+            history = _first(longest, num_items)
             for number, moment in enumerate(make_moments(num_items)):
                 yield replace(history, start=17 * (number % 2)), moment
+
+    def _plan_all_or_none(self, *missing: str) -> None:
+        """Histories that lack something are planned, or refused, whatever their length."""
+        refused = set()
+        for num_items in (0, 1, 12, self.max_items):
+            try:
+                lacking: dict[str, Any] = dict.fromkeys(missing)
+                self.planner.plan(replace(make_history(num_items), **lacking))
+            except UsageError:
+                refused.add(True)
+            else:
+                refused.add(False)
+        what = " and ".join("lengths" if name == "measure" else name for name in missing)
+        _require(len(refused) == 1, f"some histories without {what} are refused and others are not")
 
     def _plan_shaken(self, history: History, moment: Moment, seed: int) -> Layout:
         """Plan with fresh arrays under another global random state, which stays as it was afterwards."""
@@ -197,9 +222,8 @@ class StrategyContract:
         np.random.seed(seed)
         try:
             draws = moment.draws
-            times, sessions = (None if one is None else one.copy() for one in (history.timestamps, history.sessions))
             return self.planner.plan(
-                History(history.items.copy(), times, history.start, sessions=sessions),
+                replace(history, **{name: array.copy() for name, array in _arrays(history).items()}),
                 Moment(moment.progress, None if draws is None else draws.copy()),
             )
         finally:

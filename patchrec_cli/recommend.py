@@ -99,6 +99,12 @@ def recommend(
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what a stopped job has done.", rich_help_panel=MANY)
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ray[:ADDRESS]", help="Actors of a Ray cluster rank; default: here.", rich_help_panel=MANY
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -128,7 +134,13 @@ def recommend(
     }
     if not (everyone or users):
         many: dict[str, object] = {"--output": to, "--format": file_format, "--overwrite": overwrite}
-        many |= {"--restart": restart, "--with": columns, "--rejects": rejects, "--unknown skip": unknown == "skip"}
+        many |= {
+            "--restart": restart,
+            "--on": on,
+            "--with": columns,
+            "--rejects": rejects,
+            "--unknown skip": unknown == "skip",
+        }
         refuse("goes with --all or --users FILE", many)
         whose = {"user": user, "history": history or None, "unknown": unknown or "error"}
         recommend_one(output, explain_search, home_of(ctx), **asked, **whose)
@@ -138,7 +150,7 @@ def recommend(
     refuse("does not go with --all and --users", one)
     if to is None:
         raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
-    into: dict[str, Any] = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart}
+    into: dict[str, Any] = {"output": to, "format": file_format, "overwrite": overwrite, "restart": restart, "on": on}
     into |= {"columns": tuple(columns or ()), "unknown": unknown, "rejects": rejects}
     recommend_many(output, home_of(ctx), **asked, **into, users=users, again=command_line(ctx))
 

@@ -22,6 +22,7 @@ BUILTIN = [
     "pft-s",
     "dropout",
     "patch-pretraining",
+    "budget",
 ]
 
 HEAD = """

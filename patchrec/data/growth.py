@@ -96,7 +96,9 @@ def grow(old: Sequences, found: Interactions, split: dict[str, Any], *, keep_rep
         train_stop=np.append(old.train_stop, np.zeros(len(fresh), dtype=np.int64)) + added[TRAIN],
         validation_stop=np.append(old.validation_stop, np.zeros(len(fresh), dtype=np.int64)) + added[VALIDATION],
         sessions=sessions,
+        ratings=_ratings(old, found.ratings, order, at),
     )
+    ratings = None if found.ratings is None else found.ratings[order]
     account = {
         "interactions": len(users),
         "users": len(fresh),
@@ -105,7 +107,6 @@ def grow(old: Sequences, found: Interactions, split: dict[str, Any], *, keep_rep
         "into_validation": int((parts == VALIDATION).sum()),
         "repeated": repeated,
     }
-    ratings = None if found.ratings is None else found.ratings[order]
     return Growth(sequences, users, positions, before, ratings, split, account)
 
 
@@ -146,7 +147,23 @@ def first_rows(
         train_stop=train_stop,
         validation_stop=validation_stop,
         sessions=None if sequences.sessions is None else sequences.sessions[mask],
+        ratings=None if sequences.ratings is None else sequences.ratings[mask],
     )
+
+
+def _ratings(old: Sequences, found: FloatArray | None, order: IntArray, at: IntArray) -> FloatArray | None:
+    """Ratings of all interactions, NaN where there is none; None where there are none at all.
+
+    Args:
+        old: What is stored.
+        found: Of the new ones, as they were read.
+        order: Which of these are taken, in their order.
+        at: Where each goes among the stored ones.
+    """
+    if old.ratings is None and found is None:
+        return None
+    stored = np.full(len(old.items), np.nan) if old.ratings is None else old.ratings
+    return np.insert(stored, at, np.full(len(order), np.nan) if found is None else found[order])
 
 
 def _refuse_unlike(old: Sequences, found: Interactions) -> None:

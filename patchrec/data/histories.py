@@ -1,15 +1,16 @@
 """Users' sequences, the examples of a split and the histories before their targets. No titles, no files."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from patchrec.config import SplitName, Windows
 from patchrec.data.catalog import Catalog
 from patchrec.errors import not_found
-from patchrec.history import History, IntArray
+from patchrec.history import PER_ITEM, FloatArray, History, IntArray
 
 
 def list_users(dataset: str) -> str:
@@ -51,6 +52,7 @@ class Sequences:
         train_stop: (U,) positions below are train.
         validation_stop: (U,) positions from train_stop below this are validation, the rest test.
         sessions: (n,) number of the session that the source names, or None.
+        ratings: (n,) what users gave, NaN where nothing, or None. No part of the fingerprint.
     """
 
     user_ids: tuple[str, ...]
@@ -60,6 +62,7 @@ class Sequences:
     train_stop: IntArray
     validation_stop: IntArray
     sessions: IntArray | None = None
+    ratings: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -163,15 +166,9 @@ class Dataset:
         """The history of an example (works for a made-up target at the end of the sequence too)."""
         base = int(self.sequences.offsets[example.user])
         cut = slice(base + example.start, base + example.position)
-        times = self.sequences.timestamps
-        sessions = self.sequences.sessions
-        return History(
-            self.sequences.items[cut],
-            None if times is None else times[cut],
-            example.start,
-            example.anchored,
-            None if sessions is None else sessions[cut],
-        )
+        arrays = ((name, getattr(self.sequences, name)) for name in PER_ITEM)
+        own: dict[str, Any] = {name: None if array is None else array[cut] for name, array in arrays}
+        return History(start=example.start, anchored=example.anchored, fields=self.catalog.metadata or None, **own)
 
     def target(self, example: Example) -> int:
         """Catalog index of an example's target."""
@@ -199,9 +196,7 @@ def newest(history: History, K: int, windows: Windows) -> History:
         windows: How histories are cut.
     """
     start = max(history.start, window_start(history.start + len(history), K, windows))
-    kept = slice(start - history.start, None)
-    times, sessions = (None if one is None else one[kept] for one in (history.timestamps, history.sessions))
-    return History(history.items[kept], times, start, windows != "sliding", sessions)
+    return replace(history.since(start - history.start), anchored=windows != "sliding")
 
 
 def window_start(position: int, K: int, windows: Windows) -> int:

@@ -25,4 +25,4 @@ def of_newest(planner: Planner, count: int) -> Planner:
         kept = ((span.start + left, span.stop + left, span.grain) for span in own.spans)
         return Layout.of([(0, left, Grain.DROPPED), *kept])
 
-    return Planner(replace(planner.strategy, plan=plan), planner.options)
+    return replace(planner, strategy=replace(planner.strategy, plan=plan))

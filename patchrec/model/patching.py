@@ -9,14 +9,16 @@ Source: PatchRec (SIGIR 2025), equations (3) and (7).
 Shapes: P positions of a path, N keys, V vocabulary, I items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from patchrec.history import FloatArray, History, IntArray
+from patchrec.history import FloatArray, History, IntArray, Lengths
 from patchrec.layout import Grain, Layout
 from patchrec.model.prompt import Prompt
 from patchrec.model.titles import TitleTokens
+from patchrec.strategy import Planner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +85,17 @@ class PathEncoder:
 
     def num_positions(self, history: History, layout: Layout) -> int:
         """P, the length of a prompt's path, without making it (a session is one position however many items it has)."""
-        total = len(self.prompt.head) + len(self.prompt.tail)
-        for span in layout.spans:
-            if span.grain is Grain.TEXT:
-                total += int((self.titles.lengths[history.items[span.start : span.stop]] + 1).sum())
-            elif span.grain is Grain.ITEM:
-                total += self._per_patch * len(span)
-            elif span.grain is Grain.SESSION:
-                total += self._per_patch
-        return total
+        around = len(self.prompt.head) + len(self.prompt.tail)
+        return around + layout.num_positions(self.lengths.text[history.items], self.lengths.patch)
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """What every item, and a patch, takes of a prompt."""
+        return Lengths(self.titles.lengths + 1, self._per_patch)
+
+    def measured(self, planner: Planner) -> Planner:
+        """A planner whose strategy sees how long items are in these prompts."""
+        return replace(planner, measure=lambda: self.lengths)
 
     @property
     def _per_patch(self) -> int:

@@ -1,19 +1,25 @@
 """Example users of a report: what each run read of a history, what came next, and the list that it stored.
 
-Layouts are planned again from a run's strategy; no model runs. Ranks and lists are those of the stored evaluation.
+Layouts are planned again from a run's strategy; no model runs (its tokenizer counts where a strategy asks). Ranks and
+lists are those of the stored evaluation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from math import exp, inf
+from pathlib import Path
 from typing import Any
 
 from patchrec import plugins
-from patchrec.config import NORMALISED
-from patchrec.data.histories import Example
+from patchrec.config import NORMALISED, PromptConfig
+from patchrec.data.histories import Dataset, Example
 from patchrec.errors import PatchrecError, UsageError
+from patchrec.history import Lengths
+from patchrec.operations.load import weights_folder
 from patchrec.operations.pictures import Compared
 from patchrec.reporting import Reporter
+from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, RankingRow
 from patchrec.store.runs import Run
 
@@ -59,7 +65,9 @@ def choose(compared: Compared, number: int, named: Sequence[str]) -> Choice:
     return Choice(tuple(chosen), f"Spread evenly over the ranks that {name} gave all targets; nobody picked them.")
 
 
-def example_users(compared: Compared, choice: Choice, report: Reporter) -> list[dict[str, Any]]:
+def example_users(
+    compared: Compared, choice: Choice, report: Reporter, home: Path | None = None
+) -> list[dict[str, Any]]:
     """What is shown of each target.
 
     Returns:
@@ -67,8 +75,8 @@ def example_users(compared: Compared, choice: Choice, report: Reporter) -> list[
         read alike: `runs`, `older` items beyond the window, `pieces`, `counts` by grain) and `lists` (a run each:
         `run`, `number`, `label`, `rank`, `beyond`, `left_out`, `items`); a rank that is not known is `beyond` one.
     """
-    planners = {run.name: _planner(run, report) for run in compared.runs}
-    return [_example(compared, place, planners) for place in choice.places]
+    planners = {run.name: _planner(run, compared.dataset, home, report) for run in compared.runs}
+    return [_example(compared, place, planners, report) for place in choice.places]
 
 
 def _newest_target(compared: Compared, user_id: str) -> int:
@@ -82,24 +90,40 @@ def _newest_target(compared: Compared, user_id: str) -> int:
     return max(places, key=lambda place: rows[place].position)
 
 
-def _planner(run: Run, report: Reporter) -> Any:
+def _planner(run: Run, dataset: Dataset, home: Path | None, report: Reporter) -> Any:
     """What plans a run's layouts; None for a run without a strategy, or whose strategy is gone (which is told)."""
     if not run.config.strategies:
         return None
     try:
-        return plugins.planners_of(run.config)[-1]
+        planner = plugins.planners_of(run.config)[-1]
     except PatchrecError as error:
         report.note(f"what {run.name} read is not shown: {error}")
         return None
 
+    @cache
+    def measure() -> Lengths:
+        from patchrec.model.tokenizer import make_encoder, vocab_size
 
-def _example(compared: Compared, place: int, planners: dict[str, Any]) -> dict[str, Any]:
+        with Store.open(home) as store:
+            folder = weights_folder(store, run, report)
+        prompt = run.config.prompt or PromptConfig()
+        return make_encoder(folder, dataset.catalog.titles, prompt, vocab_size(folder)).lengths
+
+    return replace(planner, measure=measure)
+
+
+def _example(compared: Compared, place: int, planners: dict[str, Any], report: Reporter) -> dict[str, Any]:
     row, dataset = compared.rankings[0][place], compared.dataset
     reads: list[dict[str, Any]] = []
     for number, run in enumerate(compared.runs):
         if planners[run.name] is None:
             continue
-        read = _read(compared, run, planners[run.name], row)
+        try:
+            read = _read(compared, run, planners[run.name], row)
+        except PatchrecError as error:
+            report.note(f"what {run.name} read is not shown: {error}")
+            planners[run.name] = None
+            continue
         alike = next((other for other in reads if {**other, "runs": []} == read), None)
         if alike is None:
             reads.append(alike := read)

@@ -72,7 +72,8 @@ class LoadedRun:
         """What is asked after a made-up history of catalog indices, oldest first."""
         history = self.run.config.history
         start = window_start(len(items), history.K, history.windows)
-        past = History(items[start:], None, start, history.windows != "sliding")
+        fields = self.dataset.catalog.metadata or None
+        past = History(items[start:], None, start, history.windows != "sliding", fields=fields)
         return Query(past, nothing() if keep_seen else np.unique(items))
 
 

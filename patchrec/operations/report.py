@@ -63,7 +63,7 @@ def write_report(
     check_file(out, ENDINGS, overwrite=overwrite)
     compared = compare(names, metric=metric, split=split, data=data, home=home, report=report)
     shown = choose(compared, users, named_users) if users or named_users else None
-    examples = [] if shown is None else example_users(compared, shown, report)
+    examples = [] if shown is None else example_users(compared, shown, report, home)
     with Store.open(home) as store:
         dataset = store.datasets.show(compared.table["dataset"])
         curves = _curves(store, compared)

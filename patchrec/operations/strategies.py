@@ -18,6 +18,7 @@ from patchrec.strategy import Planner, Strategy
 
 if TYPE_CHECKING:
     from patchrec.data.histories import Dataset
+    from patchrec.model.patching import PathEncoder
 
 DAY = 86_400
 
@@ -139,7 +140,8 @@ def preview(
             dataset = _dataset(store, data, user, length, report)
             config, cut, folder = _prompt(store, dataset, backbone, given, report)
     history = _history(dataset, user, cut)
-    layout = planner.plan(history)
+    encoder = None if folder is None else _encoder(dataset, config, folder)
+    layout = (planner if encoder is None else encoder.measured(planner)).plan(history)
     catalog, items = dataset.catalog, history.items.tolist()
     shown: dict[str, Any] = {
         "strategy": planner.strategy.name,
@@ -155,9 +157,9 @@ def preview(
             for span in layout.spans
         ],
     }
-    if folder is not None:
+    if folder is not None and encoder is not None:
         shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json") | cut.model_dump(mode="json")}
-        shown |= _inputs(dataset, history, layout, config, folder)
+        shown |= _inputs(dataset, history, layout, encoder, folder)
     return shown
 
 
@@ -229,11 +231,18 @@ def _made_up(length: int) -> "Dataset":
     return Dataset("made-up", Catalog(numbers, tuple(f"Item {number}" for number in numbers)), sequences)
 
 
-def _inputs(dataset: "Dataset", history: History, layout: Layout, config: PromptConfig, folder: Path) -> dict[str, Any]:
-    """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
-    from patchrec.model.tokenizer import load_tokenizer, make_encoder, vocab_size
+def _encoder(dataset: "Dataset", config: PromptConfig, folder: Path) -> "PathEncoder":
+    from patchrec.model.tokenizer import make_encoder, vocab_size
 
-    encoder = make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
+    return make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
+
+
+def _inputs(
+    dataset: "Dataset", history: History, layout: Layout, encoder: "PathEncoder", folder: Path
+) -> dict[str, Any]:
+    """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
+    from patchrec.model.tokenizer import load_tokenizer
+
     keys = encoder.prompt_path(history, layout)
     bags = encoder.bags(keys)
     stops = [*bags.offsets[1:].tolist(), len(bags.rows)]

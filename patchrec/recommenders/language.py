@@ -94,7 +94,8 @@ def _learner(fitting: Fitting) -> Learner:
     branches = None
     if config.kind.options.get("loss") == "catalog":
         branches = TitleTrie.build(encoder.titles, encoder.prompt.end)
-    planners, batches = [plan_for(strategy) for strategy in config.strategies], all_batches(config, dataset)
+    planners = [encoder.measured(plan_for(strategy)) for strategy in config.strategies]
+    batches = all_batches(config, dataset)
     refuse_longer(
         backbone.positions, backbone.name, config.history.K, batches.longest_of_trees, dataset, encoder,
         planners, fitting.report, answers=weights.title > 0,
@@ -135,7 +136,7 @@ def _load(saved: Saved) -> Recommender:
     encoder = _encoder(config, dataset, folder, titles)
     _add_items(backbone, dataset, config, folder.parent, saved.start, encoder)
     backbone.remember_items(encoder)
-    planner = plan_for(config.strategies[-1])
+    planner = encoder.measured(plan_for(config.strategies[-1]))
     scorer, item_weight = None, None
     if score != "item":
         scorer = TitleScorer(backbone, encoder, trie, "catalog" if score == "mixture" else score)

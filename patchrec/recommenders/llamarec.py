@@ -65,7 +65,7 @@ def _learner(fitting: Fitting) -> Learner:
     backbone = Backbone.load(fitting.start, name=str(config.backbone), device="cpu" if sharded else None)
     if config.layers is not None:
         backbone.keep_layers(config.layers)
-    planners = planners_of(config)
+    planners = [encoder.measured(planner) for planner in planners_of(config)]
     questions = LetteredQuestions(
         dataset, encoder, letters, retriever, options.others == "drawn", options.loss == "letters"
     )
@@ -103,7 +103,7 @@ def _load(saved: Saved) -> Recommender:
     return LetteredRecommender(
         backbone,
         encoder,
-        planners_of(config)[-1],
+        encoder.measured(planners_of(config)[-1]),
         letters,
         _retriever(options, saved.parts, saved.dataset),
     )

@@ -62,7 +62,7 @@ class Datasets:
             source: Where it came from, in words.
             licence: What its owner allows, in words.
             split: The rule that made the splits, as plain JSON.
-            ratings: (n,) ratings aligned with the interactions; NaN where there is none.
+            ratings: (n,) ratings aligned with the interactions, NaN where there is none; None takes the sequences'.
             replace: Take the place of a data set of this name, which no run was made with.
 
         Raises:
@@ -107,7 +107,8 @@ class Datasets:
                 ),
             )
             db.conn.executemany(
-                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, 1)", _interaction_rows(name, sequences, ratings)
+                "INSERT INTO interactions VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+                _interaction_rows(name, sequences, sequences.ratings if ratings is None else ratings),
             )
             self._store.versions.note(name, 1, sequences, {})
             if in_use:
@@ -311,6 +312,7 @@ class Datasets:
             train_stop=np.array(train_stop, dtype=np.int64),
             validation_stop=np.array(validation_stop, dtype=np.int64),
             sessions=self._sessions(name),
+            ratings=self._ratings(name),
         )
 
     def _sessions(self, name: str) -> IntArray | None:
@@ -318,9 +320,21 @@ class Datasets:
         some = "SELECT 1 FROM interactions WHERE dataset = ? AND session IS NOT NULL LIMIT 1"
         if not self._store.rows(some, [name]):
             return None
-        return self._numbers("session", name, 1)
+        found: IntArray = self._numbers("session", name, 1)
+        return found
 
-    def _numbers(self, columns: str, name: str, width: int) -> IntArray:
+    def _ratings(self, name: str) -> FloatArray | None:
+        """(n,) ratings, NaN where there is none; None where the data set has none."""
+        import numpy as np
+
+        some = "SELECT 1 FROM interactions WHERE dataset = ? AND rating IS NOT NULL LIMIT 1"
+        if not self._store.rows(some, [name]):
+            return None
+        found: FloatArray = self._numbers("coalesce(rating, 9e999)", name, 1, "f8")  # SQLite knows infinity, and no NaN
+        found[np.isinf(found)] = np.nan
+        return found
+
+    def _numbers(self, columns: str, name: str, width: int, kind: str = "i8") -> Any:
         """(n * width,) columns of all interactions of a data set, row by row."""
         import numpy as np
 
@@ -330,7 +344,7 @@ class Datasets:
                 f"SELECT {columns} FROM interactions WHERE dataset = ? ORDER BY user, position",  # noqa: S608
                 [name],
             )
-            return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=count * width)
+            return np.fromiter(chain.from_iterable(found), dtype=kind, count=count * width)
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from patchrec.hookspecs import hookimpl
 from patchrec.strategy import Strategy
 from patchrec_strategies import (
+    budget,
     dropout,
     item_mean,
     patch_pretraining,
@@ -16,7 +17,7 @@ from patchrec_strategies import (
 
 @hookimpl
 def patchrec_strategies() -> list[Strategy]:
-    """Return all of them, plainest first."""
+    """Return all of them, plainest first; the newest ones after them."""
     files = (
         vanilla,
         item_mean,
@@ -26,5 +27,6 @@ def patchrec_strategies() -> list[Strategy]:
         pft_s,
         dropout,
         patch_pretraining,
+        budget,
     )
     return [file.STRATEGY for file in files]

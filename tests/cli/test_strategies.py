@@ -49,7 +49,8 @@ def test_a_made_up_history_has_one_item_a_day(cli):
 @pytest.mark.parametrize("length", [0, 1])
 def test_the_shortest_histories_can_be_previewed(cli, length):
     for name in cli("strategies", "ls", "-q").out.split():
-        options = ["--window", "1d"] if name == "session-by-time-window" else []
+        needed = {"session-by-time-window": ["--window", "1d"], "budget": ["--backbone", "tiny-random"]}
+        options = needed.get(name, [])
         ran = cli("strategies", "preview", "--strategy", name, "--length", length, *options, "--json")
         assert ran.code == 0
         assert sum(stop - start for start, stop, _ in spans_of(ran)) == length

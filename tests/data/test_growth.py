@@ -146,3 +146,18 @@ def test_any_log_grows_as_one_that_was_whole_from_the_start(old: list[Event], ne
     if split is CUTS and fresh:  # and of the moments that cut
         assert sequences.train_stop.tolist() == whole.train_stop.tolist()
         assert sequences.validation_stop.tolist() == whole.validation_stop.tolist()
+
+
+def test_ratings_grow_beside_their_interactions():
+    """A rating is the item's number here, so that whoever moves one without the other is found."""
+    plain, more = stored(OLD, CUTS), interactions([("a", 7, 20), ("b", 9, 5), ("c", 8, 60)])
+    rated, given_ = replace(plain, ratings=plain.items * 1.0), replace(more, ratings=more.items * 1.0)
+    both = grow(rated, given_, CUTS).sequences
+    assert both.ratings.tolist() == both.items.tolist()
+    late = grow(rated, more, CUTS).sequences
+    assert np.isnan(late.ratings).tolist() == np.isin(late.items, more.items).tolist()
+    early = grow(plain, given_, CUTS).sequences
+    assert np.isnan(early.ratings).tolist() == (~np.isin(early.items, more.items)).tolist()
+    assert grow(plain, more, CUTS).sequences.ratings is None
+    kept = first_rows(both, both.items < 7, 2, plain.train_stop, plain.validation_stop)
+    assert kept.ratings.tolist() == kept.items.tolist()

@@ -25,6 +25,7 @@ STRATEGIES = {
     "pft-s": {"L": 3},
     "dropout": {"M": 3},
     "patch-pretraining": {},
+    "budget": {"tokens": 30},
 }
 
 

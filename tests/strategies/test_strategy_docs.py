@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patchrec import plugins
-from patchrec.history import History
+from patchrec.history import History, Lengths
 from patchrec.layout import Grain
 from patchrec.strategy import EVALUATION, Moment
 from patchrec_strategies import patchrec_strategies
@@ -24,6 +24,7 @@ def blocks(text, kind):
 
 
 DAYS = np.array([int(day) for day in blocks(PAGE, "days")[0].split()])
+LENGTHS = np.array([int(length) for length in blocks(PAGE, "lengths")[0].split()])
 DRAWS = np.array([float(draw) for draw in blocks(PAGE, "draws")[0].split()])
 DRAWINGS = [re.split(r"  +", line) for block in blocks(PAGE, "layouts") for line in block.splitlines()]
 
@@ -41,7 +42,7 @@ def test_a_drawing_is_what_the_strategy_plans(command, drawing):
     name, *words = shlex.split(command)
     options = {option.removeprefix("--"): value for option, value in zip(words[::2], words[1::2], strict=True)}
     moment = Moment(float(progress), DRAWS) if progress else EVALUATION
-    history = History(np.arange(12), DAYS * 86_400)
+    history = History(np.arange(12), DAYS * 86_400, measure=lambda: Lengths(LENGTHS, 2))
     assert draw(plugins.find_strategy(name).bind(options).plan(history, moment)) == drawing
 
 

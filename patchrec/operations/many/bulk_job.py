@@ -49,6 +49,7 @@ class Request:
             and every row a `source`. None: `skip` where there are `rejects`, else `error`.
         rejects: File for their ids.
         columns: Of the catalog, for every row: `title`, or fields of the metadata.
+        on: `ray`, or `ray:ADDRESS`, has actors of a Ray cluster rank; None ranks here.
         again: The command that goes on with the job, for messages.
     """
 
@@ -68,6 +69,7 @@ class Request:
     columns: tuple[str, ...] = ()
     overwrite: bool = False
     restart: bool = False
+    on: str | None = None
     again: str = "the same command"
 
 

@@ -20,6 +20,7 @@ from patchrec.errors import PatchrecError, UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.many.bulk_job import Job, Request, make_job, part_size
 from patchrec.operations.many.bulk_parts import Tally, counted, in_order, missing_parts, rank_parts
+from patchrec.operations.many.on_ray import check_place, rank_parts_on_ray
 from patchrec.reporting import SILENT, Reporter
 from patchrec.training.interrupts import stoppable
 from patchrec.training.processes import Process
@@ -92,7 +93,11 @@ def recommend_all(
     kind = format_for(request.output, request.format)
     if request.output == STDOUT:
         return _print(request, kind, process, home, report)
-    if process.count > 1 and request.users == STDIN:
+    if request.on is not None:
+        check_place(request.on)
+        if process.count > 1:
+            raise UsageError("--on ray starts processes itself; drop torchrun, or drop --on")
+    if (process.count > 1 or request.on) and request.users == STDIN:
         raise UsageError("several processes cannot share stdin: give the users with --users FILE")
     output = Path(request.output).expanduser().resolve()
 
@@ -107,9 +112,9 @@ def recommend_all(
         mine = [number for number in json.loads(told) if number % process.count == process.rank]
         if not mine:  # without a part of its own it must not touch the folder, which may go at any time
             return None
-        state = _follow(request, output, process, home, mine)
+        state = follow(request, output, process, home, mine)
     try:
-        return _write(request, state, output, kind, process, report)
+        return _write(request, state, output, kind, process, home, report)
     finally:
         state.parts.release()
 
@@ -118,7 +123,7 @@ def _print(
     request: Request, kind: WrittenFormat, process: Process, home: Path | None, report: Reporter
 ) -> BulkRecommendations:
     """Rank in the users' order and print as parts are done; nothing can go on later."""
-    if process.count > 1 or request.restart or request.overwrite:
+    if process.count > 1 or request.on or request.restart or request.overwrite:
         raise UsageError("rows for stdout come from one process and are not kept: name a file with --output FILE")
     job, _ = make_job(request, home, report)
     size = part_size(job.loaded)
@@ -156,7 +161,7 @@ def _prepare(request: Request, output: Path, process: Process, home: Path | None
         raise
 
 
-def _follow(request: Request, output: Path, process: Process, home: Path | None, mine: Sequence[int]) -> _State:
+def follow(request: Request, output: Path, process: Process, home: Path | None, mine: Sequence[int]) -> _State:
     """The same in a process that has these parts to do, after process 0 made the folder."""
     from patchrec.training.state import differences
 
@@ -208,8 +213,9 @@ def _refuse_another(parts: Parts, output: str) -> None:
 
 
 def _write(
-    request: Request, state: _State, output: Path, kind: WrittenFormat, process: Process, report: Reporter
-) -> BulkRecommendations | None:
+    request: Request, state: _State, output: Path, kind: WrittenFormat, process: Process, home: Path | None,
+    report: Reporter,
+) -> BulkRecommendations | None:  # fmt: skip
     """Rank what is missing; process 0 makes the output of it."""
     job, parts, planned, missing = state.job, state.parts, state.planned, state.missing
     facts, num_found, num_users = state.facts, len(planned) - len(missing), sum(map(len, missing.values()))
@@ -222,7 +228,10 @@ def _write(
         if num_found:
             report.note(f"going on: {num_found} of {len(planned)} parts are done")
         with report.task("recommend", num_users, "users") as task:
-            rank_parts(job, parts, missing, process, task)
+            if request.on is None:
+                rank_parts(job, parts, missing, process, task)
+            else:
+                rank_parts_on_ray(request, home, output, missing, task, report)
         seconds = time.perf_counter() - begun
         if facts is None:
             facts = _merge(request, job, parts, planned, output, kind)

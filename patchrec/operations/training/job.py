@@ -15,7 +15,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import UsageError
 
-_ARRAYS = ("offsets", "items", "timestamps", "train_stop", "validation_stop", "sessions")
+_ARRAYS = ("offsets", "items", "timestamps", "train_stop", "validation_stop", "sessions", "ratings")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
