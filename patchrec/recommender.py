@@ -374,6 +374,8 @@ class Kind:
             is made, and tells what it picked; None: none do.
         training: Defaults of its training settings; None where nothing is learned by gradient.
         shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`, `separators`).
+        defaults_from: Where these two come from, in words that a new run prints beside what it picked, such as
+            "measured for sasrec", "as in its paper" or "a guess"; empty: they are told as the kind's own.
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
@@ -400,6 +402,7 @@ class Kind:
     settle: Callable[[Any, Dataset, Reporter], Options] | None = None
     training: Mapping[str, Any] | None = None
     shape: Mapping[str, Any] = field(default_factory=dict)
+    defaults_from: str = ""
     scores: tuple[ScoreName, ...] = ("item",)
     is_head: bool = False
     mixes: bool = False

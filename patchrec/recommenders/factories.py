@@ -104,6 +104,7 @@ def item_model_kind(
     options: type[Options] = Options,
     source: str = "",
     shape: Mapping[str, Any] | None = None,
+    defaults_from: str = "",
     on_ground: bool = False,
     settle: Callable[[Any, Dataset, Reporter], Options] | None = None,
     backbone: Literal["none", "optional", "required"] = "none",
@@ -123,6 +124,7 @@ def item_model_kind(
         options: The model of its options.
         source: The paper.
         shape: Defaults of how its histories are cut.
+        defaults_from: Where its defaults come from, in words (`Kind.defaults_from`).
         on_ground: Whether the module reads catalog or train split: `make` is given a `Ground`.
         settle: Fills in options that depend on the data set (`Kind.settle`).
         backbone, start: Whether it begins with a model's weights (`Ground.start`), and with which (see `Kind`). A
@@ -210,6 +212,7 @@ def item_model_kind(
         training=training,
         source=source,
         shape=shape or {},
+        defaults_from=defaults_from,
         backbone=backbone,
         start=start,
     )

@@ -179,6 +179,7 @@ def _paths(ground: Ground, options: P5Options, spell: Callable[[str], tuple[int,
     return item_index.paths_of_numbers(item_index.order_of_histories(ground.dataset, num_items), options.branches)
 
 
+# Not tuned.
 TRAINING = SASREC_TRAINING | {"epochs": 20, "batch_size": 512, "learning_rate": 4e-3}
 SHAPE = {"K": 20, "windows": "blocks"}
 KINDS = (
@@ -189,6 +190,7 @@ KINDS = (
         options=P5Options,
         training=TRAINING,
         shape=SHAPE,
+        defaults_from="a guess, not measured",
         source="Geng et al., Recommendation as Language Processing (P5), RecSys 2022",
         on_ground=True,
         backbone="optional",
@@ -200,6 +202,7 @@ KINDS = (
         options=PODOptions,
         training=TRAINING,
         shape=SHAPE,
+        defaults_from="a guess, not measured",
         source="Li, Zhang and Chen, Prompt Distillation for Efficient LLM-based Recommendation (POD), CIKM 2023",
         on_ground=True,
         backbone="optional",
@@ -211,6 +214,7 @@ KINDS = (
         options=LightLMOptions,
         training=TRAINING,
         shape=SHAPE,
+        defaults_from="a guess, not measured",
         source="Mei and Zhang, LightLM, 2023",
         on_ground=True,
     ),

@@ -367,6 +367,7 @@ KINDS = (
         scores=("item",),
         training={"head_learning_rate": 1e-3, "epochs": 4, "batch_size": 256},
         shape={"windows": "blocks", "separators": "titles"},
+        defaults_from="measured for item",
         is_head=True,
         source="LITE-LLM4Rec, 2024",
     ),
