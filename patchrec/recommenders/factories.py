@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from patchrec.config import RunConfig
     from patchrec.data.histories import Dataset
+    from patchrec.history import FloatArray
     from patchrec.reporting import Reporter
     from patchrec.training.learner import Learner
 
@@ -119,7 +120,8 @@ def item_model_kind(
         make: `make(num_items, max_items, options)` makes the module, a `patchrec.model.item_batch.ItemModel`; it draws
             its starting weights from torch's generator, which is seeded. With `on_ground` it is called as
             `make(ground, options)`. One that runs other positions than a row's says which: `cost_of(n)` gives positions
-            and floating-point operations of ranking after n items.
+            and floating-point operations of ranking after n items. One that has `item_vectors` (I, D), itself or in a
+            part of it, lends them to language models (`patchrec finetune --head item --vectors RUN`).
         training: Defaults of its training settings (`patchrec.config.TrainingConfig`).
         options: The model of its options.
         source: The paper.
@@ -197,6 +199,7 @@ def item_model_kind(
             flops=2.0 * weights,
             head_flops=2.0 * of_items,
             cost_of=getattr(model, "cost_of", None),
+            vectors=_vectors(model),
             device=device.type,
         )
 
@@ -216,6 +219,12 @@ def item_model_kind(
         backbone=backbone,
         start=start,
     )
+
+
+def _vectors(model: Any) -> FloatArray | None:
+    """(I, D) vectors of the items in a module, its own or those of the first part that has any."""
+    found = next((own for part in model.modules() if (own := getattr(part, "item_vectors", None)) is not None), None)
+    return None if found is None else found.detach().double().cpu().numpy()
 
 
 def _kept_start(saved: Saved) -> Path | None:
