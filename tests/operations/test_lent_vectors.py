@@ -81,7 +81,14 @@ def test_what_the_vectors_tell_apart_is_learned_through_them(tmp_path):
         alike = replace(walk, catalog=replace(walk.catalog, titles=titles))
         store.datasets.add(alike, source="made up", licence="none", split={"rule": "ratio"})
     baseline("sasrec", data="walkers", options=SASREC, max_steps=20, batch_size=64, home=home)
-    settings = {**SETTINGS, "batch_size": 128, "max_steps": 40, "learning_rate": 3e-3, "head_learning_rate": 3e-2}
+    settings = {
+        **SETTINGS,
+        "batch_size": 128,
+        "max_steps": 30,
+        "epochs": 30,
+        "learning_rate": 1e-2,
+        "head_learning_rate": 3e-2,
+    }
     losses = [
         finetune(**settings, head_options={"table": "free", **more}, home=home).loss
         for more in ({"vectors": "sasrec-1"}, {"item_vectors": False})
