@@ -1,6 +1,6 @@
 """Strategies: list, show, preview. A preview needs no data and no model; a user brings data, a backbone the prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import NoneType, UnionType
@@ -10,7 +10,6 @@ from patchrec import plugins
 from patchrec.config import HistoryConfig, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
-from patchrec.layout import Layout
 from patchrec.options import Options, default_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -18,6 +17,8 @@ from patchrec.strategy import Planner, Strategy
 
 if TYPE_CHECKING:
     from patchrec.data.histories import Dataset
+    from patchrec.history import IntArray
+    from patchrec.model.patching import PathEncoder
 
 DAY = 86_400
 
@@ -138,6 +139,15 @@ def preview(
             planner = plugins.find_strategy(strategy).bind(options)
             dataset = _dataset(store, data, user, length, report)
             config, cut, folder = _prompt(store, dataset, backbone, given, report)
+        asked = None
+        if run is not None and plugins.find_kind(store.runs.get(run).kind).reads:
+            if user is None:
+                report.note(
+                    "this run's prompt goes on with what another run answers; --user shows it, --length does not"
+                )
+                folder = None
+            else:
+                asked = _asked(store, run, user, report)
     history = _history(dataset, user, cut)
     layout = planner.plan(history)
     catalog, items = dataset.catalog, history.items.tolist()
@@ -156,8 +166,13 @@ def preview(
         ],
     }
     if folder is not None:
+        from patchrec.model.tokenizer import make_encoder, vocab_size
+
         shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json") | cut.model_dump(mode="json")}
-        shown |= _inputs(dataset, history, layout, config, folder)
+        if asked is None:
+            encoder = make_encoder(folder, catalog.titles, config, vocab_size(folder))
+            asked = encoder, encoder.prompt_path(history, layout)
+        shown |= _inputs(*asked, catalog.titles, folder)
     return shown
 
 
@@ -188,6 +203,17 @@ def _of_run(
     planner = plugins.planners_of(run.config)[-1]
     prompt = run.config.prompt or PromptConfig()
     return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)
+
+
+def _asked(store: Store, name: str, user: str, report: Reporter) -> "tuple[PathEncoder, IntArray] | None":
+    """What a run that reads another asks its model after everything a user did; None where it asks none."""
+    from patchrec.operations.load import load
+    from patchrec.ranking.lettered import LetteredRecommender
+
+    loaded = load(store, store.runs.get(name), report=report)
+    if not isinstance(loaded.recommender, LetteredRecommender):
+        return None
+    return loaded.recommender.encoder, loaded.recommender.asked(loaded.user_query(loaded.dataset.user(user)))
 
 
 def _prompt(
@@ -229,12 +255,10 @@ def _made_up(length: int) -> "Dataset":
     return Dataset("made-up", Catalog(numbers, tuple(f"Item {number}" for number in numbers)), sequences)
 
 
-def _inputs(dataset: "Dataset", history: History, layout: Layout, config: PromptConfig, folder: Path) -> dict[str, Any]:
+def _inputs(encoder: "PathEncoder", keys: "IntArray", titles: Sequence[str], folder: Path) -> dict[str, Any]:
     """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
-    from patchrec.model.tokenizer import load_tokenizer, make_encoder, vocab_size
+    from patchrec.model.tokenizer import load_tokenizer
 
-    encoder = make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
-    keys = encoder.prompt_path(history, layout)
     bags = encoder.bags(keys)
     stops = [*bags.offsets[1:].tolist(), len(bags.rows)]
     positions = [
@@ -247,7 +271,7 @@ def _inputs(dataset: "Dataset", history: History, layout: Layout, config: Prompt
         if is_token:
             pieces.append(str(tokenizer.decode(list(run))))
         else:
-            pieces += [_marker([dataset.catalog.titles[item] for item in encoder.items_of(key)]) for key in run]
+            pieces += [_marker([titles[item] for item in encoder.items_of(key)]) for key in run]
     return {"positions": positions, "text": "".join(pieces)}
 
 
