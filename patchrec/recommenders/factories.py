@@ -34,6 +34,7 @@ class Ground:
             (weights come from the checkpoint, too). None where it begins with none.
         is_new: Whether it is about to learn; else its weights are read from a checkpoint once it is made.
         starts: The same as `start` of further models, by role (`Options.backbones`).
+        checkpoint: Folder of a fitted module's checkpoint; None where it is about to learn.
     """
 
     dataset: Dataset
@@ -42,6 +43,7 @@ class Ground:
     start: Path | None = None
     is_new: bool = True
     starts: Mapping[str, Path] = field(default_factory=dict)
+    checkpoint: Path | None = None
 
 
 def counted_kind(
@@ -179,7 +181,9 @@ def item_model_kind(
             raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
         num_items = saved_num_items(saved.folder)
         kept, longest = _kept_start(saved), saved.config.history.K
-        ground = Ground(saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept))
+        ground = Ground(
+            saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept), checkpoint=saved.folder
+        )
         model, device = module(saved.config, ground), torch.device(best_device())
         load_model(saved.folder, model)
         answered = len(saved.dataset.catalog) if knows_new_items else num_items
