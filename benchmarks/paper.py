@@ -22,7 +22,8 @@ from typing import Any, Literal
 from benchmarks.prompts import tell
 from benchmarks.sections import run as run_sections
 from benchmarks.tables import Column, Section
-from patchrec.errors import PatchrecError
+from patchrec import plugins
+from patchrec.errors import PatchrecError, not_found
 from patchrec.evaluation.rows import LOG_PROB
 from patchrec.model.backbone import Backbone, fast_dtype
 from patchrec.model.pull import DEFAULT_BACKBONE
@@ -33,6 +34,7 @@ from patchrec.reporting import SILENT
 from patchrec.store import Store
 
 Start = Literal["pretrained", "none", "itself"]
+BASELINES = ("popularity", "recent", "markov", "item-knn", "sasrec", "esasrec")  # that need no model and little time
 COLUMNS = (
     Column("", "label"),
     Column("hr@20", "hr@20 dropped", ".3f"),
@@ -81,6 +83,7 @@ class Job:
         limit: A sample of so many test targets; None takes all.
         long: How many items a long history has.
         settings: Of every run, as `patchrec.operations.training.train` takes them.
+        kinds: Baselines of the table of recommenders.
     """
 
     home: Path | None
@@ -92,6 +95,7 @@ class Job:
     limit: int | None
     long: str
     settings: Mapping[str, Any]
+    kinds: Sequence[str] = BASELINES
 
     @property
     def strategies(self) -> dict[str, dict[str, Any]]:
@@ -145,7 +149,7 @@ def figure_8(job: Job) -> Iterator[Line]:
 
 def recommenders(job: Job) -> Iterator[Line]:
     """All kinds of recommender: counts, identifiers, an item head, titles and both heads."""
-    yield from map(Line, ("popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"))
+    yield from map(Line, job.kinds)
     yield Line("item head", "item-mean", {}, "item", "none")
     yield Line(f"titles, pft-s L={job.L}", "pft-s", {"L": job.L}, "title", "none")
     yield Line("both heads", "item-mean", {}, "both", "none")
@@ -236,9 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ("layers", "epochs", "max_steps", "batch_size", "learning_rate", "tree_targets", "K")
     settings = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     job = Job(
-        given.home, given.data, given.backbone, range(given.seeds), given.M, given.L, given.limit, given.long, settings
+        given.home, given.data, given.backbone, range(given.seeds), given.M, given.L, given.limit, given.long, settings,
+        given.kinds,
     )  # fmt: skip
     try:
+        _refuse_unknown(given.kinds)
         with Store.open(given.home) as store:
             folder = find_backbone(store, given.backbone).folder
             store.datasets.load(given.data)
@@ -251,6 +257,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"error: {error}")
         return error.exit_code
     return 0
+
+
+def _refuse_unknown(kinds: Sequence[str]) -> None:
+    """Refuse baselines that there are not, before anything is trained.
+
+    Raises:
+        NotFoundError: The message names the choices.
+    """
+    known = [name for name, kind in plugins.recommenders().items() if kind.is_baseline]
+    for name in kinds:
+        if name not in known:
+            raise not_found("baseline", name, known)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -268,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--M", type=int, default=5, help="of PFT-I")
     add("--L", type=int, default=5, help="of PFT-S")
     add("--limit", type=int, help="a sample of so many test targets; None: all")
+    add("--kinds", nargs="+", default=BASELINES, metavar="NAME", help="baselines among the recommenders")
     add("--long", default="500+", help="items of the users of figure 8")
     add("--layers", type=int, help="first layers of the backbone that are kept; None: all")
     add("--epochs", type=int, help="of each stage; None: the defaults")

@@ -257,6 +257,15 @@ class Locator(Protocol):
         ...
 
 
+@runtime_checkable
+class Lender(Protocol):
+    """A recommender that may have vectors of items, which another run can begin with (`Kind.vectors_of`)."""
+
+    def item_vectors(self) -> FloatArray | None:
+        """(F, W) of the items that it learned from, the first of the catalog; None where it has none."""
+        ...
+
+
 def locate_each(
     recommender: Recommender, queries: Sequence[Query], targets: Sequence[int], limit: int, *, top: int
 ) -> Iterator[tuple[int, Located]]:
@@ -310,6 +319,8 @@ class Fitting:
         parts: The recommenders of other runs that the kind reads (`Kind.reads`), in that order.
         report: Where notes go.
         starts: Folders of further models that it begins with, by role (`Options.backbones`).
+        vectors: (I, W) of other runs' items by the option that names the run (`Kind.vectors_of`); zeros where
+            that run does not know an item.
     """
 
     config: RunConfig
@@ -319,6 +330,7 @@ class Fitting:
     parts: tuple[Part, ...] = ()
     report: Reporter = SILENT
     starts: Mapping[str, Path] = field(default_factory=dict)
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -374,11 +386,15 @@ class Kind:
             is made, and tells what it picked; None: none do.
         training: Defaults of its training settings; None where nothing is learned by gradient.
         shape: Defaults of how its histories are cut (`K`, `windows`) and of its prompt (`form`, `separators`).
+        defaults_from: Where these two come from, in words that a new run prints beside what it picked, such as
+            "measured for sasrec", "as in its paper" or "a guess"; empty: they are told as the kind's own.
         scores: What it can rank by, the default first.
         is_head: Whether it is a head of a language model, trained with `finetune --head`; else it is a baseline.
         mixes: Whether it mixes the answers of other runs (`Saved.parts`), made with `patchrec blend`.
         reads: Options that name a run each, whose answers it reads (`Fitting.parts`, `Saved.parts`); one such run may
             not be of a kind that reads others.
+        vectors_of: Options that may name a run each, whose item vectors it begins with (`Fitting.vectors`). They are
+            for its checkpoint to keep: once fitted it needs that run no more.
         shows: Option that says how many of the newest items of a history a strategy lays out; None: all.
         answers: Whether a run of it can be asked; else it holds what another system answered (`patchrec eval
             --predictions`), to be compared and nothing else.
@@ -400,10 +416,12 @@ class Kind:
     settle: Callable[[Any, Dataset, Reporter], Options] | None = None
     training: Mapping[str, Any] | None = None
     shape: Mapping[str, Any] = field(default_factory=dict)
+    defaults_from: str = ""
     scores: tuple[ScoreName, ...] = ("item",)
     is_head: bool = False
     mixes: bool = False
     reads: tuple[str, ...] = ()
+    vectors_of: tuple[str, ...] = ()
     shows: str | None = None
     answers: bool = True
     empty_history: bool = False

@@ -59,7 +59,8 @@ class Family:
             return members[name]
         other = next((family for family in (HEADS, BASELINES) if name in family.members()), None)
         if other is not None:
-            raise UsageError(f"{name!r} is a {other.what}, not a {self.what}; make one with `patchrec {other.command}`")
+            command = other.command.replace("NAME", name)
+            raise UsageError(f"{name!r} is a {other.what}, not a {self.what}; make one with `patchrec {command}`")
         raise not_found(self.what, name, members)
 
 
@@ -87,16 +88,24 @@ BASELINES = Family("baseline", "NAME", "baseline NAME", None, _baselines)
 
 
 class NamedCommand(Command):
-    """A command that also takes the options of all members of its families, shown under the member's name."""
+    """A command that also takes the options of all members of its families, shown under the member's name.
+
+    Attributes:
+        families: Whose members it names.
+        elsewhere: Whose members are named by another command: who names one here, with its options, is told which.
+    """
 
     families: ClassVar[tuple[Family, ...]] = (STRATEGIES,)
+    elsewhere: ClassVar[tuple[Family, ...]] = ()
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Add the members' options to the command's own."""
-        own = super().get_params(ctx)
-        taken = frozenset(flag for param in own for flag in (*param.opts, *param.secondary_opts))
-        models = tuple(member.options for family in self.families for member in family.members().values())
-        return [*own, *build_params(models, taken)]
+        """Add the members' options to the command's own, and those that belong elsewhere: read, and then refused."""
+        params = super().get_params(ctx)
+        for families in (self.families, self.elsewhere):
+            taken = frozenset(flag for param in params for flag in (*param.opts, *param.secondary_opts))
+            models = tuple(member.options for family in families for member in family.members().values())
+            params = [*params, *build_params(models, taken)]
+        return params
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the command's own options, then a section for each member that has any."""
@@ -124,6 +133,7 @@ class BaselineCommand(NamedCommand):
     """A command that names a baseline."""
 
     families = (BASELINES,)
+    elsewhere = (HEADS,)
 
 
 @lru_cache(maxsize=32)
@@ -170,7 +180,8 @@ def option_values(ctx: typer.Context, family: Family, name: str | None) -> dict[
         UsageError: Options without what they belong to, or values that it refuses.
         PluginError: The chosen member has an option that the command itself uses.
     """
-    known = {field for member in family.members().values() for field in member.options.model_fields}
+    families = (family, *getattr(ctx.command, "elsewhere", ()))
+    known = {field for one in families for member in one.members().values() for field in member.options.model_fields}
     values = {field: value for field, value in ctx.meta.get(VALUES, {}).items() if field in known}
     name = name or family.default
     if name is None:

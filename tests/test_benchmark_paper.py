@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_benchmark_training import readers
 
-from benchmarks.paper import TABLES, main
+from benchmarks.paper import BASELINES, TABLES, Job, main
 from patchrec.store import Store
 
 FEW = [
@@ -75,3 +75,17 @@ def test_numbers_are_means_over_seeds(home: Path, tmp_path: Path) -> None:
 def test_a_slip_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table-3", "--data", "reader", "--backbone", "tiny-random", "--home", str(home)]) == 4
     assert "readers" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kinds", [BASELINES, ("gru4rec", "hstu")])
+def test_the_recommenders_are_the_baselines_named_and_the_heads(kinds: tuple[str, ...]) -> None:
+    job = Job(None, "readers", "tiny-random", [0], 5, 5, None, "20+", {}, kinds)
+    assert [line.label for line in TABLES["recommenders"](job)][:-3] == list(kinds)
+
+
+@pytest.mark.parametrize("name", ["gru4rek", "item"])
+def test_a_baseline_that_there_is_not_is_told_before_anything_is_trained(
+    home: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["recommenders", *FEW, "--kinds", name, "--home", str(home)]) == 4
+    assert f"no baseline '{name}'" in capsys.readouterr().err.splitlines()[-1]

@@ -229,7 +229,7 @@ class Backbone(nn.Module):
         table = None
         if fits:
             assert patches is not None
-            vectors = None if self.items is None else self.items.vectors
+            vectors = None if self.items is None else self.items.all_vectors()
             table = torch.cat([self.embedding, patches if vectors is None else patches + vectors.to(patches.dtype)])
             self.model.get_input_embeddings().weight.data = table[: self.vocab_size]  # so that they are there once
         rows = None if head is None else head.weight_and_bias(patches)
@@ -251,7 +251,7 @@ class Backbone(nn.Module):
         self._refuse_beyond(depth)
         if len(keys) > _LARGE:
             self._refuse_masks(extensions)
-        added = self.items is not None and self.items.vectors is not None and table is None
+        added = self.items is not None and self.items.adds_vectors and table is None
         return ForestBatch(
             *_tensors(encoder.bags(keys, item_rows=table is not None), self.device),
             on_device(depth, self.device),
@@ -342,8 +342,7 @@ class Backbone(nn.Module):
         inputs = self._bag(table, batch.rows, batch.offsets, batch.weights)
         if batch.items is not None:
             assert self.items is not None
-            assert self.items.vectors is not None
-            inputs = inputs + self._bag(self.items.vectors, *batch.items).to(inputs.dtype)
+            inputs = inputs + self.items.added(*batch.items).to(inputs.dtype)
         return inputs * float(getattr(self.model.get_input_embeddings(), "scalar_embed_scale", 1.0))  # Gemma's
 
     @staticmethod

@@ -16,9 +16,14 @@ stays what it is; under `patch` the free vector moves it.
 
 `free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
 
-Source: LITE-LLM4Rec (2024) for `free`.
+Vectors in the input are free, or those of another run's items (`lent`): fixed, and projected to the hidden size.
 
-Shapes: I items, D hidden size, n states.
+Sources: LITE-LLM4Rec (2024) for `free`; Li et al., "E4SRec: An Elegant Effective Efficient Extensible Solution of Large
+Language Models for Sequential Recommendation", 2023, for `lent`. There an item is its projected vector alone, among the
+words of a prompt; here the vector is added to the item's patch, all vectors are brought to one scale, and the
+projection begins at zero, without a bias.
+
+Shapes: I items, D hidden size, W size of lent vectors, n states, N positions.
 """
 
 import json
@@ -40,7 +45,13 @@ ItemEncoder = Literal["tokens", "llm"]
 _STD = 0.02  # of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
 _KNOWN = "patchrec"  # the one key of a file's metadata
-_OF_ITEMS = ("vectors", "head.free", "head.prior", "head.texts")  # tensors with a row, or an entry, for each item
+_OF_ITEMS = (
+    "vectors",
+    "lent",
+    "head.free",
+    "head.prior",
+    "head.texts",
+)  # tensors with a row, or an entry, for each item
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +62,13 @@ class ItemSideConfig:
         table: Of the head; None: no head.
         item_vectors: Whether items have vectors that are added to their patches in the input.
         encoder: What the rows of a table `patch` or `text` are made of: item patches as they are, or states read once.
+        lent: W of the vectors where they are those of another run's items; None: they are free.
     """
 
     table: Table | None = "patch"
     item_vectors: bool = False
     encoder: ItemEncoder = "tokens"
+    lent: int | None = None
 
 
 class ItemHead(nn.Module):
@@ -169,7 +182,11 @@ class ItemSide(nn.Module):
 
     Attributes:
         num_items: I.
-        vectors: (I, D) added to item patches in the input, averaged in session patches; zeros at the start.
+        vectors: (I, D) added to item patches in the input, averaged in session patches; zeros at the start. None: there
+            are none, or they are lent.
+        lent: (I, W) of another run's items, fixed, to be filled in place; zeros for items that it does not know. None:
+            vectors are free, or there are none.
+        into: (D, W) projection of these, zero at the start.
         head: Scores all items.
     """
 
@@ -188,7 +205,12 @@ class ItemSide(nn.Module):
         super().__init__()
         self.num_items = num_items
         self.vectors: nn.Parameter | None = None
-        if config.item_vectors:
+        self.into: nn.Parameter | None = None
+        self.lent: Tensor | None
+        self.register_buffer("lent", None if config.lent is None else torch.zeros(num_items, config.lent))
+        if config.lent is not None:
+            self.into = nn.Parameter(torch.zeros(hidden_size, config.lent))
+        elif config.item_vectors:
             self.vectors = nn.Parameter(torch.zeros(num_items, hidden_size))
         self.head: ItemHead | None = None
         if config.table == "free":
@@ -196,6 +218,30 @@ class ItemSide(nn.Module):
         elif config.table is not None:
             own_rows, own_texts = config.table == "patch", config.encoder == "llm"
             self.head = PatchHead(num_items, hidden_size, popularity, own_rows=own_rows, own_texts=own_texts)
+
+    @torch.no_grad()
+    def take(self, lent: Tensor) -> None:
+        """Fill `lent` by (I, W) vectors, brought to a mean square of 1 / W, whatever scale they were learned at."""
+        assert self.lent is not None
+        rows = lent[lent.any(dim=1)].float()
+        scale = float(rows.pow(2).mean().sqrt()) if len(rows) else 0.0
+        self.lent.copy_(lent / ((scale or 1.0) * lent.shape[1] ** 0.5))
+
+    @property
+    def adds_vectors(self) -> bool:
+        """Whether items have vectors in the input."""
+        return self.vectors is not None or self.lent is not None
+
+    def added(self, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        """(N, D) weighted sums of item vectors, as `embedding_bag` takes them; differentiable."""
+        table = self.vectors if self.lent is None else self.lent
+        assert table is not None
+        sums = functional.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights.to(table.dtype))
+        return sums if self.into is None else functional.linear(sums, self.into.to(sums.dtype))
+
+    def all_vectors(self) -> Tensor | None:
+        """(I, D) what is added to the patch of every item; None: nothing is."""
+        return self.vectors if self.lent is None or self.into is None else functional.linear(self.lent, self.into)
 
     @property
     def texts(self) -> Tensor | None:
@@ -217,6 +263,8 @@ class ItemSide(nn.Module):
         from safetensors.torch import save_file
 
         known = {"table": self._table, "num_items": str(self.num_items), "fingerprint": fingerprint}
+        if self.lent is not None:
+            known["lent"] = str(self.lent.shape[1])
         tensors = {name: tensor.detach().contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, path, {_KNOWN: json.dumps(known)})  # of several keys the order would be random
 
@@ -252,10 +300,14 @@ class ItemSide(nn.Module):
         if table != self._table or saved.keys() != own.keys():
             raise UsageError(
                 f"{path} holds an item table {table!r} {_vectors(saved)}, and {self._table!r} {_vectors(own)} is asked "
-                "for; take the same --table, --item-vectors and --item-encoder, or start from a run without items"
+                "for; take the same --table, --item-vectors, --vectors and --item-encoder, or start from a run without "
+                "items"
             )
         if any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in saved.items()):
-            raise UsageError(f"{path} belongs to a backbone of another hidden size; take that backbone")
+            raise UsageError(
+                f"{path} belongs to a backbone of another hidden size, or to vectors of another; take that backbone, "
+                "and a run like that one for --vectors"
+            )
         if rows > self.num_items:
             raise UsageError(
                 f"{path} holds {rows:,} items, and this catalog has {self.num_items:,}; a catalog may only grow, at "
@@ -283,6 +335,8 @@ class ItemSide(nn.Module):
 def read_metadata(path: Path) -> dict[str, str]:
     """What a file of `ItemSide.save` says of itself: `table` ("none" without a head), `num_items`, `fingerprint`.
 
+    And `lent`, the size of another run's vectors, where it holds any.
+
     Raises:
         CorruptError: It is no such file.
     """
@@ -297,4 +351,6 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def _vectors(tensors: Mapping[str, Tensor]) -> str:
+    if "lent" in tensors:
+        return "with vectors of another run"
     return "with item vectors" if "vectors" in tensors else "without item vectors"

@@ -108,6 +108,11 @@ class CausalItems(nn.Module):
         """(I, D) vector of every item; the start mark is never an answer."""
         return self.items.weight[: self.num_items]
 
+    @property
+    def item_vectors(self) -> Tensor:
+        """(I, D) the same, as another run may begin with them."""
+        return self.head
+
     def forward(self, items: Tensor, *beside: Tensor | None) -> Tensor:
         """(B, P, D) normed states at (B, P) items.
 

@@ -245,12 +245,13 @@ def asking_words(config: RunConfig) -> tuple[str, str]:
 
 
 def refuse_apart(config: RunConfig) -> None:
-    """Refuse to train a run that asks other runs in several processes: process 0 alone has them.
+    """Refuse to train a run that reads other runs in several processes: process 0 alone has them.
 
     Raises:
         UsageError: It is to.
     """
-    if config.parts and Process.this_one().count > 1:
+    begins = any(config.kind.options.get(option) is not None for option in find_kind(config.kind.name).vectors_of)
+    if (config.parts or begins) and Process.this_one().count > 1:
         raise UsageError(
             f"a run of kind {config.kind.name} reads another run and trains in one process; start it without torchrun"
         )

@@ -1,6 +1,6 @@
 """Strategies: list, show, preview. A preview needs no data and no model; a user brings data, a backbone the prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from types import NoneType, UnionType
@@ -10,7 +10,6 @@ from patchrec import plugins
 from patchrec.config import HistoryConfig, PromptConfig
 from patchrec.errors import UsageError
 from patchrec.history import History
-from patchrec.layout import Layout
 from patchrec.options import Options, default_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -18,6 +17,7 @@ from patchrec.strategy import Planner, Strategy
 
 if TYPE_CHECKING:
     from patchrec.data.histories import Dataset
+    from patchrec.history import IntArray
     from patchrec.model.patching import PathEncoder
 
 DAY = 86_400
@@ -139,6 +139,15 @@ def preview(
             planner = plugins.find_strategy(strategy).bind(options)
             dataset = _dataset(store, data, user, length, report)
             config, cut, folder = _prompt(store, dataset, backbone, given, report)
+        asked = None
+        if run is not None and plugins.find_kind(store.runs.get(run).kind).reads:
+            if user is None:
+                report.note(
+                    "this run's prompt goes on with what another run answers; --user shows it, --length does not"
+                )
+                folder = None
+            else:
+                asked = _asked(store, run, user, report)
     history = _history(dataset, user, cut)
     encoder = None if folder is None else _encoder(dataset, config, folder)
     layout = (planner if encoder is None else encoder.measured(planner)).plan(history)
@@ -159,7 +168,8 @@ def preview(
     }
     if folder is not None and encoder is not None:
         shown |= {"backbone": backbone, "prompt": config.model_dump(mode="json") | cut.model_dump(mode="json")}
-        shown |= _inputs(dataset, history, layout, encoder, folder)
+        asked = asked or (encoder, encoder.prompt_path(history, layout))
+        shown |= _inputs(*asked, catalog.titles, folder)
     return shown
 
 
@@ -190,6 +200,17 @@ def _of_run(
     planner = plugins.planners_of(run.config)[-1]
     prompt = run.config.prompt or PromptConfig()
     return planner, dataset, prompt, run.config.history, weights_folder(store, run, report)
+
+
+def _asked(store: Store, name: str, user: str, report: Reporter) -> "tuple[PathEncoder, IntArray] | None":
+    """What a run that reads another asks its model after everything a user did; None where it asks none."""
+    from patchrec.operations.load import load
+    from patchrec.ranking.lettered import LetteredRecommender
+
+    loaded = load(store, store.runs.get(name), report=report)
+    if not isinstance(loaded.recommender, LetteredRecommender):
+        return None
+    return loaded.recommender.encoder, loaded.recommender.asked(loaded.user_query(loaded.dataset.user(user)))
 
 
 def _prompt(
@@ -237,13 +258,10 @@ def _encoder(dataset: "Dataset", config: PromptConfig, folder: Path) -> "PathEnc
     return make_encoder(folder, dataset.catalog.titles, config, vocab_size(folder))
 
 
-def _inputs(
-    dataset: "Dataset", history: History, layout: Layout, encoder: "PathEncoder", folder: Path
-) -> dict[str, Any]:
+def _inputs(encoder: "PathEncoder", keys: "IntArray", titles: Sequence[str], folder: Path) -> dict[str, Any]:
     """Every model input of a prompt as a weighted bag of tokens, and the prompt as text."""
     from patchrec.model.tokenizer import load_tokenizer
 
-    keys = encoder.prompt_path(history, layout)
     bags = encoder.bags(keys)
     stops = [*bags.offsets[1:].tolist(), len(bags.rows)]
     positions = [
@@ -256,7 +274,7 @@ def _inputs(
         if is_token:
             pieces.append(str(tokenizer.decode(list(run))))
         else:
-            pieces += [_marker([dataset.catalog.titles[item] for item in encoder.items_of(key)]) for key in run]
+            pieces += [_marker([titles[item] for item in encoder.items_of(key)]) for key in run]
     return {"positions": positions, "text": "".join(pieces)}
 
 

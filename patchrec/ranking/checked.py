@@ -16,7 +16,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.errors import PatchrecError, PluginError
 from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.plugins import is_builtin_kind, why
-from patchrec.recommender import Level, Located, Locator, Query, Ranking, Recommender, Scores
+from patchrec.recommender import Lender, Level, Located, Locator, Query, Ranking, Recommender, Scores
 
 _ROUNDING = 1e-3  # by which the probabilities of all items may miss 1: float32 over a million items
 
@@ -103,6 +103,11 @@ class CheckedRecommender:
                 if normalised:
                     refuse_no_distribution(self.name, row[None] if distinct is None else row[None, distinct])
                 yield number, replace(scores, log_probs=row)
+
+    def item_vectors(self) -> FloatArray | None:
+        """See `patchrec.recommender.Lender`."""
+        with kind_errors(self.name):
+            return self.recommender.item_vectors() if isinstance(self.recommender, Lender) else None
 
     def rank_each(
         self, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None

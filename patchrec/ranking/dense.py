@@ -41,6 +41,7 @@ class DenseRecommender:
         flops: Floating-point operations of one position. head_flops: Of scoring all items after a query.
         cost_of: Positions and floating-point operations of a query of n items, in place of these, where a model runs
             other positions than its items.
+        vectors: (F, W) of the items, where its model has any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DenseRecommender:
     flops: float = 0.0
     head_flops: float = 0.0
     cost_of: Callable[[int], tuple[int, float]] | None = None
+    vectors: FloatArray | None = None
     device: str = "cpu"
     level: Level = "item"
     score: ScoreName = "item"
@@ -87,6 +89,10 @@ class DenseRecommender:
     def facts(self) -> dict[str, float | None]:
         """See `Recommender.facts`."""
         return {}
+
+    def item_vectors(self) -> FloatArray | None:
+        """See `patchrec.recommender.Lender`."""
+        return self.vectors
 
     def _cost(self, num_items: int) -> tuple[int, float]:
         """Positions and floating-point operations of a query of so many items."""

@@ -156,6 +156,15 @@ class LetteredRecommender:
         """See `Recommender.facts`."""
         return {}
 
+    def asked(self, query: Query) -> IntArray:
+        """Keys of the whole prompt after a query, by its encoder: history and candidates."""
+        ((_, items),) = self.retriever.ask([query])
+        return self._path(self.encoder, query, items)
+
+    def _path(self, encoder: PathEncoder, query: Query, items: IntArray) -> IntArray:
+        prompt = encoder.prompt_path(query.history, self.planner.plan(query.history))
+        return np.concatenate([prompt, self.letters.listed(encoder.prompt, encoder.titles, items)])
+
     def _answers(self, queries: Sequence[Query], items: Sequence[IntArray]) -> list[tuple[FloatArray, Cost]]:
         """For each query the (n,) log-probabilities of its candidates among themselves, and what they took."""
         answers: list[tuple[FloatArray, Cost]] = [(np.empty(0), Cost())] * len(queries)
@@ -165,8 +174,7 @@ class LetteredRecommender:
         for number, (query, own) in enumerate(zip(queries, items, strict=True)):
             if not len(own):
                 continue
-            prompt = encoder.prompt_path(query.history, self.planner.plan(query.history))
-            path = np.concatenate([prompt, self.letters.listed(encoder.prompt, encoder.titles, own)])
+            path = self._path(encoder, query, own)
             if paths and sum(map(len, paths)) + len(path) > self.max_nodes:
                 self._run(encoder, queries, items, group, paths, answers)
                 group, paths = [], []

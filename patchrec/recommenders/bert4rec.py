@@ -44,5 +44,6 @@ KIND = item_model_kind(
     options=BERT4RecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for bert4rec",
     source="Sun et al., BERT4Rec, CIKM 2019",
 )

@@ -43,5 +43,6 @@ KIND = item_model_kind(
     options=CaserOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for caser",
     source="Tang and Wang, Convolutional Sequence Embedding, WSDM 2018",
 )

@@ -47,5 +47,6 @@ KIND = item_model_kind(
     options=ESASRecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for esasrec",
     source="Tikhonovich et al., eSASRec, RecSys 2025",
 )

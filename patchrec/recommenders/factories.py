@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from patchrec.config import RunConfig
     from patchrec.data.histories import Dataset
+    from patchrec.history import FloatArray
     from patchrec.reporting import Reporter
     from patchrec.training.learner import Learner
 
@@ -33,6 +34,7 @@ class Ground:
             (weights come from the checkpoint, too). None where it begins with none.
         is_new: Whether it is about to learn; else its weights are read from a checkpoint once it is made.
         starts: The same as `start` of further models, by role (`Options.backbones`).
+        checkpoint: Folder of a fitted module's checkpoint; None where it is about to learn.
     """
 
     dataset: Dataset
@@ -41,6 +43,7 @@ class Ground:
     start: Path | None = None
     is_new: bool = True
     starts: Mapping[str, Path] = field(default_factory=dict)
+    checkpoint: Path | None = None
 
 
 def counted_kind(
@@ -104,6 +107,7 @@ def item_model_kind(
     options: type[Options] = Options,
     source: str = "",
     shape: Mapping[str, Any] | None = None,
+    defaults_from: str = "",
     on_ground: bool = False,
     settle: Callable[[Any, Dataset, Reporter], Options] | None = None,
     backbone: Literal["none", "optional", "required"] = "none",
@@ -118,11 +122,13 @@ def item_model_kind(
         make: `make(num_items, max_items, options)` makes the module, a `patchrec.model.item_batch.ItemModel`; it draws
             its starting weights from torch's generator, which is seeded. With `on_ground` it is called as
             `make(ground, options)`. One that runs other positions than a row's says which: `cost_of(n)` gives positions
-            and floating-point operations of ranking after n items.
+            and floating-point operations of ranking after n items. One that has `item_vectors` (I, D), itself or in a
+            part of it, lends them to language models (`patchrec finetune --head item --vectors RUN`).
         training: Defaults of its training settings (`patchrec.config.TrainingConfig`).
         options: The model of its options.
         source: The paper.
         shape: Defaults of how its histories are cut.
+        defaults_from: Where its defaults come from, in words (`Kind.defaults_from`).
         on_ground: Whether the module reads catalog or train split: `make` is given a `Ground`.
         settle: Fills in options that depend on the data set (`Kind.settle`).
         backbone, start: Whether it begins with a model's weights (`Ground.start`), and with which (see `Kind`). A
@@ -175,7 +181,9 @@ def item_model_kind(
             raise NotFoundError(f"this {name} run has no checkpoint; fit one with `patchrec baseline {name}`")
         num_items = saved_num_items(saved.folder)
         kept, longest = _kept_start(saved), saved.config.history.K
-        ground = Ground(saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept))
+        ground = Ground(
+            saved.dataset, num_items, longest, kept, is_new=False, starts=kept_roles(kept), checkpoint=saved.folder
+        )
         model, device = module(saved.config, ground), torch.device(best_device())
         load_model(saved.folder, model)
         answered = len(saved.dataset.catalog) if knows_new_items else num_items
@@ -195,6 +203,7 @@ def item_model_kind(
             flops=2.0 * weights,
             head_flops=2.0 * of_items,
             cost_of=getattr(model, "cost_of", None),
+            vectors=_vectors(model),
             device=device.type,
         )
 
@@ -210,9 +219,16 @@ def item_model_kind(
         training=training,
         source=source,
         shape=shape or {},
+        defaults_from=defaults_from,
         backbone=backbone,
         start=start,
     )
+
+
+def _vectors(model: Any) -> FloatArray | None:
+    """(I, D) vectors of the items in a module, its own or those of the first part that has any."""
+    found = next((own for part in model.modules() if (own := getattr(part, "item_vectors", None)) is not None), None)
+    return None if found is None else found.detach().double().cpu().numpy()
 
 
 def _kept_start(saved: Saved) -> Path | None:

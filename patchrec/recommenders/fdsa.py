@@ -37,6 +37,7 @@ KIND = item_model_kind(
     options=FieldOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for fdsa",
     on_ground=True,
     settle=settle_fields,
     source="Zhang et al., Feature-level Deeper Self-Attention Network for Sequential Recommendation, IJCAI 2019",

@@ -65,5 +65,6 @@ KIND = item_model_kind(
     options=GRU4RecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for gru4rec",
     source="Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016",
 )

@@ -39,5 +39,6 @@ KIND = item_model_kind(
     options=HSTUOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for hstu",
     source="Zhai et al., Actions Speak Louder than Words, ICML 2024",
 )

@@ -54,12 +54,12 @@ def feature_bags(ground: Ground, options: FieldOptions) -> npt.NDArray[np.int32]
     """
     from patchrec.data.item_features import checked_fields, item_features, suitable_fields
 
-    if not ground.is_new and ground.start is not None:
+    if ground.checkpoint is not None:
         from safetensors import safe_open
 
         from patchrec.training.item_learner import MODEL
 
-        with safe_open(ground.start / MODEL, framework="np") as saved:
+        with safe_open(ground.checkpoint / MODEL, framework="np") as saved:
             bags: npt.NDArray[np.int32] = saved.get_tensor("features.bags")
             return bags
     catalog = ground.dataset.catalog.prefix(ground.num_items)

@@ -1,7 +1,8 @@
 """Language models as recommenders: by titles, by an item head where an answer begins, or by both.
 
 Source: PatchRec (SIGIR 2025) for `title`; LITE-LLM4Rec (2024) for `item` with `--table free`, on a causal model, with
-every position of a history supervised.
+every position of a history supervised; Li et al., "E4SRec", 2023, for `--vectors` (`patchrec.model.item_head` says what
+differs).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from patchrec.config import RunConfig
     from patchrec.data.histories import Dataset
+    from patchrec.history import FloatArray
     from patchrec.model.backbone import Backbone
     from patchrec.model.patching import PathEncoder
     from patchrec.model.prompt import Prompt
@@ -47,6 +49,11 @@ class ItemHeadOptions(Options):
         "prior), or free vectors.",
     )
     item_vectors: bool = Field(True, description="Add a free vector of each item to its patch in the input.")
+    vectors: str | None = Field(
+        None,
+        description="Run, such as one of sasrec, whose item vectors are added to patches through a trained projection, "
+        "in place of free ones; they stay fixed.",
+    )
     item_text: str = Field("{title}", description='What patches are made of, such as "{title} ({year}), {genres}".')
     item_encoder: Literal["tokens", "llm"] = Field(
         "tokens",
@@ -57,6 +64,8 @@ class ItemHeadOptions(Options):
     def _encoder_of_a_table(self) -> ItemHeadOptions:
         if self.item_encoder == "llm" and self.table == "free":
             raise ValueError("--item-encoder llm goes with --table patch or text, not with --table free")
+        if self.vectors is not None and not self.item_vectors:
+            raise ValueError("--vectors names what --no-item-vectors leaves out; drop one of the two")
         return self
 
 
@@ -87,7 +96,8 @@ def _learner(fitting: Fitting) -> Learner:
         backbone.keep_layers(config.layers)
     options = _options(config)
     encoder = _encoder(config, dataset, fitting.start, report=fitting.report)
-    _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder, trained=True)
+    lent = fitting.vectors.get("vectors")
+    _add_items(backbone, dataset, config, fitting.start.parent, fitting.start, encoder, lent=lent, trained=True)
     weights = HeadWeights()
     if options is not None:
         weights = HeadWeights(1.0, options.item_loss) if isinstance(options, TwoHeadsOptions) else HeadWeights(0.0, 1.0)
@@ -283,6 +293,7 @@ def _add_items(
     start: Path | None,
     encoder: PathEncoder,
     *,
+    lent: FloatArray | None = None,
     trained: bool = False,
 ) -> None:
     """Give a backbone an item head and item vectors, where a run has them: those in a checkpoint, or new ones.
@@ -294,11 +305,14 @@ def _add_items(
         folder: Of the checkpoint; None, or one without items: new ones.
         start: The model that the run began with, which reads the texts of items that the checkpoint does not have.
         encoder: Knows the texts.
+        lent: (I, W) vectors of another run's items, where new ones begin with them.
         trained: Whether they will learn, which takes more memory.
 
     Raises:
         UsageError: The checkpoint has other tables. OutOfResourcesError: They could not be held.
     """
+    import torch
+
     from patchrec.model.backbone import Backbone
     from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata
     from patchrec.training.weights import ITEMS
@@ -308,10 +322,13 @@ def _add_items(
         return
     num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
     _refuse_too_large(num_items, width, 1 + options.item_vectors, trained=trained)
-    shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder)
-    items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
     kept = folder / ITEMS if folder is not None and (folder / ITEMS).is_file() else None
-    known = 0 if kept is None else int(read_metadata(kept).get("num_items", 0))
+    said = {} if kept is None else read_metadata(kept)
+    known = int(said.get("num_items", 0))
+    size = lent.shape[1] if lent is not None else int(said["lent"]) if "lent" in said else None
+    size = None if options.vectors is None else size
+    shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder, size)
+    items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
     if items.texts is not None and known < num_items:
         reader = backbone
         if kept is not None and start is not None:
@@ -321,6 +338,8 @@ def _add_items(
         items.texts.copy_(reader.text_states(encoder))
     if kept is not None:
         items.load(kept)
+    if lent is not None and items.lent is not None:
+        items.take(torch.from_numpy(lent).float())
     backbone.items = items.to(backbone.device)
 
 
@@ -368,7 +387,9 @@ KINDS = (
         scores=("item",),
         training={"head_learning_rate": 1e-3, "epochs": 4, "batch_size": 256},
         shape={"windows": "blocks", "separators": "titles"},
+        defaults_from="measured for item",
         is_head=True,
+        vectors_of=("vectors",),
         source="LITE-LLM4Rec, 2024",
     ),
     Kind(
@@ -382,5 +403,6 @@ KINDS = (
         scores=("mixture", "catalog", "joint", "item"),
         training={"head_learning_rate": 1e-3},
         is_head=True,
+        vectors_of=("vectors",),
     ),
 )

@@ -34,5 +34,6 @@ KIND = item_model_kind(
     options=LinRecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for linrec",
     source="Liu et al., LinRec, SIGIR 2023",
 )

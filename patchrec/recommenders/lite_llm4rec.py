@@ -90,7 +90,7 @@ def make_lite_llm4rec(ground: Ground, options: LiteLLM4RecOptions) -> nn.Module:
     return LiteLLM4Rec(items, sequence, ground.num_items, dropout=options.dropout, freeze=options.freeze)
 
 
-# Segments of 21 items, learning rate, batch, dropout and early stopping are the paper's.
+# Meant to be the paper's (segments of 21 items, rate, batch, dropout, early stopping), and not checked against it.
 TRAINING = {
     "epochs": 10,
     "batch_size": 256,
@@ -110,6 +110,7 @@ KIND = item_model_kind(
     options=LiteLLM4RecOptions,
     training=TRAINING,
     shape={"K": 20, "windows": "sliding"},
+    defaults_from="after its paper, little of it measured",
     source="Wang et al., Rethinking Large Language Model Architectures for Sequential Recommendations, 2024",
     on_ground=True,
     backbone="required",

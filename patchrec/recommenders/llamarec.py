@@ -194,6 +194,7 @@ KIND = Kind(
     scores=("letters",),
     training={},
     shape={"windows": "sliding"},
+    defaults_from="windows as in its paper",
     is_head=True,
     reads=("retriever",),
     shows="recent",

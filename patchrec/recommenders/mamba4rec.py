@@ -44,5 +44,6 @@ KIND = item_model_kind(
     options=Mamba4RecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for mamba4rec",
     source="Liu et al., Mamba4Rec, 2024",
 )

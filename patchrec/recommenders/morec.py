@@ -70,6 +70,7 @@ KIND = item_model_kind(
     options=MoRecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for morec",
     source="Yuan et al., Where to Go Next for Recommender Systems?, SIGIR 2023",
     on_ground=True,
     backbone="required",

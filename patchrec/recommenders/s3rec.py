@@ -54,6 +54,7 @@ KIND = item_model_kind(
     options=S3RecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="SASRec's, and more epochs for its pre-training",
     on_ground=True,
     settle=settle_fields,
     source="Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation, CIKM 2020",

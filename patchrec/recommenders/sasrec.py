@@ -69,5 +69,6 @@ KIND = item_model_kind(
     options=SASRecOptions,
     training=TRAINING,
     shape=SHAPE,
+    defaults_from="measured for sasrec",
     source="Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
 )

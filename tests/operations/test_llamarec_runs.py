@@ -17,6 +17,7 @@ from patchrec.operations.runs import remove_run, show_run
 from patchrec.operations.strategies import preview
 from patchrec.operations.training.dry_run import dry_run
 from patchrec.operations.training.train import baseline, finetune
+from patchrec.reporting import Silent
 from patchrec.store import Store
 from patchrec.training.language_learner import LanguageLearner
 
@@ -172,6 +173,16 @@ def test_its_weights_are_evaluated_under_another_strategy(home):
 def test_a_preview_shows_the_newest_items_alone(made):
     shown = preview(run="item-mean-1", user="u3", home=made)
     assert [(span["stop"] - span["start"], span["grain"]) for span in shown["spans"]] == [(12, "dropped"), (2, "item")]
+    best = [line.title for line in recommend(run="markov-1", user="u3", k=3, home=made).ranking]
+    assert "".join(f"{letter}:{title}\n" for letter, title in zip("ABC", best, strict=True)) in shown["text"]
+
+
+def test_a_preview_of_a_made_up_history_says_that_candidates_need_a_user(made):
+    notes = []
+    report = type("Notes", (Silent,), {"note": lambda _, message: notes.append(message)})()
+    shown = preview(run="item-mean-1", length=4, home=made, report=report)
+    assert "text" not in shown
+    assert "--user shows it" in notes[0]
 
 
 def test_it_can_be_blended(home):

@@ -1,5 +1,6 @@
 """What a run says that it picked: no more than it picked, and no likeness to the paper where there is none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,25 @@ def test_a_prompt_is_told_without_what_was_given(walkers: Dataset) -> None:
     report = Lines()
     shape_defaults(walkers, "llama-3.2-1b", TITLE, None, {"form": "continuation", "windows": None, "K": 50}, report)  # type: ignore[arg-type]
     assert report.lines == ["prompt: sliding windows (as in the paper)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("sasrec", "measured for sasrec"),
+        ("s3rec", "SASRec's, and more epochs for its pre-training"),
+        ("lite-llm4rec", "after its paper, little of it measured"),
+        ("lightlm", "a guess, not measured"),
+    ],
+)
+def test_a_kind_says_where_its_defaults_come_from(walkers: Dataset, name: str, why: str) -> None:
+    report = Lines()
+    training_defaults("baseline", walkers, None, find_kind(name), {}, report)  # type: ignore[arg-type]
+    assert report.lines[0].endswith(f"({why})")
+
+
+def test_a_kind_that_says_nothing_claims_nothing(walkers: Dataset) -> None:
+    report = Lines()
+    silent = replace(find_kind("sasrec"), defaults_from="")
+    training_defaults("baseline", walkers, None, silent, {}, report)  # type: ignore[arg-type]
+    assert report.lines[0].endswith("(the defaults of sasrec)")

@@ -4,7 +4,7 @@ Source of the paper's: PatchRec (SIGIR 2025) and its published training script: 
 K = 100, one epoch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,12 @@ MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokeni
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 _SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
+# what is told of training settings that were picked
+_TOLD: dict[str, Callable[[TrainingConfig], str]] = {
+    "batch_size": lambda config: f"{config.batch_size} targets a step",
+    "learning_rate": lambda config: f"learning rate {config.learning_rate:g}",
+    "epochs": lambda config: f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}",
+}
 
 
 @contextmanager
@@ -85,7 +91,7 @@ def shape_defaults(
         said["separators"] = "patches without separators"
     picked = [text for key, text in said.items() if key not in chosen]
     if inherited is None and picked:
-        why = "made for a CPU" if small else f"measured for {kind.name}" if kind.shape else _PAPERS
+        why = "made for a CPU" if small else _told_of(kind) if kind.shape else _PAPERS
         report.picked("prompt", ", ".join(picked), why)
     return found
 
@@ -106,8 +112,8 @@ def training_defaults(
     if stage == "finetune" and backbone in SMALL:
         base = base | {"epochs": _SMALL_EPOCHS}
     base = base | dict(kind.training or {})
-    if kind.training:
-        why = f"measured for {kind.name}"
+    if _TOLD.keys() & (kind.training or {}).keys():
+        why = _told_of(kind)
     if "lora_rank" in chosen:
         base = base | {"learning_rate": LORA_RATE * base["learning_rate"]}
         why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
@@ -115,17 +121,18 @@ def training_defaults(
         base = {key: value for key, value in base.items() if key not in ("validate_every", "patience")}
     with told_values(f"; see `patchrec {stage} --help`"):
         config = TrainingConfig(**(base | chosen))
-    said = {
-        "batch_size": f"{config.batch_size} targets a step",
-        "learning_rate": f"learning rate {config.learning_rate:g}",
-        "epochs": f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}",
-    }
+    said = {key: text(config) for key, text in _TOLD.items()}
     if "dtype" in base:
         said["dtype"] = config.dtype
     picked = [text for key, text in said.items() if key not in chosen]
     if base and picked:
         report.picked("training", ", ".join(picked), why + _unlike_the_paper(config) if why == _PAPERS else why)
     return config
+
+
+def _told_of(kind: Kind) -> str:
+    """Where a kind says that its defaults come from."""
+    return kind.defaults_from or f"the defaults of {kind.name}"
 
 
 def _unlike_the_paper(config: TrainingConfig) -> str:

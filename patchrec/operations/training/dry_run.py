@@ -9,8 +9,9 @@ from patchrec.model.memory import free_memory
 from patchrec.operations.load import load_parts
 from patchrec.operations.training.asked import Asked
 from patchrec.operations.training.new_run import NewRun, RunSettings
+from patchrec.operations.training.read_runs import lent_vectors
 from patchrec.operations.training.train import make_learner, refuse_unknown
-from patchrec.recommender import Part
+from patchrec.recommender import Fitting
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
@@ -102,12 +103,13 @@ def dry_run(
         store.runs.check_free(marks)
         new = asked.settle(store, settings.get("seed") or 0, report)
         parts = load_parts(store, "to be made", new.config, report)
-    return _estimate(new, parts, report)
+        vectors = lent_vectors(store, new.config, new.dataset, report)
+    return _estimate(new, replace(new.fitting, parts=parts, vectors=vectors, report=report), report)
 
 
-def _estimate(new: NewRun, parts: tuple[Part, ...], report: Reporter) -> DryRun:
+def _estimate(new: NewRun, fitting: Fitting, report: Reporter) -> DryRun:
     config, training = new.config, new.config.training or TrainingConfig()
-    learner = make_learner(replace(new.fitting, parts=parts, report=report))
+    learner = make_learner(fitting)
     assert isinstance(learner, LanguageLearner)  # both stages train one
     learner.begin()
     backbone, batches = learner.backbone, learner.batches

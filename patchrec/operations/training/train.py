@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
+from patchrec.history import FloatArray
 from patchrec.model.disk import disk_errors
 from patchrec.operations.load import (
     checkpoint_folder,
@@ -32,6 +33,7 @@ from patchrec.operations.training.new_run import (
     new_pretraining,
     validation_sample,
 )
+from patchrec.operations.training.read_runs import lent_vectors
 from patchrec.plugins import find_kind
 from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting, Part, Saved
@@ -275,9 +277,12 @@ def make_learner(fitting: Fitting) -> Learner:
         return kind.learner(fitting)
 
 
-def _learner_of(job: TrainingJob, parts: tuple[Part, ...] = ()) -> Learner:
+def _learner_of(
+    job: TrainingJob, parts: tuple[Part, ...] = (), vectors: Mapping[str, FloatArray] | None = None
+) -> Learner:
     validation = validation_sample(job.config, job.dataset)
-    return make_learner(Fitting(job.config, job.dataset, job.start, validation, parts, starts=job.starts))
+    fitting = Fitting(job.config, job.dataset, job.start, validation, parts, starts=job.starts, vectors=vectors or {})
+    return make_learner(fitting)
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
@@ -298,7 +303,8 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
     # weights that cannot be read are told before a run is made
     refuse_apart(new.config)
     parts = load_parts(store, "to be made", new.config, report)
-    learner = make_learner(replace(new.fitting, parts=parts, report=report))
+    vectors = lent_vectors(store, new.config, new.dataset, report)
+    learner = make_learner(replace(new.fitting, parts=parts, vectors=vectors, report=report))
     run = store.runs.create(
         new.config,
         label=new.label,
@@ -377,7 +383,8 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     folder, starts = store.run_folder(run.name), further_starts(store, run.config, report)
     job = TrainingJob(run.config, dataset, start, folder, resume=begun, force=force, starts=starts)
     refuse_apart(run.config)
-    learner = _learner_of(job, load_parts(store, run.name, run.config, report))
+    vectors = lent_vectors(store, run.config, dataset, report)
+    learner = _learner_of(job, load_parts(store, run.name, run.config, report), vectors)
     if not begun:
         _begin_waiting(store, run, job, force=force)
     store.runs.reopen(run.name)
