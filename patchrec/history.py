@@ -49,3 +49,13 @@ class History:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def without(self, span: slice) -> History:
+        """The history as if the user had not done what stands in a range of it."""
+        import numpy as np
+
+        def rest(array: IntArray | None) -> IntArray | None:
+            return None if array is None else np.delete(array, span)
+
+        items = np.delete(self.items, span)
+        return History(items, rest(self.timestamps), self.start, self.anchored, rest(self.sessions))

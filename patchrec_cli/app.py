@@ -27,6 +27,7 @@ from patchrec_cli import (
     export,
     recommend,
     runs,
+    serve,
     strategies,
     sweep,
     train,
@@ -42,8 +43,8 @@ DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GLOBAL_OPTIONS = ("--home", "--no-plugins", "--version", "--debug")
 
 ORDER = (
-    "demo", "data", "pretrain", "finetune", "baseline", "sweep", "blend", "eval", "recommend", "runs", "strategies",
-    "backbones", "export", "env", "doctor",
+    "demo", "data", "pretrain", "finetune", "baseline", "sweep", "blend", "eval", "recommend", "serve", "runs",
+    "strategies", "backbones", "export", "env", "doctor",
 )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ app.command("sweep", cls=Command)(sweep.sweep)
 app.command("blend", cls=Command)(blend.blend)
 app.command("eval", cls=StrategyCommand)(evaluate.evaluate)
 app.command("recommend", cls=Command)(recommend.recommend)
+app.command("serve", cls=Command)(serve.serve)
 app.add_typer(runs.app)
 app.add_typer(strategies.app)
 app.add_typer(backbones.app)

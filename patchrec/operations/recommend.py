@@ -7,10 +7,11 @@ from typing import Any
 
 from patchrec.config import ScoreName
 from patchrec.errors import UsageError
+from patchrec.operations.explain import Explanation, LeftOut
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
-from patchrec.operations.load import load, pick_run
+from patchrec.operations.load import LoadedRun, load, pick_run
 from patchrec.operations.unknown_users import MODEL, Source, Unknown, stand_in
-from patchrec.recommender import Search, nothing, rank
+from patchrec.recommender import Query, Ranking, Recommender, Search, nothing, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -41,6 +42,7 @@ class Recommendations:
         certificate: Why the ranking is exact (`patchrec.recommender.Certificate`), and whether that `holds`.
         source: What answered: the `model`, or for a user whom the data set does not have the run's answer to an `empty
             history`, or `popularity`.
+        explanation: Which parts of the history carried each item, where that was asked.
     """
 
     run: str
@@ -54,6 +56,26 @@ class Recommendations:
     shortfall: str | None
     certificate: dict[str, Any] | None
     source: Source = MODEL
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a ranking is asked after, and who answers.
+
+    Attributes:
+        user: Id of the user; None for a made-up history.
+        query: The history, with what is left out.
+        filtered: What may be ranked.
+        answering: The run's recommender, or what stands in for it.
+        source: See `Recommendations`.
+    """
+
+    user: str | None
+    query: Query
+    filtered: Filtered
+    answering: Recommender
+    source: Source
 
 
 def recommend(
@@ -69,6 +91,7 @@ def recommend(
     max_tokens: int | None = None,
     retrieve: int | None = None,
     unknown: Unknown = "error",
+    explain: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Recommendations:
@@ -80,41 +103,78 @@ def recommend(
         max_tokens: Prompt positions run at a time; chosen from free memory where not given.
         retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
         unknown: `popular` answers for a user whom the data set does not have, too (`stand_in`).
+        explain: Tell which parts of the history carried each item (`patchrec.operations.explain`).
 
     Raises:
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
             leave nothing, or a title of several items.
     """
-    if (user is None) == (history is None):
-        raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+    refuse_nobody(user, history)
     with Store.open(home) as store:
         chosen = pick_run(store, run, data, report)
         loaded = load(store, chosen, score, report, search=search, max_tokens=max_tokens, retrieve=retrieve)
-    catalog = loaded.dataset.catalog
-    filtered = Filtered.of(catalog, filters)
-    source, answering = MODEL, loaded.recommender
-    if user is not None and unknown == "popular" and user not in loaded.dataset.sequences.index:
+    filtered = Filtered.of(loaded.dataset.catalog, filters)
+    asked = question(loaded, filtered, user=user, history=history, keep_seen=filters.keep_seen, unknown=unknown)
+    [found] = rank(asked.answering, [asked.query], k, allowed=filtered.allowed)
+    explanation = None
+    if explain:
+        catalog = loaded.dataset.catalog
+        left_out = LeftOut.of(asked.answering, asked.query, found, len(catalog))
+        explanation = left_out.explained(catalog, left_out.rank())
+    return answer(loaded, asked, k, found, explanation)
+
+
+def refuse_nobody(user: str | None, history: Sequence[str] | None) -> None:
+    """Refuse a question after no history, or after two.
+
+    Raises:
+        UsageError: The message says what to give.
+    """
+    if (user is None) == (history is None):
+        raise UsageError("whose history? give either --user ID or --history TITLE (repeated, oldest first)")
+
+
+def question(
+    loaded: LoadedRun,
+    filtered: Filtered,
+    *,
+    user: str | None = None,
+    history: Sequence[str] | None = None,
+    keep_seen: bool = False,
+    unknown: Unknown = "error",
+) -> Question:
+    """What a run is asked after a user, or after a history (see `recommend`)."""
+    if history is not None:
+        items = find_items(loaded.dataset.catalog, history)
+        source, answering = (MODEL, loaded.recommender) if len(items) else stand_in(loaded)
+        return Question(None, loaded.history_query(items, keep_seen=keep_seen), filtered, answering, source)
+    assert user is not None
+    if unknown == "popular" and user not in loaded.dataset.sequences.index:
         source, answering = stand_in(loaded)
-        query = loaded.history_query(nothing())
-    elif user is not None:
-        query = loaded.user_query(loaded.dataset.user(user), keep_seen=filters.keep_seen)
-    else:
-        query = loaded.history_query(find_items(catalog, history or ()), keep_seen=filters.keep_seen)
-    [found] = rank(answering, [query], k, allowed=filtered.allowed)
-    certificate = found.certificate
+        return Question(user, loaded.history_query(nothing()), filtered, answering, source)
+    query = loaded.user_query(loaded.dataset.user(user), keep_seen=keep_seen)
+    return Question(user, query, filtered, loaded.recommender, MODEL)
+
+
+def answer(
+    loaded: LoadedRun, asked: Question, k: int, found: Ranking, explanation: Explanation | None = None
+) -> Recommendations:
+    """What a ranking of k items says, in ids and titles."""
+    catalog, query, certificate = loaded.dataset.catalog, asked.query, found.certificate
     return Recommendations(
         run=loaded.run.name,
         label=loaded.run.label,
         dataset=loaded.dataset.name,
-        user=user,
-        score=answering.score,
+        user=asked.user,
+        score=asked.answering.score,
         history=[catalog.titles[item] for item in query.history.items[-5:]],
         history_length=len(query.history),
         ranking=[
             RankedItem(line.rank, catalog.item_ids[line.item], line.title, line.score, line.probability)
             for line in found.recommendations
         ],
-        shortfall=filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
+        shortfall=asked.filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
         certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
-        source=source,
+        source=asked.source,
+        explanation=explanation,
     )
