@@ -273,7 +273,7 @@ class Grouping(Protocol):
     """A recommender that sees parts of a history as one, such as sessions."""
 
     def units(self, query: Query) -> list[slice]:
-        """Half-open ranges of the query's history that it sees as one each, oldest first; the others it does not see."""
+        """Half-open ranges of the history that it sees as one each, oldest first; the others it does not see."""
         ...
 
 

@@ -97,7 +97,7 @@ JSON_KEYS = {
     ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
-        "source",
+        "source", "explanation",
     ),
     "runs ls": ("runs",),
     "runs show": ("run",),

@@ -22,7 +22,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
     cache: Annotated[
-        float, typer.Option("--cache", metavar="GB", min=0, max=1e6, help="Memory for users' prompts; 0: none kept.")
+        float, typer.Option("--cache", metavar="GB", min=0, max=1e6, help="Memory for users' prompts; 0: nothing kept.")
     ] = 1.0,
     queue: Annotated[
         int, typer.Option("--queue", metavar="N", min=1, max=100_000, help="Requests that wait; others get 503.")

@@ -123,7 +123,11 @@ def _add_asking(app: FastAPI, served: Served, batcher: Batcher) -> None:
         question = await run_in_threadpool(
             now.question, user=asked.user, history=asked.history, filters=filters, unknown=asked.unknown
         )
-        [found] = await ranked(Job(question.answering, [question.query], asked.k, question.filtered.allowed))
+        whole = question.answering, question.query, asked.k, question.filtered.allowed
+        found = now.answers.find(*whole)
+        if found is None:
+            [found] = await ranked(Job(question.answering, [question.query], asked.k, question.filtered.allowed))
+            now.answers.add(*whole, found)
         explanation = None
         if asked.explain:
             catalog = now.loaded.dataset.catalog
@@ -190,12 +194,15 @@ def _add_watching(app: FastAPI, served: Served, batcher: Batcher, metrics: Metri
 
 
 def _gauges(served: Served, batcher: Batcher) -> dict[str, tuple[str, str, float]]:
+    answers = served.now.answers
     prefixes = getattr(served.now.loaded.recommender, "prefixes", None)
     found = {
         "patchrec_queue_length": ("gauge", "Requests that wait for the model.", batcher.waiting),
         "patchrec_batches_total": ("counter", "Calls of the model.", batcher.batches),
         "patchrec_jobs_total": ("counter", "Requests that these calls answered.", batcher.jobs),
         "patchrec_model_seconds_total": ("counter", "Time of these calls.", batcher.seconds),
+        "patchrec_answers_asked": ("gauge", "Rankings asked for, since the run was loaded.", answers.asked),
+        "patchrec_answers_found": ("gauge", "Of these, those that were kept.", answers.found),
         "patchrec_reloads_total": ("counter", "Runs put in another's place.", served.reloads),
     }
     if prefixes is not None:

@@ -21,16 +21,24 @@ from patchrec.operations.recommend import Question, question, refuse_nobody
 from patchrec.operations.unknown_users import Unknown
 from patchrec.recommender import Recommender
 from patchrec.reporting import SILENT, Reporter
+from patchrec.serving.answers import Answers
 from patchrec.store import Store
 
 _FILTERS_KEPT = 64
+MAX_LINES = 200_000
+"""Lines of rankings that are kept: about 50 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class InService:
-    """A run that answers, with the filters that it was asked for."""
+    """A run that answers, with what it was asked before.
+
+    Attributes:
+        answers: Its rankings.
+    """
 
     loaded: LoadedRun
+    answers: Answers = field(default_factory=lambda: Answers(0))
     _filtered: "OrderedDict[Filters, Filtered]" = field(default_factory=OrderedDict)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -89,13 +97,13 @@ class Served:
             run: Its name; None picks as the command line does.
             data: Of this data set, where a run is picked.
             home: Folder of the store.
-            cache_bytes: Budget of the prefixes that are kept; 0 keeps none.
+            cache_bytes: Budget of the prefixes that are kept; 0 keeps none, and no answers either.
             report: Where picks and notes go.
         """
         self._home, self._cache_bytes, self._report = home, cache_bytes, report
         self._changing = threading.Lock()
         self.reloads = 0
-        self.now = InService(self._load(run, data))
+        self.now = self._in_service(self._load(run, data))
 
     def reload(self, run: str | None = None) -> LoadedRun:
         """Load the run again, or another one in its place, from what the store holds by now.
@@ -105,7 +113,7 @@ class Served:
         """
         with self._changing:
             loaded = self._load(run or self.now.loaded.run.name, None)
-            self.now = InService(loaded)
+            self.now = self._in_service(loaded)
             self.reloads += 1
         return loaded
 
@@ -133,9 +141,12 @@ class Served:
             dataset = store.datasets.load(old.dataset.name)
         same = dataset.catalog.fingerprint == old.dataset.catalog.fingerprint
         if same and np.array_equal(dataset.popularity, old.dataset.popularity):
-            self.now = InService(LoadedRun(old.run, dataset, old.recommender))
+            self.now = InService(LoadedRun(old.run, dataset, old.recommender), self.now.answers)
         else:
-            self.now = InService(self._load(old.run.name, None))
+            self.now = self._in_service(self._load(old.run.name, None))
+
+    def _in_service(self, loaded: LoadedRun) -> InService:
+        return InService(loaded, Answers(MAX_LINES if self._cache_bytes else 0))
 
     def _load(self, run: str | None, data: str | None) -> LoadedRun:
         with Store.open(self._home) as store:

@@ -42,7 +42,7 @@ def serve(
         data: Of this data set, where a run is picked.
         host: Address to listen on; others than this machine's own need a token in `PATCHREC_TOKEN`.
         port: 0 takes one that is free.
-        cache_bytes: Budget of the prompts' prefixes that are kept; 0 keeps none.
+        cache_bytes: Budget of the prompts' prefixes that are kept; 0 keeps none, and no answers either.
         most_waiting: Requests that wait for the model at most; others get 503.
         wait: Seconds that a request waits for others to be run with.
         stop_seconds: After a signal, how long what is in flight may take.

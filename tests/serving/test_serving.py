@@ -13,15 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from asking import Asker, running
 
 from patchrec.operations.filters import Filters
 from patchrec.operations.recommend import recommend
 from patchrec.recommender import rank
+from patchrec.serving.answers import Answers
 from patchrec.serving.app import make_app
 from patchrec.serving.batching import Batcher, BusyError, Job, StoppedError
 from patchrec.serving.served import Served
+
+NUM_ITEMS = 20
 
 
 def ids(found: dict) -> list[str]:
@@ -208,6 +212,24 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(by_score, made: Path) -
         assert [first.result()[0], second.result()[0]] == [200, 200]
 
 
+def test_answers_are_kept_up_to_a_number_of_lines_and_forgotten_with_the_run(by_score, made: Path) -> None:
+    loaded, mask = by_score["catalog"], np.ones(NUM_ITEMS, dtype=np.bool_)
+    asked = [(loaded.recommender, loaded.user_query(user), 2, None) for user in range(3)]
+    rankings = rank(loaded.recommender, [query for _, query, _, _ in asked], 2)
+    answers = Answers(6)  # two rankings of two lines
+    for one, ranking in zip(asked, rankings, strict=True):
+        answers.add(*one, ranking)
+    assert [answers.find(*one) for one in asked] == [None, *rankings[1:]]
+    assert answers.find(*asked[2][:2], 3, None) is answers.find(*asked[2][:3], mask) is None
+    assert answers.find(replace(loaded.recommender), *asked[2][1:]) is None
+    fresh = replace(asked[2][1], seen=asked[2][1].seen[:-1])
+    assert answers.find(loaded.recommender, fresh, 2, None) is None
+    served = Served("popularity-1", home=made, cache_bytes=1)
+    before = served.now.answers
+    served.reload()
+    assert served.now.answers is not before
+
+
 # What changes
 
 
@@ -284,7 +306,8 @@ def test_a_run_is_swapped_without_a_lost_request(copied: Path) -> None:
 
 def test_metrics_are_prometheus_text(asker: Asker) -> None:
     asker.recommended(user="u5")
-    asker.recommended(user="u5")
+    asker.recommended(user="u5", k=3)
+    assert asker.recommended(user="u5") == asker.recommended(user="u5")
     asker.ask("GET", "/x" * 50)
     status, text, headers = asker.ask("GET", "/metrics")
     assert status == 200
@@ -297,6 +320,7 @@ def test_metrics_are_prometheus_text(asker: Asker) -> None:
     assert total >= 2
     assert values['patchrec_request_seconds_bucket{path="/recommend",le="+Inf"}'] >= total
     assert values["patchrec_prefix_positions_found"] > 0
+    assert values["patchrec_answers_found"] >= 2
     assert values['patchrec_requests_total{path="other",status="404"}'] >= 1
 
 
