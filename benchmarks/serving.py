@@ -7,7 +7,6 @@ others use as well slows both; ratios are of medians.
 import argparse
 import http.client
 import json
-import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from patchrec.serving.answers import Answers
 from patchrec.serving.app import make_app
 from patchrec.serving.batching import Batcher
 from patchrec.serving.served import MAX_LINES, InService, Served, with_prefixes
+from patchrec.serving.server import listening
 from patchrec.store import Store
 
 AIMS = {
@@ -65,7 +65,7 @@ class Client:
 @contextmanager
 def serving(served: Served) -> Iterator[int]:
     """The port of a server over a run."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening("127.0.0.1", 0) as listener:
         app = make_app(served, Batcher())
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+
+from patchrec.serving.server import listening
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Asker:
 @contextmanager
 def running(app: Any) -> Iterator[Asker]:
     """The app behind a port of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="on"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
