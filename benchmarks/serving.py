@@ -63,10 +63,10 @@ class Client:
 
 
 @contextmanager
-def serving(served: Served) -> Iterator[int]:
+def serving(served: Served, batcher: Batcher) -> Iterator[int]:
     """The port of a server over a run."""
     with listening("127.0.0.1", 0) as listener:
-        app = make_app(served, Batcher())
+        app = make_app(served, batcher)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -108,20 +108,24 @@ def _seconds(loaded: LoadedRun, query: Query, k: int) -> float:
     return perf_counter() - begun
 
 
-def concurrent(served: Served, loaded: LoadedRun, port: int, users: Sequence[int], k: int) -> dict[str, float]:
+def concurrent(
+    served: Served, loaded: LoadedRun, port: int, batcher: Batcher, users: Sequence[int], k: int
+) -> dict[str, float]:
     """The same users by eight clients, each of which asks again when it is answered, and by one."""
     use(served, loaded, 0)
     ids = loaded.dataset.sequences.user_ids
     seconds: dict[int, float] = {1: 0.0, 8: 0.0}
-    half = len(users) // 2
-    for own, turns in ((users[:half], (1, 8)), (users[half:], (8, 1))):
-        for clients in turns:
+    of_eight = 0
+    for start in range(0, len(users), 16):
+        for clients in (1, 8) if start % 32 else (8, 1):
+            own, before = users[start : start + 16], batcher.batches
             with ThreadPoolExecutor(clients) as pool:
                 begun = perf_counter()
                 list(pool.map(lambda user: Client(port, k).ask(user=ids[user]), own))
                 seconds[clients] += perf_counter() - begun
+            of_eight += (batcher.batches - before) * (clients == 8)
     found = {f"per_second_{clients}": len(users) / spent for clients, spent in seconds.items()}
-    return {**found, "ratio": seconds[1] / seconds[8]}
+    return {**found, "batch": len(users) / of_eight, "ratio": seconds[1] / seconds[8]}
 
 
 def repeated(served: Served, loaded: LoadedRun, port: int, users: Sequence[int], k: int) -> dict[str, float]:
@@ -168,13 +172,13 @@ def _language(loaded: LoadedRun) -> LanguageRecommender:
     return recommender
 
 
-def _loaded(home: Path | None, name: str, L: int | None) -> LoadedRun:
-    """A run, under PFT-S with another L where one is given: its weights, as `eval --strategy` takes them."""
+def _loaded(home: Path | None, name: str, strategy: str | None = None, options: Any = None) -> LoadedRun:
+    """A run, under another strategy where one is given: its weights, as `eval --strategy` takes them."""
     with Store.open(home) as store:
         found = load(store, store.runs.get(name))
-    if L is None:
+    if strategy is None:
         return found
-    planner = find_strategy("pft-s").bind({"L": L})
+    planner = find_strategy(strategy).bind(options)
     return replace(found, recommender=replace(_language(found), planner=planner))
 
 
@@ -183,22 +187,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("run", help="a run that ranks by titles")
     parser.add_argument("--item-run", help="a run that ranks by an item head")
-    parser.add_argument("--L", type=int, default=5, help="items of a session")
+    parser.add_argument("--strategy", default="pft-s", help="what lays histories out")
+    parser.add_argument("--L", type=int, default=5, help="items of a session under pft-s")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--users", type=int, default=16, help="users measured, a multiple of 8")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
-    loaded = _loaded(given.home, given.run, given.L)
+    loaded = _loaded(given.home, given.run, given.strategy, {"L": given.L} if given.strategy == "pft-s" else {})
     users = np.random.default_rng(given.seed).permutation(len(loaded.dataset.sequences))[: given.users + 1].tolist()
     served = Served(given.run, home=given.home)
     found: dict[str, Any] = {}
-    with serving(served) as port:
+    batcher = Batcher()
+    with serving(served, batcher) as port:
         use(served, loaded, 0)
         Client(port, given.k).ask(user=loaded.dataset.sequences.user_ids[users.pop()])  # what the first call loads
         found["warm"] = warm(served, loaded, port, users, given.k)
-        found["concurrent"] = concurrent(served, loaded, port, users, given.k)
+        found["concurrent"] = concurrent(served, loaded, port, batcher, users, given.k)
         found["repeated"] = repeated(served, loaded, port, users, given.k)
     met = {
         "warm": found["warm"]["ratio"] <= 1.5,
@@ -206,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "repeated": found["repeated"]["ratio"] >= 3,
     }
     if given.item_run:
-        found["item_head"] = item_head(_loaded(given.home, given.item_run, None), users, given.k)
+        found["item_head"] = item_head(_loaded(given.home, given.item_run), users, given.k)
         met["item_head"] = found["item_head"]["beyond_ms"] < 20
     found |= {"met": met, "machine": describe(_language(loaded).backbone.device), "arguments": vars(given)}
     for name, values in found.items():

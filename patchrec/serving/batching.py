@@ -10,6 +10,8 @@ from time import monotonic, perf_counter
 from patchrec.history import BoolArray
 from patchrec.recommender import Query, Ranking, Recommender, rank
 
+_PATIENCE = 4  # times `wait` that a batch is filled at most: who is answered together asks again together
+
 
 class BusyError(Exception):
     """More is asked than is answered; come back in `after` seconds."""
@@ -52,7 +54,7 @@ class Batcher:
 
     Attributes:
         size: Queries of a batch at most; a single job may have more.
-        wait: Seconds that the first job of a batch waits for others.
+        wait: Seconds that a batch waits for another job; while more come, some times as long in all.
         batches, jobs, seconds: Run so far, and how long that took.
         is_closed: Whether it takes no more.
     """
@@ -121,7 +123,8 @@ class Batcher:
         first = self._queue.get()
         if first is None:
             return [], True
-        batch, until = [first], monotonic() + self.wait
+        begun = monotonic()
+        batch, until = [first], begun + self.wait
         size = len(first.queries)
         while size < self.size:
             try:
@@ -133,6 +136,7 @@ class Batcher:
                 return batch, True
             batch.append(job)
             size += len(job.queries)
+            until = min(monotonic() + self.wait, begun + _PATIENCE * self.wait)
         return batch, False
 
 
