@@ -260,7 +260,10 @@ def _handle_errors(app: FastAPI) -> None:
 
     @handles(HTTPException)
     def _(error: HTTPException) -> tuple[int, str, int | None]:
-        message = {404: "no such path; see /docs for those that there are", 405: "this path is asked in another way"}
+        message = {
+            404: "no such path; see /openapi.json for those that there are",
+            405: "this path is asked in another way",
+        }
         known = error.detail if error.detail not in ("Not Found", "Method Not Allowed") else None
         return error.status_code, known or message.get(error.status_code, str(error.detail)), None
 

@@ -131,7 +131,10 @@ def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(asker: Asker
 
 
 def test_other_paths_and_methods_are_refused_in_the_same_form(asker: Asker) -> None:
-    assert asker.ask("GET", "/nothing")[:2] == (404, {"error": "no such path; see /docs for those that there are"})
+    assert asker.ask("GET", "/nothing")[:2] == (
+        404,
+        {"error": "no such path; see /openapi.json for those that there are"},
+    )
     assert asker.ask("GET", "/recommend")[0] == 405
 
 
