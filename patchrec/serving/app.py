@@ -164,7 +164,7 @@ def _add_changing(app: FastAPI, served: Served, admin_token: str | None) -> None
         """Put the run in service as the store has it by now, or another one; no request is lost meanwhile."""
         if admin_token is None:
             raise HTTPException(403, "reloading is off; start the server with PATCHREC_ADMIN_TOKEN set")
-        if not holds_token(authorization.encode("utf-8", "surrogateescape"), admin_token):
+        if not holds_token(authorization.encode("latin-1"), admin_token):
             raise HTTPException(401, "the admin token is required: send it as Authorization: Bearer TOKEN")
         return Json(_about(await run_in_threadpool(served.reload, asked.run if asked else None)))
 
