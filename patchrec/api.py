@@ -17,8 +17,8 @@ from patchrec.operations import datasets
 from patchrec.operations.filters import Filtered, Filters
 from patchrec.operations.load import LoadedRun, pick_run, refuse_no_items
 from patchrec.operations.load import load as load_run
-from patchrec.operations.recommend import Question, Recommendations, answer
-from patchrec.recommender import Search, rank
+from patchrec.operations.recommend import Asked, Question, Recommendations, respond
+from patchrec.recommender import Ranking, Search, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -120,19 +120,22 @@ class RunRecommender:
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
         keep_seen: bool = False,
+        explain: bool = False,
     ) -> Recommendations:
         """Rank the catalog for a user of the data set, or after a history of titles or item ids, oldest first.
 
         Args:
             where: A condition on the items, such as "year >= 1990". allow, deny: Items by id, title or "@FILE".
             keep_seen: Also rank what the user has had.
+            explain: Tell which parts of the history carried each item, under `explanation`.
 
         Raises:
             NotFoundError: No such user or item. UsageError: Neither or both of user and history, filters that leave
                 nothing, k below 1.
         """
         filters = Filters(where, tuple(allow), tuple(deny), keep_seen)
-        return answer(self._loaded, Question.of(self._loaded.dataset, user, history, filters), k)
+        question = Question.of(self._loaded.dataset, user, history, filters)
+        return respond(self._loaded, question.asked(self._loaded), k, explain=explain)
 
     def recommend_many(
         self,
@@ -172,8 +175,7 @@ class RunRecommender:
         else:
             given = {name: (name, None) for name in _users(users, dataset.sequences.user_ids)}
         questions = [Question.of(dataset, user, history, filters, filtered) for user, history in given.values()]
-        queries = [question.query(self._loaded) for question in questions]
-        rankings = rank(self._loaded.recommender, queries, k, allowed=filtered.allowed)
+        rankings = _ranked([question.asked(self._loaded) for question in questions], k, filtered)
         rows = [
             {USER: name, ITEM: dataset.catalog.item_ids[line.item], SCORE: line.score, RANK: line.rank}
             for name, ranking in zip(given, rankings, strict=True)
@@ -192,6 +194,16 @@ class RunRecommender:
             NotFoundError: No such item. UsageError: A title of several items, a filter that leaves nothing, k below 1.
         """
         return self.recommend(history=[item], k=k, where=where)
+
+
+def _ranked(asked: Sequence[Asked], k: int, filtered: Filtered) -> list[Ranking]:
+    """An answer to each; those of one recommender in one batch."""
+    found: dict[int, Ranking] = {}
+    for answering in {id(one.answering): one.answering for one in asked}.values():
+        own = [number for number, one in enumerate(asked) if one.answering is answering]
+        rankings = rank(answering, [asked[number].query for number in own], k, allowed=filtered.allowed)
+        found |= dict(zip(own, rankings, strict=True))
+    return [found[number] for number in range(len(asked))]
 
 
 def _users(users: Any, everyone: Sequence[str]) -> list[str]:

@@ -97,3 +97,11 @@ class History:
         arrays = ((name, getattr(self, name)) for name in PER_ITEM)
         kept: dict[str, Any] = {name: None if array is None else array[first:] for name, array in arrays}
         return replace(self, start=self.start + first, **kept)
+
+    def without(self, span: slice) -> History:
+        """The history as if the user had not done what stands in a range of it."""
+        import numpy as np
+
+        arrays = ((name, getattr(self, name)) for name in PER_ITEM)
+        kept: dict[str, Any] = {name: None if array is None else np.delete(array, span) for name, array in arrays}
+        return replace(self, **kept)

@@ -277,6 +277,22 @@ def locate_each(
         yield number, Located.among_all(scores)
 
 
+@runtime_checkable
+class Grouping(Protocol):
+    """A recommender that sees parts of a history as one, such as sessions."""
+
+    def units(self, query: Query) -> list[slice]:
+        """Half-open ranges of the history that it sees as one each, oldest first; the others it does not see."""
+        ...
+
+
+def units(recommender: Recommender, query: Query) -> list[slice]:
+    """What of a query's history can be left out on its own: what `Grouping` says, else each item."""
+    if isinstance(recommender, Grouping):
+        return recommender.units(query)
+    return [slice(item, item + 1) for item in range(len(query.history))]
+
+
 def rank(
     recommender: Recommender, queries: Sequence[Query], k: int, *, allowed: BoolArray | None = None
 ) -> list[Ranking]:

@@ -58,6 +58,7 @@ PIPELINE: dict[str, Entry] = {
     "recommend": Entry(
         "Recommend the next items for a user, a history or many users.", "patchrec_cli.recommend:recommend"
     ),
+    "serve": Entry("Answer recommendation requests over HTTP until Ctrl-C or SIGTERM.", "patchrec_cli.serve:serve"),
     "runs": Entry(
         "List, show, compare, query, mark and remove runs; choose their score.", "patchrec_cli.runs:app", None
     ),

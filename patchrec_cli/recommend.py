@@ -15,6 +15,8 @@ from patchrec_cli.parameters import Data, Json, Quiet, Run, Score, home_of
 
 FILTERS = "Filters"
 MANY = "Many users"
+SHOWN_TITLES = 5  # of a part
+SHOWN_PARTS = 3  # of a history, for each recommended item
 NOT_REPEATED = ("restart",)  # what a job that is gone on with must not do again
 
 
@@ -42,6 +44,9 @@ def recommend(
     ] = None,
     explain_search: Annotated[
         bool, typer.Option("--explain-search", help="Show why the ranking is exact and what that took.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which parts of the history carried each item; no cause.")
     ] = False,
     max_tokens: Annotated[
         int | None,
@@ -116,6 +121,7 @@ def recommend(
         patchrec recommend --user 42
         patchrec recommend --history "Toy Story" --history "Alien"
         patchrec recommend --user 42 --where "year >= 1990" --explain-search
+        patchrec recommend --user 42 --explain
         patchrec recommend --all --output recs.parquet --with title
         patchrec recommend --users night.txt --output recs.csv --unknown popular --rejects new.txt
     """
@@ -142,11 +148,11 @@ def recommend(
             "--unknown skip": unknown == "skip",
         }
         refuse("goes with --all or --users FILE", many)
-        whose = {"user": user, "history": history or None, "unknown": unknown or "error"}
+        whose = {"user": user, "history": history or None, "unknown": unknown or "error", "explain": explain}
         recommend_one(output, explain_search, home_of(ctx), **asked, **whose)
         return
     refuse("does not go with --all", {"--users": everyone and users})
-    one = {"--user": user, "--history": history, "--explain-search": explain_search}
+    one = {"--user": user, "--history": history, "--explain": explain, "--explain-search": explain_search}
     refuse("does not go with --all and --users", one)
     if to is None:
         raise UsageError("where to? give --output FILE, such as --output recs.parquet, or --output - for stdout")
@@ -173,6 +179,8 @@ def recommend_one(shown: Output, explain_search: bool, home: Path | None, **aske
     result = plain(operations.recommend(**asked, home=home, report=shown.reporter))
     if not shown.emit(result, [row["item_id"] for row in result["ranking"]]):
         draw_ranking(result)
+        if result["explanation"]:
+            draw_explanation(result)
         if explain_search:
             draw_certificate(result["certificate"])
     if result["shortfall"] and not shown.quiet:
@@ -258,6 +266,28 @@ def percent(probability: float | None) -> str | None:
     if probability < 1e-4:
         return "<0.01%"
     return f"{probability:.1%}" if probability >= 0.01 else f"{probability:.2%}"
+
+
+def draw_explanation(result: dict[str, Any]) -> None:
+    """Print, for each recommended item, the parts of the history that carried it most."""
+    explanation = result["explanation"]
+    rows = []
+    for place, line in enumerate(result["ranking"]):
+        changed = [(part["changes"][place], part) for part in explanation["parts"]]
+        carried = sorted((one for one in changed if one[0] is not None and one[0] > 0), key=lambda one: -one[0])
+        for number, (change, part) in enumerate(carried[:SHOWN_PARTS]):
+            title = "" if number else line["title"]
+            rows.append({"title": title, "part": titled(part["titles"]), "change": f"{change:+.3f}"})
+    columns = [Column("recommended", "title"), Column("carried by", "part"), Column("nats", "change", right=True)]
+    if rows:
+        print_table(columns, rows, title=" ")
+    print_note(f"note: {explanation['about']}")
+
+
+def titled(titles: list[str]) -> str:
+    """A part of a history by its titles, the newest of many alone."""
+    left = len(titles) - SHOWN_TITLES
+    return " | ".join([*([f"{left:,} more"] if left > 0 else []), *titles[-SHOWN_TITLES:]])
 
 
 def draw_certificate(certificate: dict[str, Any] | None) -> None:

@@ -123,8 +123,9 @@ JSON_KEYS = {
     ),
     "recommend": (
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
-        "source",
+        "source", "explanation",
     ),
+    "serve": ("run", "label", "dataset", "address"),
     "runs ls": ("runs",),
     "runs show": ("run",),
     "runs export": ("tracked",),

@@ -47,6 +47,14 @@ class Catalog:
         return found
 
     @cached_property
+    def by_folded_title(self) -> dict[str, list[int]]:
+        """The same with blanks around titles and letter case left aside."""
+        found: dict[str, list[int]] = {}
+        for index, title in enumerate(self.titles):
+            found.setdefault(title.casefold().strip(), []).append(index)
+        return found
+
+    @cached_property
     def title_of_item(self) -> IntArray:
         """(I,) a number for every distinct title text, numbered as they appear."""
         return numbered(self.titles)

@@ -89,20 +89,46 @@ class Context:
         )
 
     def path(self, position: int, device: torch.device) -> "Context":
-        """A position and everything above it alone, of a context of one pass: a prompt out of those that share.
+        """A position and everything above it alone: a prompt out of those that share.
 
         Args:
             position: The last one.
             device: Where keys and values are.
         """
-        ((keys_values, rows),) = self.segments
-        assert isinstance(rows, slice)
         nodes = np.flatnonzero(self.seen_from(position))
-        own = nodes + (rows.start or 0)
-        runs = np.split(own, np.flatnonzero(np.diff(own) > 1) + 1)  # ranges are read where they are, indices are copied
-        pieces = runs if len(runs) <= _RUNS else [own]
-        segments = tuple((keys_values, _range_of(piece, device)) for piece in pieces)
-        return Context(segments, np.arange(-1, len(nodes) - 1), self.depth[nodes])
+        segments: list[tuple[KeysValues, slice | Tensor]] = []
+        first = 0
+        for keys_values, rows in self.segments:
+            size = _size(rows)
+            within = nodes[(nodes >= first) & (nodes < first + size)] - first
+            first += size
+            if isinstance(rows, slice):
+                own = within + (rows.start or 0)
+                # ranges are read where they are, indices are copied
+                runs = np.split(own, np.flatnonzero(np.diff(own) > 1) + 1)
+                pieces = runs if len(runs) <= _RUNS else [own]
+                segments += [(keys_values, _range_of(piece, device)) for piece in pieces if len(piece)]
+            elif len(within):
+                segments.append((keys_values, rows[on_device(within, device)]))
+        return Context(tuple(segments), np.arange(-1, len(nodes) - 1), self.depth[nodes])
+
+    def copied(self, start: int, stop: int) -> KeysValues:
+        """Keys and values of positions `start` to `stop` alone, which keep nothing else in memory."""
+        (keys_values, _), *_ = self.segments
+        layers = []
+        for index in range(len(keys_values.layers)):
+            pieces: tuple[list[Tensor], list[Tensor]] = ([], [])
+            first = 0
+            for pair, (_, rows) in zip(self.layer(index), self.segments, strict=True):
+                size = _size(rows)
+                own = slice(max(start - first, 0), min(stop - first, size))
+                if own.start < own.stop:
+                    for kept, tensor in zip(pieces, pair, strict=True):
+                        kept.append(tensor[:, :, own])
+                first += size
+            keys, values = (torch.cat(kept, dim=2).contiguous() for kept in pieces)
+            layers.append((keys, values))
+        return KeysValues(layers)
 
     def layer(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Keys and values of a layer, segment by segment."""
@@ -296,6 +322,11 @@ def _tiles(extension: Extension, device: torch.device) -> Iterator[Tile]:
             seen = np.concatenate([above[places[start:stop]][:, old], seen], axis=1)
         columns = np.concatenate([old, past + new])
         yield Tile(slice(start, stop), _range_of(columns, device), _added(seen, device))
+
+
+def _size(rows: slice | Tensor) -> int:
+    """How many rows of a pass a segment names."""
+    return int(rows.stop - (rows.start or 0)) if isinstance(rows, slice) else len(rows)
 
 
 def _range_of(columns: IntArray, device: torch.device) -> slice | Tensor:

@@ -107,10 +107,9 @@ def find_named(catalog: Catalog, names: Iterable[str]) -> list[IntArray]:
     Raises:
         NotFoundError: No such item. UsageError: An id that is also the title of another item.
     """
-    titled = _Titled.of(catalog)
     found, missing = [], []
     for name in names:
-        by_id, by_title = _meanings(catalog, titled, name)
+        by_id, by_title = _meanings(catalog, name)
         if by_id and by_title and not set(by_id) <= set(by_title):
             raise UsageError(
                 f"{name!r} is the id of {catalog.titles[by_id[0]]!r} and the title of another item; "
@@ -141,38 +140,20 @@ def find_items(catalog: Catalog, names: Sequence[str]) -> IntArray:
     return np.array(found, dtype=np.int64).reshape(-1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Titled:
-    """Items by their title: as it is, and with blanks around it and letter case left aside."""
-
-    exact: dict[str, list[int]]
-    folded: dict[str, list[int]]
-
-    @classmethod
-    def of(cls, catalog: Catalog) -> "_Titled":
-        """Those of a catalog."""
-        found = cls({}, {})
-        for item, title in enumerate(catalog.titles):
-            found.exact.setdefault(title, []).append(item)
-            found.folded.setdefault(title.casefold().strip(), []).append(item)
-        return found
-
-    def items(self, name: str) -> list[int]:
-        """All items that are meant; none where nothing is called so."""
-        return self.exact.get(name) or self.folded.get(name.casefold().strip(), [])
-
-
-def _meanings(catalog: Catalog, titled: _Titled, name: str) -> tuple[list[int], list[int]]:
+def _meanings(catalog: Catalog, name: str) -> tuple[list[int], list[int]]:
     """Items of that id, and of that title."""
 
     def of_id(name: str) -> list[int]:
         return [catalog.index[name]] if name in catalog.index else []
 
-    by_id, by_title = of_id(name), titled.items(name)
+    def of_title(name: str) -> list[int]:
+        return catalog.by_title.get(name) or catalog.by_folded_title.get(name.casefold().strip(), [])
+
+    by_id, by_title = of_id(name), of_title(name)
     if not by_id and not by_title:
         kind, _, rest = name.partition(":")
         by_id = of_id(rest) if kind == "id" else []
-        by_title = titled.items(rest) if kind == "title" else []
+        by_title = of_title(rest) if kind == "title" else []
     return by_id, by_title
 
 

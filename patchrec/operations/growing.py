@@ -1,16 +1,22 @@
 """Verbs of data sets that grow: append interactions, users and items; list users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from time import time
 from typing import Any
+
+import numpy as np
 
 from patchrec.data.append import NOT_AGAIN, Arrived, read_more
 from patchrec.data.catalog import Catalog
 from patchrec.data.growth import Growth, grow, resplit, unchanged
 from patchrec.data.histories import Dataset
+from patchrec.data.interactions import Interactions
 from patchrec.data.splits import RULES, Split, choose_split, refuse_untimed, split_of
-from patchrec.errors import StoreBusyError, UsageError, flag_of
+from patchrec.data.timestamps import FIRST, LAST
+from patchrec.errors import InputError, StoreBusyError, UsageError, flag_of
+from patchrec.history import IntArray
 from patchrec.operations.datasets import shown_dataset
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -82,21 +88,83 @@ def append_interactions(
             files = {"interactions": tuple(map(str, interactions)), "items": tuple(map(str, items))}
             catalog = store.catalogs.load(name)
             arrived = read_more(catalog, about["split"], {**options, **files}, rejects=rejects, report=report)
-        growth, grown = _append(store, name, arrived, rule)
-        shown = shown_dataset(store, name)
-        _tell(growth.account, report)
-        version = shown["data_versions"][-1]["version"]
-        if version == about["data_versions"][-1]["version"]:
-            report.note(f"nothing is new: {name} stays at version {version}")
-        runs = [run for run in store.runs.all() if (run.dataset, run.status) == (name, "done") and run.stage in RANKING]
-        return {
-            "dataset": shown,
-            "version": version,
-            "appended": {**growth.account, "items": grown},
-            "accounts": arrived.accounts if arrived else {},
-            "rejected": list(arrived.rejected) if arrived else [],
-            "ranking": runs[-1].name if runs else None,
-        }
+        return _appended(store, name, about, arrived, rule, report)
+
+
+def append_events(
+    name: str,
+    events: Sequence[tuple[str, str, float | None]],
+    *,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> dict[str, Any]:
+    """Add interactions with items of the catalog to a data set, without a file: all of them or none.
+
+    Args:
+        name: The data set.
+        events: User id, item id and unix seconds of each; None is now, or no time where the data set has none.
+        home: Folder of the store.
+        report: Where notes go.
+
+    Returns:
+        What `append_interactions` gives.
+
+    Raises:
+        NotFoundError: No such data set or item. InputError: An empty user id, or a time where the data set has none.
+        StoreBusyError: Others write all the time.
+    """
+    if any(not user.strip() for user, _, _ in events):
+        raise InputError("a user id is empty; give each interaction one")
+    with Store.open(home) as store:
+        about, catalog = store.datasets.show(name), store.catalogs.load(name)
+        for item_id in (item_id for _, item_id, _ in events):
+            catalog.find(item_id)
+        milliseconds = _milliseconds(name, [seconds for _, _, seconds in events], about["summary"])
+        users = {user: place for place, user in enumerate(dict.fromkeys(user for user, _, _ in events))}
+        found = Interactions(
+            tuple(users),
+            np.array([users[user] for user, _, _ in events], dtype=np.int64),
+            np.array([catalog.index[item_id] for _, item_id, _ in events], dtype=np.int64),
+            milliseconds,
+        )
+        repeats = about["split"].get("recipe", {}).get("repeats") == "keep"
+        arrived = Arrived(found, catalog, catalog.take([]), repeats, {}, ())
+        return _appended(store, name, about, arrived, None, report)
+
+
+def _milliseconds(name: str, seconds: Sequence[float | None], summary: Mapping[str, Any]) -> IntArray | None:
+    """(m,) when events were, now where they do not say; None where the data set has no times."""
+    if summary["last_timestamp"] is None:
+        if any(one is not None for one in seconds):
+            raise InputError(f"data set {name!r} has no times; leave the timestamp out")
+        return None
+    present = time()
+    found = [1000 * (present if one is None else one) for one in seconds]
+    for one in found:
+        if not FIRST <= one <= LAST:
+            raise InputError(f"timestamp {one / 1000!r} is on no day of a calendar; give unix seconds")
+    return np.array(found).astype(np.int64)
+
+
+def _appended(
+    store: Store, name: str, about: dict[str, Any], arrived: Arrived | None, rule: Split | None, report: Reporter
+) -> dict[str, Any]:
+    """Append and tell what came of it (see `append_interactions`)."""
+    growth, grown = _append(store, name, arrived, rule)
+    shown = shown_dataset(store, name)
+    _tell(growth.account, report)
+    version = shown["data_versions"][-1]["version"]
+    if version == about["data_versions"][-1]["version"]:
+        report.note(f"nothing is new: {name} stays at version {version}")
+    runs = [run for run in store.runs.all() if (run.dataset, run.status) == (name, "done") and run.stage in RANKING]
+    return {
+        "dataset": shown,
+        "version": version,
+        "appended": {**growth.account, "items": grown},
+        "accounts": arrived.accounts if arrived else {},
+        "rejected": list(arrived.rejected) if arrived else [],
+        "ranking": runs[-1].name if runs else None,
+    }
 
 
 def _append(store: Store, name: str, arrived: Arrived | None, rule: Split | None) -> tuple[Growth, int]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from patchrec.config import ScoreName
 from patchrec.errors import UsageError
+from patchrec.operations.explain import Explanation, LeftOut
 from patchrec.operations.filters import NO_FILTERS, Filtered, Filters, find_items
 from patchrec.operations.load import LoadedRun, load, pick_run, refuse_no_items
 from patchrec.operations.unknown_users import MODEL, NOBODY, Source, Unknown, stand_in
-from patchrec.recommender import Query, Search, nothing, rank
+from patchrec.recommender import Query, Ranking, Recommender, Search, nothing, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
@@ -60,6 +61,7 @@ class Recommendations:
     shortfall: str | None
     certificate: dict[str, Any] | None
     source: Source = MODEL
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,11 +109,33 @@ class Question:
         place = NOBODY if nobody else dataset.user(str(user))
         return cls(user, place, find_items(dataset.catalog, history or ()), filtered, filters.keep_seen)
 
-    def query(self, loaded: LoadedRun) -> Query:
-        """What a run is asked."""
+    def asked(self, loaded: LoadedRun) -> Asked:
+        """What a run is asked, and who answers."""
         if self.place != NOBODY:
-            return loaded.user_query(self.place, keep_seen=self.keep_seen)
-        return loaded.history_query(nothing() if self.user is not None else self.items, keep_seen=self.keep_seen)
+            query = loaded.user_query(self.place, keep_seen=self.keep_seen)
+            return Asked(self.user, query, self.filtered, loaded.recommender, MODEL)
+        items = nothing() if self.user is not None else self.items
+        source, answering = (MODEL, loaded.recommender) if len(items) else stand_in(loaded)
+        return Asked(self.user, loaded.history_query(items, keep_seen=self.keep_seen), self.filtered, answering, source)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a ranking is asked after, and who answers.
+
+    Attributes:
+        user: Id of the user; None for a made-up history.
+        query: The history, with what is left out.
+        filtered: What may be ranked.
+        answering: The run's recommender, or what stands in for it.
+        source: See `Recommendations`.
+    """
+
+    user: str | None
+    query: Query
+    filtered: Filtered
+    answering: Recommender
+    source: Source
 
 
 def recommend(
@@ -127,6 +151,7 @@ def recommend(
     max_tokens: int | None = None,
     retrieve: int | None = None,
     unknown: Unknown = "error",
+    explain: bool = False,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> Recommendations:
@@ -138,6 +163,7 @@ def recommend(
         max_tokens: Prompt positions run at a time; chosen from free memory where not given.
         retrieve: The run's item head proposes so many items, and only they are ranked; None ranks all.
         unknown: `popular` answers for a user whom the data set does not have, too (`stand_in`).
+        explain: Tell which parts of the history carried each item (`patchrec.operations.explain`).
 
     Raises:
         NotFoundError: No such user, item or run. UsageError: Neither or both of user and history, or filters that
@@ -148,32 +174,39 @@ def recommend(
         chosen = pick_run(store, run, data, report)
         dataset = store.datasets.load(chosen.dataset)
         # what is wrong with a question is told before a model is loaded
-        asked = Question.of(dataset, user, history, filters, unknown=unknown)
+        question = Question.of(dataset, user, history, filters, unknown=unknown)
         how: dict[str, Any] = {"search": search, "max_tokens": max_tokens, "retrieve": retrieve}
         loaded = load(store, chosen, score, report, dataset=dataset, **how)
-    return answer(loaded, asked, k)
+    return respond(loaded, question.asked(loaded), k, explain=explain)
 
 
-def answer(loaded: LoadedRun, asked: Question, k: int) -> Recommendations:
-    """Rank after one question by a run that is loaded.
+def respond(loaded: LoadedRun, asked: Asked, k: int, *, explain: bool = False) -> Recommendations:
+    """Rank after one question by a run that is loaded (see `recommend`).
 
     Raises:
         UsageError: k is below 1.
     """
     refuse_no_items(k)
-    catalog = loaded.dataset.catalog
-    source, answering = (
-        stand_in(loaded) if asked.place == NOBODY and asked.user is not None else (MODEL, loaded.recommender)
-    )
-    query = asked.query(loaded)
-    [found] = rank(answering, [query], k, allowed=asked.filtered.allowed)
-    certificate = found.certificate
+    [found] = rank(asked.answering, [asked.query], k, allowed=asked.filtered.allowed)
+    explanation = None
+    if explain:
+        catalog = loaded.dataset.catalog
+        left_out = LeftOut.of(asked.answering, asked.query, found, len(catalog))
+        explanation = left_out.explained(catalog, left_out.rank())
+    return answer(loaded, asked, k, found, explanation)
+
+
+def answer(
+    loaded: LoadedRun, asked: Asked, k: int, found: Ranking, explanation: Explanation | None = None
+) -> Recommendations:
+    """What a ranking of k items says, in ids and titles."""
+    catalog, query, certificate = loaded.dataset.catalog, asked.query, found.certificate
     return Recommendations(
         run=loaded.run.name,
         label=loaded.run.label,
         dataset=loaded.dataset.name,
         user=asked.user,
-        score=answering.score,
+        score=asked.answering.score,
         history=[catalog.titles[item] for item in query.history.items[-5:]],
         history_length=len(query.history),
         ranking=[
@@ -182,5 +215,6 @@ def answer(loaded: LoadedRun, asked: Question, k: int) -> Recommendations:
         ],
         shortfall=asked.filtered.shortfall(k, query.seen, len(found.recommendations)) or found.shortfall,
         certificate=None if certificate is None else {**asdict(certificate), "holds": certificate.holds},
-        source=source,
+        source=asked.source,
+        explanation=explanation,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ Source = Literal["model", "empty history", "popularity"]
 MODEL: Source = "model"
 NOBODY = -1
 """Index of a user whom the data set does not have."""
+_STAND_INS: "WeakKeyDictionary[LoadedRun, tuple[Source, Recommender]]" = WeakKeyDictionary()
 
 
 def stand_in(loaded: LoadedRun) -> tuple[Source, Recommender]:
@@ -28,6 +30,12 @@ def stand_in(loaded: LoadedRun) -> tuple[Source, Recommender]:
     The run itself where its kind says something then (`Kind.empty_history`). Others have never learned from an empty
     history; for them it is what is popular in the train split, add-one smoothed (`patchrec.ranking.counts.Popularity`).
     """
+    if loaded not in _STAND_INS:
+        _STAND_INS[loaded] = _new_stand_in(loaded)
+    return _STAND_INS[loaded]
+
+
+def _new_stand_in(loaded: LoadedRun) -> tuple[Source, Recommender]:
     if find_kind(loaded.run.kind).empty_history:
         return "empty history", loaded.recommender
     from patchrec.options import Options

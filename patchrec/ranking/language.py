@@ -8,7 +8,7 @@ Shapes: I items, P positions of a prompt, B prompts of a batch, D hidden size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from math import ceil
@@ -25,11 +25,13 @@ from patchrec.data.catalog import numbered
 from patchrec.data.histories import Dataset
 from patchrec.errors import CheckFailedError, OutOfResourcesError, UsageError
 from patchrec.history import BoolArray, FloatArray, IntArray
+from patchrec.layout import Grain
 from patchrec.model.attention import Context, Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import Forest, grow, shared_prefix
 from patchrec.model.memory import is_out_of_memory, tokens_that_fit
 from patchrec.model.patching import PathEncoder
+from patchrec.model.prefixes import PrefixCache, names_of
 from patchrec.ranking.compression import all_text
 from patchrec.ranking.dense import dense_ranking, with_probabilities
 from patchrec.ranking.items import precedence, rank_items, shortfall
@@ -86,6 +88,7 @@ class LanguageRecommender:
         max_nodes: Positions of prompts of one user that are scored together.
         paper_ratio: Analytic compression ratio of the strategy on the data set; None where it has none.
         report: Where notes go.
+        prefixes: Keeps what prompts begin with between rankings, so that a user's next one runs what is new; None: off.
     """
 
     backbone: Backbone
@@ -101,6 +104,7 @@ class LanguageRecommender:
     max_nodes: int = MAX_NODES
     paper_ratio: float | None = None
     report: Reporter = field(default=SILENT, repr=False)
+    prefixes: PrefixCache | None = field(default=None, repr=False)
 
     @property
     def score(self) -> ScoreName:
@@ -242,7 +246,7 @@ class LanguageRecommender:
             raise UsageError(
                 f"--retrieve {self.retrieve:,} is below --k {k:,}; take at least as many, better ten times"
             )
-        if self.scorer is None:
+        if self.scorer is None and self.prefixes is None:
             for number, scores in self.score_each(queries):
                 seen = queries[number].seen
                 yield number, dense_ranking(scores.log_probs, seen, k, allowed, self.place, self.titles)
@@ -273,6 +277,20 @@ class LanguageRecommender:
         ]
         return np.array(found, dtype=np.int64)
 
+    def keeping(self, prefixes: PrefixCache | None) -> "LanguageRecommender":
+        """The same with a cache of what prompts begin with, or without one."""
+        return replace(self, prefixes=prefixes)
+
+    def units(self, query: Query) -> list[slice]:
+        """See `Grouping.units`: sessions that are one patch, and each other item that the layout shows."""
+        found: list[slice] = []
+        for span in self.planner.plan(query.history).spans:
+            if span.grain is Grain.SESSION:
+                found.append(slice(span.start, span.stop))
+            elif span.grain is not Grain.DROPPED:
+                found += [slice(item, item + 1) for item in range(span.start, span.stop)]
+        return found
+
     def facts(self) -> dict[str, float | None]:
         """The analytic compression ratio of the strategy."""
         return {"compression_paper": self.paper_ratio}
@@ -292,7 +310,13 @@ class LanguageRecommender:
     def _rank_batch(self, queries: Sequence[Query], k: int, allowed: BoolArray) -> list[Ranking]:
         encoder = self.encoder.fresh()  # which forgets the sessions of other batches
         contexts, hidden = self._prefill(encoder, queries)
-        assert self.scorer is not None
+        if self.scorer is None:
+            mask = None if allowed.all() else allowed
+            scores = self._item_log_probs(encoder, hidden)
+            return [
+                dense_ranking(own, query.seen, k, mask, self.place, self.titles)
+                for own, query in zip(scores, queries, strict=True)
+            ]
         scorer = self.scorer.for_encoder(encoder)
         items = None
         if self.item_weight is not None or self.retrieve is not None:
@@ -424,18 +448,38 @@ class LanguageRecommender:
         return self._prefill(self.encoder.fresh(), queries)
 
     def _prefill(self, encoder: PathEncoder, queries: Sequence[Query]) -> tuple[list[Context], Tensor]:
-        """Contexts of some prompts, each ending with its prompt's last position, and (B, D) hidden states there."""
+        """Contexts of some prompts, each ending with its prompt's last position, and (B, D) hidden states there.
+
+        Prompts of one user run what they share once; so does one that begins as an earlier one did, where that is kept.
+        """
         head = self._head
         start = 0 if head is None else len(head)
-        extensions = []
-        for query in queries:
-            path = self._path(encoder, query)[start:]
-            if not len(path):
-                raise ValueError("a prompt needs a position to end with")
-            forest, _ = grow([path])
-            extensions.append(Extension(forest) if head is None else Extension.at(forest, head, start - 1))
-        hidden, contexts = self.backbone.extend(encoder, extensions)
-        last = np.cumsum([len(extension.forest) for extension in extensions]) - 1
+        paths = [self._path(encoder, query)[start:] for query in queries]
+        if not all(len(path) for path in paths):
+            raise ValueError("a prompt needs a position to end with")
+        extensions, nodes, names = [], [], {}
+        groups = _of_one_user(queries)
+        for group in groups:
+            base, found = head, 0
+            if self.prefixes is not None and len(group) == 1:
+                names[group[0]] = names_of(encoder, paths[group[0]])
+                base, found = self.prefixes.find(head, names[group[0]][:-1])
+            forest, own = grow([paths[number][found:] for number in group])
+            nodes.append(own)
+            extensions.append(Extension(forest) if base is None else Extension.at(forest, base, len(base) - 1))
+        hidden, grown = self.backbone.extend(encoder, extensions)
+        contexts: list[Context] = list(grown[:1]) * len(queries)
+        last = np.zeros(len(queries), dtype=np.int64)
+        first = 0
+        for group, extension, own, context in zip(groups, extensions, nodes, grown, strict=True):
+            before = 0 if extension.context is None else len(extension.context)
+            for number, path in zip(group, own, strict=True):
+                last[number] = first + path[-1]
+                whole = len(group) == 1
+                contexts[number] = context if whole else context.path(before + int(path[-1]), hidden.device)
+                if self.prefixes is not None and whole:
+                    self.prefixes.add(names[number], context, start)
+            first += len(extension.forest)
         return contexts, hidden[torch.from_numpy(last).to(hidden.device)]
 
     @cached_property
@@ -518,6 +562,14 @@ class LanguageRecommender:
             return found.items[:enough], found.scores[:enough]
         assert self.scorer is not None
         return items_of_titles(self.scorer.trie.items_by_title, found.titles[:enough], found.scores[:enough])
+
+
+def _of_one_user(queries: Sequence[Query]) -> list[list[int]]:
+    """Numbers of the queries, those of one user together, in order of first appearance."""
+    found: dict[int, list[int]] = {}
+    for number, query in enumerate(queries):
+        found.setdefault(-1 - number if query.user is None else query.user, []).append(number)
+    return list(found.values())
 
 
 def _tried(run: Callable[[], list[T]]) -> tuple[list[T] | None, BaseException | None]:

@@ -4,25 +4,25 @@ An interaction knows the version that it came with. Its split changes with a new
 then the former one is kept if somebody needs it. So a version follows from today's rows, and its fingerprint proves it.
 """
 
+from __future__ import annotations
+
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from patchrec.data.catalog import Catalog
-from patchrec.data.growth import Growth, first_rows
-from patchrec.data.histories import Dataset, Sequences
 from patchrec.errors import CorruptError
-from patchrec.history import IntArray
 from patchrec.store.naming import json_object, now
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a listing tells versions, and doesn't wait for NumPy
     from sqlite_utils import Database
 
+    from patchrec.data.catalog import Catalog
+    from patchrec.data.growth import Growth
+    from patchrec.data.histories import Dataset, Sequences
+    from patchrec.history import IntArray
     from patchrec.store.connection import Store
 
 
@@ -50,7 +50,7 @@ class DataVersion:
 class DataVersions:
     """The versions of a store's data sets, by name. Unknown names have none."""
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def all(self, dataset: str) -> list[DataVersion]:
@@ -96,6 +96,10 @@ class DataVersions:
         Raises:
             CorruptError: They are not those of its fingerprint.
         """
+        import numpy as np
+
+        from patchrec.data.growth import first_rows
+
         with self._store.read() as db:
             marks = np.fromiter(
                 (mark for (mark,) in db.execute(_MARKS, [dataset])), dtype=np.int64, count=len(today.items)
@@ -138,10 +142,12 @@ class DataVersions:
             split: What the data set says of its split from now on; where its rule or cuts are others than those that
                 are stored, the former splits are kept.
         """
+        import numpy as np
+
         from patchrec.store.datasets import summarize
 
         name, old, new = dataset.name, dataset.sequences, growth.sequences
-        grown = Dataset(name, catalog, new, min_history)
+        grown = replace(dataset, catalog=catalog, sequences=new, min_history=min_history)
         with self._store.write() as db:
             version = self.all(name)[-1].version
             if len(catalog) > len(dataset.catalog):
@@ -170,7 +176,7 @@ class DataVersions:
                 ],
             )
 
-    def _is_in_use(self, db: "Database", name: str) -> bool:
+    def _is_in_use(self, db: Database, name: str) -> bool:
         """Whether a run or an evaluation is of a version since the last new split."""
         last = "SELECT coalesce(max(version), 0) FROM former_splits WHERE dataset = ?"
         since = int(db.execute(last, [name]).fetchone()[0])
@@ -178,8 +184,10 @@ class DataVersions:
         used = {mark for statement in _USES for (mark,) in db.execute(statement, [name])}
         return None in used or not used.isdisjoint(prints)
 
-    def _insert(self, db: "Database", name: str, old: Sequences, growth: Growth, version: int) -> None:
+    def _insert(self, db: Database, name: str, old: Sequences, growth: Growth, version: int) -> None:
         """Write the new interactions; stored ones that late ones stand before move on."""
+        import numpy as np
+
         lengths = np.append(np.diff(old.offsets), np.zeros(len(growth.sequences) - len(old), dtype=np.int64))
         late = np.flatnonzero(growth.before < lengths[growth.users]).tolist()
         for user, places in groupby(late, key=lambda place: int(growth.users[place])):
@@ -206,6 +214,8 @@ _MARKS = "SELECT version FROM interactions WHERE dataset = ? ORDER BY user, posi
 
 def _stops(growth: Growth, old: Sequences) -> Any:
     """(2, U) how many stored interactions of each stored user are train, and train or validation, from now on."""
+    import numpy as np
+
     new = growth.sequences
     stored = np.ones(len(new.items), dtype=np.bool_)
     stored[new.offsets[growth.users] + growth.positions] = False
@@ -216,7 +226,7 @@ def _stops(growth: Growth, old: Sequences) -> Any:
     )
 
 
-def _write_users(db: "Database", name: str, old: Sequences, new: Sequences) -> None:
+def _write_users(db: Database, name: str, old: Sequences, new: Sequences) -> None:
     """Write new users, and the ends of splits that are others than before."""
     ends = list(zip(new.train_stop.tolist(), new.validation_stop.tolist(), strict=True))
     before = zip(old.train_stop.tolist(), old.validation_stop.tolist(), strict=True)

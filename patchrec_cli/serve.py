@@ -1,0 +1,73 @@
+"""`patchrec serve`: a run kept warm behind HTTP."""
+
+import sys
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from patchrec.errors import UsageError
+from patchrec_cli.display import Output, print_note
+from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
+
+NEEDS = ("fastapi", "uvicorn")
+
+
+def serve(
+    ctx: typer.Context,
+    *,
+    run: Run = None,
+    data: Data = None,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Others than this machine's own need PATCHREC_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    cache: Annotated[
+        float, typer.Option("--cache", metavar="GB", min=0, max=1e6, help="Memory for users' prompts; 0: nothing kept.")
+    ] = 1.0,
+    queue: Annotated[
+        int, typer.Option("--queue", metavar="N", min=1, max=100_000, help="Requests that wait; others get 503.")
+    ] = 256,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="MS", min=0, max=1000, help="Milliseconds to wait for a fuller batch.")
+    ] = 4.0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer recommendation requests over HTTP until Ctrl-C or SIGTERM.
+
+    Needs the extra `serve`: pip install "patchrec[serve]". /openapi.json lists what can be asked. PATCHREC_TOKEN is
+    asked of every request where it is set, PATCHREC_ADMIN_TOKEN of POST /reload.
+
+    Examples:
+        patchrec serve --run pft-s-1
+        patchrec serve --port 8080 --cache 4
+    """
+    if missing := [name for name in NEEDS if find_spec(name) is None]:
+        raise UsageError(f'{" and ".join(missing)} missing; install with: pip install "patchrec[serve]"')
+    from patchrec.serving.server import serve as keep_serving
+
+    output = Output(json, quiet)
+
+    def started(served: Any, address: str) -> None:
+        now = served.now.loaded
+        found = {"run": now.run.name, "label": now.run.label, "dataset": now.dataset.name, "address": address}
+        if output.emit(found, [address]):
+            sys.stdout.flush()  # whoever waits for it reads from a pipe
+        else:
+            print_note(
+                f"serving run {now.run.name} ({now.run.label}) of {now.dataset.name} on {address} (Ctrl-C stops)"
+            )
+
+    keep_serving(
+        run,
+        data=data,
+        host=host,
+        port=port,
+        cache_bytes=int(cache * 1e9),
+        most_waiting=queue,
+        wait=wait / 1000,
+        home=home_of(ctx),
+        report=output.reporter,
+        started=started,
+    )
