@@ -15,6 +15,7 @@ from patchrec_cli.parameters import Data, Json, Quiet, Run, Score, home_of
 
 FILTERS = "Filters"
 MANY = "Many users"
+SHOWN_TITLES = 5  # of a part
 SHOWN_PARTS = 3  # of a history, for each recommended item
 NOT_REPEATED = ("restart",)  # what a job that is gone on with must not do again
 
@@ -264,11 +265,17 @@ def draw_explanation(result: dict[str, Any]) -> None:
         carried = sorted((one for one in changed if one[0] is not None and one[0] > 0), key=lambda one: -one[0])
         for number, (change, part) in enumerate(carried[:SHOWN_PARTS]):
             title = "" if number else line["title"]
-            rows.append({"title": title, "part": " | ".join(part["titles"]), "change": f"{change:+.3f}"})
+            rows.append({"title": title, "part": titled(part["titles"]), "change": f"{change:+.3f}"})
     columns = [Column("recommended", "title"), Column("carried by", "part"), Column("nats", "change", right=True)]
     if rows:
         print_table(columns, rows, title=" ")
     print_note(f"note: {explanation['about']}")
+
+
+def titled(titles: list[str]) -> str:
+    """A part of a history by its titles, the newest of many alone."""
+    left = len(titles) - SHOWN_TITLES
+    return " | ".join([*([f"{left:,} more"] if left > 0 else []), *titles[-SHOWN_TITLES:]])
 
 
 def draw_certificate(certificate: dict[str, Any] | None) -> None:

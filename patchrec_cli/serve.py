@@ -1,13 +1,14 @@
 """`patchrec serve`: a run kept warm behind HTTP."""
 
+import sys
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
 from patchrec.errors import UsageError
-from patchrec_cli.display import print_note
-from patchrec_cli.parameters import Data, Quiet, Run, home_of
+from patchrec_cli.display import Output, print_note
+from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
 
 NEEDS = ("fastapi", "uvicorn")
 
@@ -30,12 +31,13 @@ def serve(
     wait: Annotated[
         float, typer.Option("--wait", metavar="MS", min=0, max=1000, help="Milliseconds to wait for a fuller batch.")
     ] = 4.0,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Answer recommendation requests over HTTP until Ctrl-C or SIGTERM.
 
-    Needs the extra `serve`: pip install "patchrec[serve]". /docs lists what can be asked. PATCHREC_TOKEN is asked of
-    every request where it is set, PATCHREC_ADMIN_TOKEN of POST /reload.
+    Needs the extra `serve`: pip install "patchrec[serve]". /openapi.json lists what can be asked. PATCHREC_TOKEN is
+    asked of every request where it is set, PATCHREC_ADMIN_TOKEN of POST /reload.
 
     Examples:
         patchrec serve --run pft-s-1
@@ -44,12 +46,14 @@ def serve(
     if missing := [name for name in NEEDS if find_spec(name) is None]:
         raise UsageError(f'{" and ".join(missing)} missing; install with: pip install "patchrec[serve]"')
     from patchrec.serving.server import serve as keep_serving
-    from patchrec_cli.display import Output
+
+    output = Output(json, quiet)
 
     def started(served: Any, address: str) -> None:
         now = served.now.loaded
-        if quiet:
-            typer.echo(address)
+        found = {"run": now.run.name, "label": now.run.label, "dataset": now.dataset.name, "address": address}
+        if output.emit(found, [address]):
+            sys.stdout.flush()  # whoever waits for it reads from a pipe
         else:
             print_note(
                 f"serving run {now.run.name} ({now.run.label}) of {now.dataset.name} on {address} (Ctrl-C stops)"
@@ -64,6 +68,6 @@ def serve(
         most_waiting=queue,
         wait=wait / 1000,
         home=home_of(ctx),
-        report=Output(False, quiet).reporter,
+        report=output.reporter,
         started=started,
     )

@@ -8,7 +8,7 @@ Shapes: I items, P positions of a prompt, B prompts of a batch, D hidden size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from math import ceil
@@ -283,6 +283,10 @@ class LanguageRecommender:
             self.encoder.num_positions(query.history, layout) for query, layout in zip(queries, layouts, strict=True)
         ]
         return np.array(found, dtype=np.int64)
+
+    def keeping(self, prefixes: PrefixCache | None) -> "LanguageRecommender":
+        """The same with a cache of what prompts begin with, or without one."""
+        return replace(self, prefixes=prefixes)
 
     def units(self, query: Query) -> list[slice]:
         """See `Grouping.units`: sessions that are one patch, and each other item that the layout shows."""

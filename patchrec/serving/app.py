@@ -169,7 +169,7 @@ def _add_changing(app: FastAPI, served: Served, admin_token: str | None) -> None
         """Put the run in service as the store has it by now, or another one; no request is lost meanwhile."""
         if admin_token is None:
             raise HTTPException(403, "reloading is off; start the server with PATCHREC_ADMIN_TOKEN set")
-        if not holds_token(authorization.encode("utf-8", "surrogateescape"), admin_token):
+        if not holds_token(authorization.encode("latin-1"), admin_token):
             raise HTTPException(401, "the admin token is required: send it as Authorization: Bearer TOKEN")
         return Json(_about(await run_in_threadpool(served.reload, asked.run if asked else None)))
 
@@ -265,7 +265,10 @@ def _handle_errors(app: FastAPI) -> None:
 
     @handles(HTTPException)
     def _(error: HTTPException) -> tuple[int, str, int | None]:
-        message = {404: "no such path; see /docs for those that there are", 405: "this path is asked in another way"}
+        message = {
+            404: "no such path; see /openapi.json for those that there are",
+            405: "this path is asked in another way",
+        }
         known = error.detail if error.detail not in ("Not Found", "Method Not Allowed") else None
         return error.status_code, known or message.get(error.status_code, str(error.detail)), None
 

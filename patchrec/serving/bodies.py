@@ -187,7 +187,7 @@ def faults(errors: Sequence[Any]) -> str:
         if fault["type"] == "json_invalid":
             parts.append(f"the body is no JSON: {fault.get('ctx', {}).get('error', message)}")
         elif fault["type"] == "extra_forbidden":
-            parts.append(f"no field {field[:100]!r}; see /docs for those that there are")
+            parts.append(f"no field {field[:100]!r}; see /openapi.json for those that there are")
         elif fault["type"] == "missing":
             parts.append(f"{field} is required" if field else "a JSON body is required")
         else:

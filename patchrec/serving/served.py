@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from patchrec.recommender import Recommender
 from patchrec.reporting import SILENT, Reporter
 from patchrec.serving.answers import Answers
 from patchrec.store import Store
+
+if TYPE_CHECKING:
+    from patchrec.model.prefixes import PrefixCache
 
 _FILTERS_KEPT = 64
 MAX_LINES = 200_000
@@ -154,6 +157,15 @@ class Served:
         return replace(loaded, recommender=with_prefixes(loaded.recommender, self._cache_bytes))
 
 
+@runtime_checkable
+class KeepsPrefixes(Protocol):
+    """A recommender that can keep what prompts begin with."""
+
+    def keeping(self, prefixes: "PrefixCache | None") -> Recommender:
+        """The same with a cache, or without one."""
+        ...
+
+
 def with_prefixes(recommender: Recommender, max_bytes: int) -> Recommender:
     """A language model with a cache of prompts' prefixes; any other recommender as it is.
 
@@ -161,9 +173,8 @@ def with_prefixes(recommender: Recommender, max_bytes: int) -> Recommender:
         recommender: Any.
         max_bytes: Budget of the cache; 0: none.
     """
-    from patchrec.model.prefixes import PrefixCache
-    from patchrec.ranking.language import LanguageRecommender
+    if not max_bytes or not isinstance(recommender, KeepsPrefixes):
+        return recommender
+    from patchrec.model.prefixes import PrefixCache  # which imports torch: tables of counts need none
 
-    if max_bytes and isinstance(recommender, LanguageRecommender):
-        return replace(recommender, prefixes=PrefixCache(max_bytes))
-    return recommender
+    return recommender.keeping(PrefixCache(max_bytes))

@@ -11,6 +11,7 @@ from patchrec.operations.explain import TOO_SHORT
 from patchrec.operations.recommend import recommend
 from patchrec.recommender import Query, log_probs, nothing, units
 from patchrec_cli.app import main
+from patchrec_cli.recommend import titled
 
 
 def test_a_part_is_what_the_layout_shows_as_one(by_score) -> None:
@@ -85,3 +86,8 @@ def test_the_server_explains_as_the_command_does(asker, made: Path) -> None:
     assert [part["items"] for part in mine["parts"]] == [part.items for part in own.parts]
     for one, other in zip(mine["parts"], own.parts, strict=True):
         assert one["changes"] == pytest.approx(other.changes, abs=1e-4)
+
+
+def test_of_a_long_session_the_newest_titles_are_shown() -> None:
+    assert titled(["a", "b"]) == "a | b"
+    assert titled([str(one) for one in range(8)]) == "3 more | 3 | 4 | 5 | 6 | 7"

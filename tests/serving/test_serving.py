@@ -26,6 +26,7 @@ from patchrec.serving.batching import Batcher, BusyError, Job, StoppedError
 from patchrec.serving.served import Served
 
 NUM_ITEMS = 20
+SENT = "Bearer sésame".encode().decode("latin-1")  # as headers are written
 
 
 def ids(found: dict) -> list[str]:
@@ -131,7 +132,10 @@ def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(asker: Asker
 
 
 def test_other_paths_and_methods_are_refused_in_the_same_form(asker: Asker) -> None:
-    assert asker.ask("GET", "/nothing")[:2] == (404, {"error": "no such path; see /docs for those that there are"})
+    assert asker.ask("GET", "/nothing")[:2] == (
+        404,
+        {"error": "no such path; see /openapi.json for those that there are"},
+    )
     assert asker.ask("GET", "/recommend")[0] == 405
 
 
@@ -142,10 +146,9 @@ def test_requests_without_the_token_are_refused(made: Path) -> None:
         status, found, headers = asker.ask("POST", "/recommend", {"user": "u1"})
         assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
         assert "token is required" in found["error"]
-        sent = "Bearer sésame".encode().decode("latin-1")
-        assert asker.post("/recommend", {"user": "u1"}, Authorization=sent)[0] == 200
+        assert asker.post("/recommend", {"user": "u1"}, Authorization=SENT)[0] == 200
         assert asker.post("/recommend", {"user": "u1"}, Authorization="Bearer sesame")[0] == 401
-        assert asker.post("/reload", {}, Authorization=sent)[0] == 403
+        assert asker.post("/reload", {}, Authorization=SENT)[0] == 403
 
 
 # Batches
@@ -284,20 +287,20 @@ def test_what_cannot_be_appended_changes_nothing(copied: Path) -> None:
 
 def test_a_run_is_swapped_without_a_lost_request(copied: Path) -> None:
     served = Served("pft-s-1", home=copied)
-    with running(make_app(served, Batcher(), admin_token="sesame")) as asker:
+    with running(make_app(served, Batcher(), admin_token="sésame")) as asker:
         assert asker.post("/reload", {"run": "popularity-1"})[0] == 401
-        assert asker.post("/reload", {"run": "nope"}, Authorization="Bearer sesame")[0] == 404
+        assert asker.post("/reload", {"run": "nope"}, Authorization=SENT)[0] == 404
         slow = Slow(served.now.loaded.recommender)
         served.now = replace(served.now, loaded=replace(served.now.loaded, recommender=slow))
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(asker.recommended, user="u0")
             assert slow.begun.wait(30)
-            status, found = asker.post("/reload", {"run": "popularity-1"}, Authorization="Bearer sesame")
+            status, found = asker.post("/reload", {"run": "popularity-1"}, Authorization=SENT)
             assert (status, found["run"]) == (200, "popularity-1")
             slow.go.set()
             assert waiting.result()["run"] == "pft-s-1"
         assert asker.recommended(user="u0")["run"] == "popularity-1"
-        assert asker.ask("POST", "/reload", Authorization="Bearer sesame")[0] == 200
+        assert asker.ask("POST", "/reload", Authorization=SENT)[0] == 200
         assert served.reloads == 2
 
 
