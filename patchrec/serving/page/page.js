@@ -226,6 +226,7 @@ async function recommend() {
     shown = { number, body, ranking: found.ranking, explanation: null, units: [] };
     drawRanking(found);
     drawReadings(read);
+    if (matchMedia("(max-width: 819px)").matches) $("status").scrollIntoView(); // the list is below what was asked
     const many = found.ranking.length;
     const best = many ? `; the best: ${found.ranking[0].title}` : "";
     say(`${many} ${many === 1 ? "item" : "items"} recommended${body.user === undefined ? "" : ` to ${body.user}`}${best}`);
@@ -298,6 +299,8 @@ function drawRanking(found) {
   $("found").hidden = false;
 }
 
+const SHOWN_TITLES = 5; // of a part
+
 // Why: what the score loses without each part of the history
 
 async function explain(place, button) {
@@ -312,7 +315,7 @@ async function explain(place, button) {
     if (shown !== now || button.getAttribute("aria-expanded") !== "true") return;
     const line = ranking.findIndex((one) => one.item_id === now.ranking[place].item_id);
     if (line < 0) throw new Error("the data has changed since; ask again");
-    drawWhy(button.closest("tr"), explanation, line);
+    drawWhy(button.closest("tr"), explanation, line, ranking[line].title);
   } catch (error) {
     now.explanation = null;
     closeWhy();
@@ -326,8 +329,8 @@ function closeWhy() {
   document.querySelectorAll("[aria-expanded=true]:is(#ranking *)").forEach((one) => one.setAttribute("aria-expanded", "false"));
 }
 
-function drawWhy(row, explanation, line) {
-  $("attribution").textContent = explanation.about;
+function drawWhy(row, explanation, line, title) {
+  $("attribution").textContent = explanation.parts.length ? `+ tells ${explanation.about}.` : "";
   const carried = explanation.parts
     .map((part, place) => ({ part, place, change: part.changes[line] }))
     .filter((one) => one.change > 0)
@@ -336,18 +339,23 @@ function drawWhy(row, explanation, line) {
   const pieces = piecesOf(explanation.parts);
   for (const { place } of carried) pieces[place]?.classList.add("carried");
   const lines = carried.map(({ part, change }) =>
-    make("li", {}, make("b", {}, `+${number(change)}`), make("span", {}, ...between(part.titles))),
+    make("li", {}, make("b", {}, `+${number(change)}`), make("span", {}, ...titled(part.titles))),
   );
   const told = lines.length
     ? make("ol", { "aria-label": "Parts that carried it, nats" }, ...lines)
     : make("p", {}, explanation.parts.length ? "No part of the history carried it." : explanation.about);
   row.after(make("tr", { class: "why" }, make("td"), make("td", { colspan: "3" }, told)));
-  const best = carried.length ? `carried most by ${carried[0].part.titles.join(", ")}` : "carried by no part of the history";
-  say(`${shown.ranking[line]?.title ?? ""}: ${best}`);
+  const first = carried.length ? carried[0].part.titles.slice(-SHOWN_TITLES).join(", ") : "";
+  const best = first ? `carried most by ${first}` : "carried by no part of the history";
+  say(`${title}: ${best}`);
 }
 
-function between(titles) {
-  return titles.flatMap((title, place) => (place ? [", ", make("bdi", {}, title)] : [make("bdi", {}, title)]));
+function titled(titles) {
+  // of many the newest, as the command line does
+  const left = titles.length - SHOWN_TITLES;
+  const parts = titles.slice(-SHOWN_TITLES).map((title) => make("bdi", {}, title));
+  const all = left > 0 ? [`${left} more`, ...parts] : parts;
+  return all.flatMap((part, place) => (place ? [" | ", part] : [part]));
 }
 
 function piecesOf(parts) {
