@@ -125,7 +125,8 @@ def browsing(profile: Path) -> Iterator[Tab]:
     for end in (down[0], up[1]):
         os.close(end)
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
-    options += [f"--user-data-dir={profile}", "--no-first-run", "--hide-scrollbars", "--disable-background-networking", "about:blank"]
+    options += [f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking"]
+    options += ["--hide-scrollbars", "about:blank"]
     script = f'exec "$0" "$@" 3<&{theirs[0]} 4>&{theirs[1]}'
     process = subprocess.Popen(
         ["bash", "-c", script, str(CHROMIUM), *options], pass_fds=theirs, stdout=subprocess.DEVNULL,

@@ -93,3 +93,8 @@ def test_a_run_without_a_strategy_has_no_reading_of_its_own_and_the_page_needs_n
             assert asker.ask("GET", path)[0] == 401
         found = asker.post("/readings", {"user": "u3"}, Authorization="Bearer sesame")[1]
     assert not any(one["is_own"] for one in found["readings"])
+
+
+def test_the_picture_in_the_docs_is_small() -> None:
+    picture = Path(__file__).resolve().parents[2] / "docs" / "page.png"
+    assert picture.stat().st_size < 120_000
