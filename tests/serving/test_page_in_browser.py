@@ -132,8 +132,11 @@ def test_a_history_is_typed_filtered_and_shortened(tab: Tab, asker: Asker) -> No
 
 def test_what_cannot_be_answered_is_told_in_an_alert(tab: Tab, asker: Asker) -> None:
     opened(tab, asker)
+    tab.run("document.getElementById('user').value = 'u1'; document.getElementById('ask').requestSubmit()")
+    tab.wait(DONE)
     tab.run("document.getElementById('user').value = 'u1x'; document.getElementById('ask').requestSubmit()")
     tab.wait("document.querySelector('[role=alert]').textContent.includes(\"did you mean 'u1'\")")
+    assert not tab.run("document.getElementById('found').checkVisibility()")  # the list was another user's
     tab.run("document.getElementById('k').value = '0'; document.getElementById('ask').requestSubmit()")
     tab.wait("document.querySelector('[role=alert]').textContent.includes('from 1 to 1,000')")
 

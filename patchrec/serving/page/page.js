@@ -222,7 +222,6 @@ async function recommend() {
     const [found, read] = await Promise.all([ask("/recommend", body), ask("/readings", after)]);
     if (number !== latest) return;
     $("locked").hidden = true;
-    $("error").textContent = "";
     shown = { number, body, ranking: found.ranking, explanation: null, units: [] };
     drawRanking(found);
     drawReadings(read);
@@ -231,7 +230,9 @@ async function recommend() {
     const best = many ? `; the best: ${found.ranking[0].title}` : "";
     say(`${many} ${many === 1 ? "item" : "items"} recommended${body.user === undefined ? "" : ` to ${body.user}`}${best}`);
   } catch (error) {
-    if (number === latest) fail(error);
+    if (number !== latest) return;
+    fail(error);
+    $("found").hidden = $("read").hidden = true; // what is there answers another question
   }
 }
 
@@ -241,11 +242,12 @@ $("ask").addEventListener("submit", (event) => {
 });
 
 function say(text) {
+  $("error").textContent = "";
   $("status").textContent = text;
 }
 
 function fail(error) {
-  say("");
+  $("status").textContent = "";
   $("error").textContent = error.message;
 }
 
@@ -256,7 +258,7 @@ function percent(probability) {
   return `${(100 * probability).toFixed(probability < 0.01 ? 2 : 1)} %`;
 }
 
-function number(value) {
+function decimals(value) {
   return value === null ? "–" : value.toFixed(3).replace("-", "−");
 }
 
@@ -284,8 +286,8 @@ function drawRanking(found) {
   const best = Math.max(...found.ranking.map((line) => line.score ?? -Infinity));
   $("ranking").replaceChildren(
     ...found.ranking.map((line, place) => {
-      const score = `score ${number(line.score)}`;
-      const measure = known && line.probability !== null ? [percent(line.probability), make("small", {}, score)] : [number(line.score)];
+      const score = `score ${decimals(line.score)}`;
+      const measure = known && line.probability !== null ? [percent(line.probability), make("small", {}, score)] : [decimals(line.score)];
       const why = make(
         "button",
         { type: "button", "aria-expanded": "false", "aria-label": `Why ${line.title}`, on: { click: () => explain(place, why) } },
@@ -326,7 +328,7 @@ async function explain(place, button) {
 function closeWhy() {
   document.querySelectorAll("tr.why").forEach((row) => row.remove());
   document.querySelectorAll(".carried").forEach((piece) => piece.classList.remove("carried"));
-  document.querySelectorAll("[aria-expanded=true]:is(#ranking *)").forEach((one) => one.setAttribute("aria-expanded", "false"));
+  $("ranking").querySelectorAll("[aria-expanded=true]").forEach((one) => one.setAttribute("aria-expanded", "false"));
 }
 
 function drawWhy(row, explanation, line, title) {
@@ -339,7 +341,7 @@ function drawWhy(row, explanation, line, title) {
   const pieces = piecesOf(explanation.parts);
   for (const { place } of carried) pieces[place]?.classList.add("carried");
   const lines = carried.map(({ part, change }) =>
-    make("li", {}, make("b", {}, `+${number(change)}`), make("span", {}, ...titled(part.titles))),
+    make("li", {}, make("b", {}, `+${decimals(change)}`), make("span", {}, ...titled(part.titles))),
   );
   const told = lines.length
     ? make("ol", { "aria-label": "Parts that carried it, nats" }, ...lines)
