@@ -36,8 +36,8 @@ def serve(
 ) -> None:
     """Answer recommendation requests over HTTP until Ctrl-C or SIGTERM.
 
-    Needs the extra `serve`: pip install "patchrec[serve]". /openapi.json lists what can be asked. PATCHREC_TOKEN is
-    asked of every request where it is set, PATCHREC_ADMIN_TOKEN of POST /reload.
+    Needs the extra `serve`: pip install "patchrec[serve]". The address is a page for a browser, /openapi.json lists
+    what can be asked. PATCHREC_TOKEN is asked of every request where it is set, PATCHREC_ADMIN_TOKEN of POST /reload.
 
     Examples:
         patchrec serve --run pft-s-1

@@ -46,6 +46,7 @@ from patchrec.serving.bodies import (
     StatusAnswer,
     faults,
 )
+from patchrec.serving.browsing import add_browsing
 from patchrec.serving.limits import MAX_BODY, Limits, holds_token
 from patchrec.serving.metrics import CONTENT_TYPE, Metrics
 from patchrec.serving.served import Served
@@ -59,7 +60,10 @@ STATUS: tuple[tuple[type[PatchrecError], int], ...] = (
     (CorruptError, 500),
 )
 """What the errors of operations are over HTTP; 500 for any other."""
-PATHS = ("/recommend", "/items", "/interactions", "/reload", "/run", "/health", "/ready", "/metrics")
+PATHS = (
+    "/", "/recommend", "/readings", "/items", "/users", "/interactions", "/reload", "/run", "/health", "/ready",
+    "/metrics",
+)  # fmt: skip
 RETRY = 1  # seconds, where nobody knows better
 Refusals = dict[int | str, dict[str, Any]]
 
@@ -108,6 +112,7 @@ def make_app(
     _add_asking(app, served, batcher)
     _add_changing(app, served, admin_token)
     _add_watching(app, served, batcher, metrics)
+    add_browsing(app, served, Json)
     return app
 
 

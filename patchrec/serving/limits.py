@@ -11,11 +11,12 @@ from time import perf_counter
 from typing import Any
 
 from patchrec.serving.metrics import Metrics
+from patchrec.serving.page import FILES
 
 MAX_BODY = 1 << 20  # bytes
 BODY_SECONDS = 30.0
-OPEN_PATHS = ("/health", "/ready")
-"""What a load balancer asks without a token."""
+OPEN_PATHS = ("/health", "/ready", *FILES)
+"""What is given without a token: what a load balancer asks, and the page, which holds nothing and asks for it."""
 
 
 class Limits:
