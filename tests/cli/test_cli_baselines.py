@@ -42,7 +42,7 @@ def test_a_model_of_identifiers_trains_with_the_usual_options(toy_cli, kind):
     ("words", "wanted"),
     [
         ([], ["which baseline?", "item-knn", "popularity"]),
-        (["nearest"], ["nearest", "item-knn", "popularity"]),
+        (["nearest"], ["nearest", "item-knn", "more"]),
         (["markov", "--width", "8"], ["--width", "--strength"]),
         (["llamarec", "--retriever", "markov-1"], ["`patchrec finetune --head llamarec`"]),
         (["--table", "free", "--no-item-vectors", "item"], ["`patchrec finetune --head item`"]),
