@@ -147,7 +147,7 @@ def test_every_weight_learns_and_nothing_asked_is_no_loss(name):
 
 SHORT = HistoryConfig(K=4, windows="blocks")
 TRAINED = TrainingConfig(batch_size=64, epochs=4, learning_rate=2e-2)
-LONGER = {"bert4rec": {"epochs": 16, "learning_rate": 6e-3}}  # a mask has to find out where it stands first
+LONGER = {"bert4rec": {"epochs": 20, "learning_rate": 6e-3}}  # a mask has to find out where it stands first
 
 
 @pytest.fixture(scope="module")
