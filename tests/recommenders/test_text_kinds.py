@@ -188,10 +188,10 @@ class StopAfter:
 
 @everyone
 def test_a_run_that_was_stopped_resumes_bitwise(folders: dict[str, Path], tmp_path: Path, name: str) -> None:
-    case, few = CASES[name], {"max_steps": 6, "checkpoint_every": 2}
+    case, few = CASES[name], {"max_steps": 4, "checkpoint_every": 2}
     whole = fit(case, folders, tmp_path / "whole", **few).checkpoint.path
     with pytest.raises(StoppedError):
-        fit(case, folders, tmp_path / "stopped", log=StopAfter(5), **few)
+        fit(case, folders, tmp_path / "stopped", log=StopAfter(3), **few)
     again = fit(case, folders, tmp_path / "stopped", resume=True, **few).checkpoint.path
     one, other = (load_file(path / "model.safetensors") for path in (whole, again))
     assert one.keys() == other.keys()
@@ -256,7 +256,7 @@ def test_what_is_frozen_does_not_move(
 class TestLiteWithTwoModelsKeepsTheContract(RecommenderContract):
     kind = find_kind("lite-llm4rec")
     options = {"items": "bert", "training": "sampling"}
-    training = {"epochs": 20, "validate_every": None, "patience": None}
+    training = {"epochs": 5, "validate_every": None, "patience": None}
 
     @pytest.fixture(autouse=True)
     def _begin(self, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

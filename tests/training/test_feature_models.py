@@ -201,8 +201,8 @@ def test_each_objective_alone_is_learned(name: str) -> None:
     rows = [np.full(K, item) for item in range(ITEMS)]
     batch = batch_of(rows, [np.zeros(K + 1, dtype=np.int64)] * ITEMS, 0.0)
     count = ITEMS * (K + 1)
-    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
-    for step in range(35):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=3e-2), []
+    for step in range(18):
         torch.manual_seed(step)
         optimizer.zero_grad()
         loss = model.loss(batch) / count
@@ -210,7 +210,7 @@ def test_each_objective_alone_is_learned(name: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     chance = {"aap": 3 * np.log(2), "mip": np.log(ITEMS), "map": 3 * np.log(2), "sp": np.log(ITEMS)}[name]
-    assert np.mean(losses[-5:]) < chance / 4
+    assert np.mean(losses[-3:]) < chance / 4
 
 
 # --- what a run of them learns
@@ -262,7 +262,7 @@ def cycle_with_noise() -> Dataset:
     return dataset_of(rows, 24, tuple({"parity": ["odd", "even"][item % 2]} for item in range(24)))
 
 
-@pytest.mark.parametrize(("kind", "epochs", "options"), [("fdsa", 6, {}), ("s3rec", 12, {"pretraining": 0.3})])
+@pytest.mark.parametrize(("kind", "epochs", "options"), [("fdsa", 4, {}), ("s3rec", 8, {"pretraining": 0.3})])
 def test_a_cycle_with_noise_is_learned(kind: str, epochs: int, options: dict[str, Any], tmp_path: Path) -> None:
     dataset = cycle_with_noise()
     config, checkpoint = fitted(kind, dataset, tmp_path, epochs, fields="parity", **options)

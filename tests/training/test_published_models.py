@@ -146,8 +146,8 @@ def test_every_weight_learns_and_nothing_asked_is_no_loss(name):
 
 
 SHORT = HistoryConfig(K=4, windows="blocks")
-TRAINED = TrainingConfig(batch_size=64, epochs=6, learning_rate=1e-2)
-LONGER = {"bert4rec": {"epochs": 30, "learning_rate": 3e-3}}  # a mask has to find out where it stands first
+TRAINED = TrainingConfig(batch_size=64, epochs=4, learning_rate=2e-2)
+LONGER = {"bert4rec": {"epochs": 20, "learning_rate": 6e-3}}  # a mask has to find out where it stands first
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_saved_and_loaded_it_answers_as_it_did(name, trained):
 
 
 STOPPED = TrainingConfig(
-    batch_size=12, epochs=2, learning_rate=3e-3, checkpoint_every=2, validate_every=2, validate_metric="ndcg@20"
+    batch_size=16, epochs=2, learning_rate=3e-3, checkpoint_every=2, validate_every=2, validate_metric="ndcg@20"
 )
 
 
