@@ -212,7 +212,7 @@ def saved_num_items(folder: Path) -> int:
         return int(stored.metadata()["num_items"])
 
 
-def tree_batch(trees: Sequence[Tree], dataset: Dataset, device: torch.device, progress: float) -> ItemBatch:
+def tree_batch(trees: Sequence[Tree], dataset: Dataset, device: torch.device, progress: float = 1.0) -> ItemBatch:
     """Rows of trees: each the history of its last example, asked for the target of each."""
     histories: list[IntArray] = []
     wanted: list[IntArray] = []
