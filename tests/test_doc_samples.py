@@ -86,6 +86,7 @@ def place(tmp_path: Path, shown_store: Path, monkeypatch: pytest.MonkeyPatch) ->
         + "".join(f"{u};{(u + s) % 6};{s * 86_400 + 900_000_000}\n" for u in range(4) for s in range(8)),
         encoding="utf-8",
     )
+    (tmp_path / "today.csv").write_text("customer;item_id;timestamp\n0;5;950000000\n42;1;950000100\n", encoding="utf-8")
     (tmp_path / "products.csv").write_text(
         "item_id;title;year\n" + "".join(f"{n};Thing {n};{2000 + n}\n" for n in range(6)), encoding="utf-8"
     )
