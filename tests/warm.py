@@ -199,7 +199,8 @@ def _be(asked: dict[str, Any], path: list[str]) -> None:
         os.chdir(asked["cwd"])
         given = [one for one in asked["env"].get("PYTHONPATH", "").split(os.pathsep) if one]
         first, *rest = asked["arguments"]
-        sys.path[:] = [asked["cwd"] if first.startswith("-") else str(Path(first).parent), *given, *path]
+        installed = [str(ROOT), str(ROOT / "strategies")]  # as an editable install has them
+        sys.path[:] = [asked["cwd"] if first.startswith("-") else str(Path(first).parent), *given, *path, *installed]
         importlib.invalidate_caches()
         if first == "-m":
             sys.argv = rest

@@ -300,8 +300,8 @@ class ItemSide(nn.Module):
         if table != self._table or saved.keys() != own.keys():
             raise UsageError(
                 f"{path} holds an item table {table!r} {_vectors(saved)}, and {self._table!r} {_vectors(own)} is asked "
-                "for; take the same --table, --item-vectors, --vectors and --item-encoder, or start from a run without "
-                "items"
+                "for; take the same --table, --item-vectors and --item-encoder, and --vectors, or start from a run "
+                "without items"
             )
         if any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in saved.items()):
             raise UsageError(

@@ -176,9 +176,9 @@ def _evaluate(
     report: Reporter,
 ) -> EvaluationResult:
     dataset, history = store.datasets.load(run.dataset), run.config.history
-    refuse_learned(store, run, dataset, split)
     examples = of_users_with(dataset, dataset.examples(split, history.K, history.windows), asked.users_with)
     loaded = load(store, run, score, report, dataset=dataset)
+    refuse_learned(store, run, dataset, split)
     counting = None if protocol is None else Counting(dataset, protocol, asked.ks)
     also = None if counting is None else counting.add
     with stoppable(lambda: "nothing of this evaluation is stored; start it again"):
