@@ -82,32 +82,6 @@ def append(
     from patchrec.operations import growing
 
     output = Output(json, quiet)
-    options = {
-        "format": file_format,
-        "sep": sep,
-        "encoding": encoding,
-        "quotes": quotes,
-        "header": False if no_header else None,
-        "columns": own.names(columns),
-        "items_format": items_format,
-        "items_sep": items_sep,
-        "items_encoding": items_encoding,
-        "time_format": time_format,
-        "user_col": user_col,
-        "item_col": item_col,
-        "items_id_col": items_id_col,
-        "time_col": time_col,
-        "rating_col": rating_col,
-        "order_col": order_col,
-        "session_col": session_col,
-        "title_col": title_col,
-        "title": title,
-        "rows": rows,
-        "missing": missing,
-        "repeats": repeats,
-        "untitled": untitled,
-        "skip_bad": skip_bad or None,
-    }
     found = growing.append_interactions(
         name,
         interactions=interactions or (),
@@ -119,7 +93,7 @@ def append(
         rejects=rejects,
         home=home_of(ctx),
         report=output.reporter,
-        **{key: value for key, value in options.items() if value not in (None, [])},
+        **own.given(ctx.params),
     )
     if not output.emit(found, [str(found["version"])]):
         print_fields(appended_fields(found))

@@ -65,23 +65,7 @@ def add(
     from patchrec.operations.runs import list_runs
 
     output = Output(json, quiet)
-    options = {
-        "format": file_format,
-        "sep": sep,
-        "encoding": encoding,
-        "quotes": quotes,
-        "header": False if no_header else None,
-        "columns": own.names(columns),
-        "item_col": item_col,
-        "title_col": title_col,
-        "title_of": title_text,
-        "fields": own.names(fields),
-        "html": html or None,
-        "missing": missing,
-        "duplicate_items": duplicate_items,
-        "untitled": untitled,
-        "skip_bad": skip_bad or None,
-    }
+    given = own.given({**ctx.params, "title": None})  # which is the title of one item here
     found = datasets.add_items(
         name,
         item_id=item_id,
@@ -90,7 +74,7 @@ def add(
         from_path=from_path,
         home=home_of(ctx),
         report=output.reporter,
-        **{key: value for key, value in options.items() if value not in (None, [])},
+        **given,
     )
     added = found["items"]
     if not output.emit(found, [item["item_id"] for item in added]):

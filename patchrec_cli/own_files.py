@@ -1,5 +1,6 @@
-"""Options of `patchrec data add` and `patchrec data items add` for own files, in their sections of the help."""
+"""Options of `patchrec data add`, `append` and `items add` for own files, in their sections of the help."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,3 +103,29 @@ RejectsFile = Annotated[
 def names(written: str | None) -> tuple[str, ...] | None:
     """Names between commas."""
     return None if written is None else tuple(name.strip() for name in written.split(","))
+
+
+# how a recipe calls what a command calls otherwise, and what a flag says there
+_CALLED = {"file_format": "format", "title_text": "title_of"}
+_FLAGS = {"no_header": ("header", False), "items_no_header": ("items_header", False), "html": ("html", True)} | {
+    "skip_bad": ("skip_bad", True)
+}
+_LISTS = ("columns", "items_columns", "fields")
+_PLAIN = (
+    "sep", "encoding", "quotes", "items_format", "items_sep", "items_encoding", "items_quotes", "time_format",
+    "user_col", "item_col", "items_id_col", "time_col", "rating_col", "order_col", "session_col", "title_col", "title",
+    "item_pattern", "rows", "missing", "repeats", "duplicate_items", "untitled", "min_rating", "core", "min_history",
+    "sample_users", "seed",
+)  # fmt: skip
+
+
+def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command says of files, as a recipe has it: what was given alone.
+
+    Args:
+        parameters: The command's, by name (`ctx.params`); others are passed over.
+    """
+    found = {_CALLED.get(name, name): parameters.get(name) for name in (*_CALLED, *_PLAIN)}
+    found |= {called: says for name, (called, says) in _FLAGS.items() if parameters.get(name)}
+    found |= {name: names(parameters.get(name)) for name in _LISTS}
+    return {name: value for name, value in found.items() if value not in (None, ())}
