@@ -12,7 +12,8 @@ from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
 from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
 from patchrec.history import FloatArray
-from patchrec.operations.load import fingerprints, load, stamp
+from patchrec.operations.asked_runs import stamp
+from patchrec.operations.load import fingerprints, load
 from patchrec.operations.made_run import made as make_run
 from patchrec.plugins import find_kind
 from patchrec.ranking.blend import BlendRecommender

@@ -1,7 +1,5 @@
 """A run loaded for use: its data set and its recommender, checked to belong together."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +15,7 @@ from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Example, Sequences, window_start
 from patchrec.errors import NotFoundError, UsageError, flag_of
 from patchrec.history import History, IntArray
+from patchrec.operations.asked_runs import asking_words, stamp
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.run_plugins import has_the_same_plugins, refuse_changed_plugins
 from patchrec.plugins import bind_kind, find_kind, is_builtin_kind
@@ -237,13 +236,6 @@ def load_parts(store: Store, name: str, config: RunConfig, report: Reporter) -> 
     return tuple(parts)
 
 
-def asking_words(config: RunConfig) -> tuple[str, str]:
-    """What a run does with the runs that it asks, and how another one is made."""
-    if config.stage == "blend":
-        return "mixes", "blend again with `patchrec blend RUN RUN`"
-    return "reads", f"make another with `patchrec {config.command}`"
-
-
 def refuse_apart(config: RunConfig) -> None:
     """Refuse to train a run that reads other runs in several processes: process 0 alone has them.
 
@@ -255,14 +247,6 @@ def refuse_apart(config: RunConfig) -> None:
         raise UsageError(
             f"a run of kind {config.kind.name} reads another run and trains in one process; start it without torchrun"
         )
-
-
-def stamp(store: Store, run: Run) -> str:
-    """What a run answers with: its score and its checkpoint's files (hex, 16 digits). No name is given to two runs."""
-    saved = store.runs.checkpoints(run.name)
-    files = saved[-1].manifest["files"] if saved else None
-    made_of = {"score": run.score, "item_weight": run.item_weight, "fingerprints": run.fingerprints, "files": files}
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def with_checkpoint(store: Store, run: Run, use: Callable[[Path | None], T]) -> T:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from patchrec import __version__
+from patchrec.operations.asked_runs import asking_words, stamp
 from patchrec.store import Store
 from patchrec.store.audit import Fault
 from patchrec.store.runs import Run
@@ -80,8 +81,6 @@ class RunFaults:
         """That a run which it mixes or reads is gone, or answers otherwise than it did then."""
         if not run.config.parts:
             return []
-        from patchrec.operations.load import asking_words, stamp
-
         names = self.store.runs.names()
         gone = [part.run for part in run.config.parts if part.run not in names]
         other = [

@@ -48,6 +48,8 @@ def test_mistakes_that_need_no_model_are_told_before_torch_is_imported(toy_store
 def test_listings_import_neither_numpy_nor_sqlite_utils(toy_store):
     home = ["--home", str(toy_store.home)]
     assert main([*home, "baseline", "popularity", "-q"]) == 0
+    assert main([*home, "baseline", "markov", "-q"]) == 0
+    assert main([*home, "blend", "popularity-1", "markov-1", "--weights", "1,1", "-q"]) == 0
     codes, modules = modules_after([*home, "data", "ls"], [*home, "runs", "ls"], [*home, "runs", "ls", "--json"])
     assert codes == [0, 0, 0]
     assert not {"numpy", "sqlite_utils", "duckdb", "torch", "patchrec.plugins"} & modules

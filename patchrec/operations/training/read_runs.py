@@ -8,7 +8,8 @@ from patchrec.config import PartConfig, RunConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError, flag_of
 from patchrec.history import FloatArray
-from patchrec.operations.load import load, stamp
+from patchrec.operations.asked_runs import stamp
+from patchrec.operations.load import load
 from patchrec.plugins import find_kind
 from patchrec.recommender import BoundKind, Lender, refuse_unasked
 from patchrec.reporting import Reporter
