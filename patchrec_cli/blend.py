@@ -25,6 +25,12 @@ def blend(
         str, typer.Option("--metric", metavar="NAME", help="What the weights shall be best for, such as hr@10.")
     ] = "ndcg@20",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="A sample of N validation targets.")] = 1000,
+    repeats: Annotated[
+        float | None,
+        typer.Option(
+            "--repeats", metavar="X", help="Odds of items that a user has had; default: learned; 1: as the runs say."
+        ),
+    ] = None,
     run_name: Name = None,
     note: Note = None,
     tags: Tags = None,
@@ -34,7 +40,6 @@ def blend(
     """Mix runs into one that ranks by the weighted mean of their log-probabilities.
 
     Each run is asked once for every validation target, then all weights in eighths are compared. A run that adds
-    nothing is left out.
 
     Examples:
         patchrec blend item-mean-1 item-knn-1 sasrec-1
@@ -50,6 +55,7 @@ def blend(
             weights=_numbers(weights),
             metric=metric,
             limit=limit,
+            repeats=repeats,
             marks=marks_of(run_name, note, tags),
             home=home_of(ctx),
             report=output.reporter,
@@ -93,6 +99,9 @@ def draw_blend(made: dict[str, Any]) -> None:
     if found := made["difference"]:
         gain = f"{_shown(found | {'value': found['difference']})} over {made['reference']} alone"
         print_fields({"gain": f"{gain}, on the targets that chose the weights"})
+    if (had := made["repeated"]) is not None:
+        told = f"{count(had)} of {count(made['num_targets'])} targets had been had before: their odds are multiplied by"
+        print_fields({"repeats": f"{told} {made['repeats']:.3g}"})
 
 
 def _shown(interval: dict[str, float] | None) -> str:

@@ -13,13 +13,14 @@ import numpy as np
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
-from patchrec.history import FloatArray, IntArray
+from patchrec.history import BoolArray, FloatArray, IntArray
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.recommender import Query
 from patchrec.reporting import SILENT, Reporter
 
 PARTS = 8  # weights are eighths: 9 weightings of two recommenders, 45 of three, 165 of four, 495 of five
 MOST = 5  # recommenders that are weighed
+_LEAST, _FARTHEST = -50.0, 50.0  # nats: a probability that counts as none, and the longest way of a factor
 
 
 def weightings(number: int) -> FloatArray:
@@ -50,12 +51,18 @@ class Weighed:
         users: (B,) user of each target.
         ranks: (W, B) of the target among items, seen ones dropped; nan where it is one of these.
         log_probs: (W, B) of the target's title.
+        had: (W, B) log of the probability that the next item is one of the history.
+        alike: (W, B) log of the probability of those of them that have the target's title.
+        repeated: (B,) whether the target is one of them.
     """
 
     weightings: FloatArray
     users: IntArray
     ranks: FloatArray
     log_probs: FloatArray
+    had: FloatArray
+    alike: FloatArray
+    repeated: BoolArray
 
     def values(self, metric: str) -> FloatArray:
         """(W, B) value of each target: `hr@20`, `ndcg@20`, `mrr@20`, `mrr`, any other cutoff, or `log_prob`.
@@ -67,6 +74,11 @@ class Weighed:
         if metric == "log_prob":
             return self.log_probs
         return rank_metrics(self.ranks.ravel(), cutoffs)[metric].reshape(self.ranks.shape)
+
+    def log_probs_by(self, weighting: int, repeats: float) -> FloatArray:
+        """(B,) of the target's title under a weighting, the odds of the history's items multiplied by a factor."""
+        had, alike, own = np.exp(self.had[weighting]), np.exp(self.alike[weighting]), self.log_probs[weighting]
+        return np.asarray(np.log(np.exp(own) + (repeats - 1) * alike) - np.log1p((repeats - 1) * had))
 
     def alone(self, part: int) -> int:
         """Which weighting is one recommender alone."""
@@ -91,7 +103,8 @@ def weigh(
         report: Where progress goes.
     """
     shares = weightings(len(blend.parts))
-    ranks, likely = np.empty((len(shares), len(examples))), np.empty((len(shares), len(examples)))
+    ranks, likely, had, own = np.empty((4, len(shares), len(examples)))
+    repeated = np.zeros(len(examples), dtype=np.bool_)
     queries = [Query.of(dataset, example) for example in examples]
     titles = dataset.catalog.title_of_item
     with report.task("weigh", len(examples), "targets") as task:
@@ -100,11 +113,38 @@ def weigh(
                 place = start + number
                 target = dataset.target(examples[place])
                 mixed = shares @ rows[:, number]
+                mixed -= np.logaddexp.reduce(mixed, axis=1, keepdims=True)
                 alike = titles == titles[target]
-                likely[:, place] = np.logaddexp.reduce(mixed[:, alike], axis=1) - np.logaddexp.reduce(mixed, axis=1)
+                before = np.zeros(len(alike), dtype=np.bool_)
+                before[queries[place].history.items] = True
+                for table, items in ((likely, alike), (had, before), (own, alike & before)):
+                    table[:, place] = np.logaddexp.reduce(mixed[:, items], axis=1)
+                repeated[place] = before[target]
                 ranks[:, place] = _ranks(mixed, target, queries[place].seen, blend.place)
                 task.advance(1, tokens=cost.positions)
-    return Weighed(shares, np.array([example.user for example in examples]), ranks, likely)
+    users = np.array([example.user for example in examples])
+    return Weighed(shares, users, ranks, likely, had, own, repeated)
+
+
+def learn_repeats(had: FloatArray, repeated: BoolArray) -> float:
+    """The factor of the odds of a history's items that makes what happened likeliest.
+
+    It is the exponent of the intercept of a logistic regression with the model's own log-odds as offset, beside two
+    made-up targets at even odds, one repeated and one not: it stays finite where nobody ever repeats.
+
+    Args:
+        had: (B,) log of the probability that the next item is one of the history.
+        repeated: (B,) whether it was.
+    """
+    sure = np.clip(had, _LEAST, -1e-12)
+    offsets = np.append(sure - np.log(-np.expm1(sure)), [0.0, 0.0])
+    happened = float(repeated.sum()) + 1.0
+    low, high = -_FARTHEST, _FARTHEST
+    for _ in range(60):  # halves: the expected number of repeats rises with the factor
+        middle = (low + high) / 2
+        expected = (1 / (1 + np.exp(-(offsets + middle)))).sum()
+        low, high = (middle, high) if expected < happened else (low, middle)
+    return float(np.exp((low + high) / 2))
 
 
 def _ranks(scores: FloatArray, target: int, seen: IntArray, place: IntArray) -> FloatArray:

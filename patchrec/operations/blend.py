@@ -1,21 +1,22 @@
 """Verb: mix runs into one that ranks as they do together, with weights chosen on validation targets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from patchrec.config import HistoryConfig, KindConfig, PartConfig, RunConfig
+from patchrec.config import MOST_ITEMS, HistoryConfig, KindConfig, PartConfig, RunConfig
+from patchrec.data.histories import Dataset
 from patchrec.errors import CheckFailedError, UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
-from patchrec.evaluation.weighting import MOST, Weighed, check_metric, weigh
+from patchrec.evaluation.weighting import MOST, Weighed, check_metric, learn_repeats, weigh
 from patchrec.history import FloatArray
 from patchrec.operations.asked_runs import stamp
 from patchrec.operations.load import fingerprints, load
 from patchrec.operations.made_run import made as make_run
-from patchrec.plugins import find_kind
+from patchrec.plugins import bind_kind, find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
 from patchrec.recommender import Part, Saved, refuse_unasked
@@ -25,6 +26,7 @@ from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Run
 
 METRIC = "ndcg@20"
+KIND = "blend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class BlendResult:
         together: How the blend did on the targets that chose its weights.
         reference: The best run alone.
         difference: The blend minus it, on the same targets: too good by what choosing the weights is worth.
+        repeats: What the odds of items that a user has had are multiplied by; 1: nothing is.
+        repeated: How many of these targets their users had before; None where nothing was learned of it.
     """
 
     run: str
@@ -59,6 +63,8 @@ class BlendResult:
     together: Interval | None = None
     reference: str | None = None
     difference: PairedDifference | None = None
+    repeats: float = 1.0
+    repeated: int | None = None
 
 
 def blend(
@@ -67,19 +73,24 @@ def blend(
     weights: Sequence[float] | None = None,
     metric: str = METRIC,
     limit: int | None = 1000,
+    repeats: float | None = None,
     marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
 ) -> BlendResult:
     """Make a run that ranks by the weighted mean of other runs' log-probabilities.
 
-    Each run is asked once for every validation target; then all weightings in eighths are compared.
+    Each run is asked once for every validation target; then all weightings in eighths are compared. How often people
+    come back to what they had is learned from the same targets (`learn_repeats`): it changes nothing among the items
+    that a user has not had.
 
     Args:
         names: Two to five runs of one data set.
         weights: Of them, in their order, in any unit; None chooses them.
         metric: What shall be best: `ndcg@20`, `hr@10`, `mrr`, `log_prob` and the like.
         limit: A sample of so many validation targets; None takes all.
+        repeats: What the odds of items that a user has had are multiplied by; None learns it where weights are chosen,
+            and leaves them where they are given.
         marks: Name, note and tags of the run.
 
     Raises:
@@ -87,18 +98,21 @@ def blend(
             target. CheckFailedError: One run alone is best.
     """
     check_metric(metric)
+    bind_kind(KindConfig(name=KIND, options={"repeats": 1.0 if repeats is None else repeats}))
     with Store.open(home) as store:
         runs = _runs(store, names)
         store.runs.check_free(marks)
         given = None if weights is None else _shares(weights, runs)
         dataset = store.datasets.load(runs[0].dataset)
-        history = HistoryConfig(K=max(run.config.history.K for run in runs), windows="sliding")
+        learns = repeats is None and given is None
+        history = HistoryConfig(K=_longest(runs, dataset, learns or repeats not in (None, 1)), windows="sliding")
         if given is not None:
-            made = _make(store, runs, given, history, marks)
+            factor = 1.0 if repeats is None else repeats
+            made = _make(store, runs, given, history, marks, factor)
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
-            return BlendResult(made.name, made.label, made.dataset, None, 0, 0, parts)
+            return BlendResult(made.name, made.label, made.dataset, None, 0, 0, parts, repeats=factor)
         examples = sample_examples(dataset.examples("validation", history.K, history.windows), limit)
         if not examples:
             raise UsageError(
@@ -120,8 +134,17 @@ def blend(
             )
         if note := interval_note(values[best], weighed.users):
             report.note(note)
-        made = _make(store, runs, weighed.weightings[best], history, marks)
-        return _result(made, runs, weighed, best, metric)
+        factor = learn_repeats(weighed.had[best], weighed.repeated) if repeats is None else repeats
+        made = _make(store, runs, weighed.weightings[best], history, marks, factor)
+        found = _result(made, runs, weighed, best, metric, factor)
+        return replace(found, repeated=int(weighed.repeated.sum())) if learns else found
+
+
+def _longest(runs: Sequence[Run], dataset: Dataset, whole: bool) -> int:
+    """K of a blend: the longest of its parts', or the whole of every history."""
+    own = max(run.config.history.K for run in runs)
+    longest = int(np.diff(dataset.sequences.offsets).max(initial=1))
+    return max(own, min(longest, MOST_ITEMS)) if whole else own
 
 
 def _runs(store: Store, names: Sequence[str]) -> list[Run]:
@@ -153,7 +176,9 @@ def _shares(weights: Sequence[float], runs: Sequence[Run]) -> FloatArray:
     return np.asarray(given / given.sum(), dtype=np.float64)
 
 
-def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig, marks: Marks) -> Run:
+def _make(
+    store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig, marks: Marks, repeats: float
+) -> Run:
     """The run of a blend, done as soon as it is made; runs without a share are no part of it."""
     kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0]
     parts = tuple(
@@ -163,7 +188,7 @@ def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: Histor
     config = RunConfig(
         stage="blend",
         dataset=runs[0].dataset,
-        kind=KindConfig(name="blend"),
+        kind=KindConfig(name=KIND, options={} if repeats == 1 else {"repeats": repeats}),
         backbone=None,
         parts=parts,
         history=history,
@@ -175,10 +200,13 @@ def _make(store: Store, runs: Sequence[Run], shares: FloatArray, history: Histor
     return make_run(store, config, prints, label, marks)
 
 
-def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str) -> BlendResult:
+def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, repeats: float) -> BlendResult:
     values = weighed.values(metric)
+    if metric == "log_prob":
+        values = np.vstack([values, weighed.log_probs_by(best, repeats)])
+    own = best if metric != "log_prob" else len(values) - 1
     alone = [weighed.alone(number) for number in range(len(runs))]
-    intervals = bootstrap(values[[*alone, best]].T, weighed.users)
+    intervals = bootstrap(values[[*alone, own]].T, weighed.users)
     first = int(np.argmax([values[one].mean() for one in alone]))
     return BlendResult(
         run=made.name,
@@ -193,5 +221,6 @@ def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric:
         ],
         together=intervals[-1],
         reference=runs[first].name,
-        difference=paired(values[best], values[alone[first]], weighed.users),
+        difference=paired(values[own], values[alone[first]], weighed.users),
+        repeats=repeats,
     )

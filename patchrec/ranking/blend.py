@@ -3,6 +3,10 @@
 A recommender of titles gives each item of a title an equal share of the title's probability, so that all parts speak of
 items. Each part is asked after the history that its own window would have cut.
 
+Few models know how often people come back to what they had: the odds that the next item is one of the history are
+multiplied by a factor, which is learned where the weights are (`patchrec.evaluation.weighting.learn_repeats`). It moves
+no item of the history past another, and none of the rest.
+
 Source: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science 1986.
 
 Shapes: B queries, I items, R parts.
@@ -34,11 +38,13 @@ class BlendRecommender:
         parts: What it mixes.
         catalog: Whose items are ranked.
         place: (I,) order among equal scores (`precedence`).
+        repeats: What the odds of the items of the history are multiplied by; 1 leaves what the parts say.
     """
 
     parts: Sequence[Part]
     catalog: Catalog
     place: IntArray
+    repeats: float = 1.0
 
     level: Level = "item"
     score: ScoreName = "mixture"
@@ -53,6 +59,9 @@ class BlendRecommender:
         weights = np.array([part.weight for part in self.parts])
         for start, rows, costs in self.each_part(queries):
             mixed = mix(rows, weights)
+            if self.repeats != 1:
+                for number, row in enumerate(mixed):
+                    mixed[number] = with_repeats(row, queries[start + number].history.items, self.repeats)
             yield from ((start + number, Scores(mixed[number], cost)) for number, cost in enumerate(costs))
 
     def each_part(self, queries: Sequence[Query]) -> Iterator[tuple[int, FloatArray, list[Cost]]]:
@@ -115,6 +124,19 @@ def mix(rows: FloatArray, weights: FloatArray) -> FloatArray:
     """
     mixed = np.tensordot(weights, rows, axes=1)
     return np.asarray(mixed - np.logaddexp.reduce(mixed, axis=-1, keepdims=True), dtype=np.float64)
+
+
+def with_repeats(log_probs: FloatArray, had: IntArray, factor: float) -> FloatArray:
+    """(I,) log-probabilities with the odds of some items multiplied.
+
+    Args:
+        log_probs: (I,) of a distribution.
+        had: Items of the history.
+        factor: Above 0.
+    """
+    moved = log_probs.copy()
+    moved[np.unique(had)] += np.log(factor)
+    return np.asarray(moved - np.logaddexp.reduce(moved), dtype=np.float64)
 
 
 def _sum(one: Cost, other: Cost) -> Cost:

@@ -69,6 +69,38 @@ def test_weights_are_those_that_rank_validation_targets_best(home, runs):
     assert log_prob == pytest.approx(made.together.value)
 
 
+def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
+    sure = baseline("item-knn", options={"neighbours": 2, "smoothing": 1e-6}, home=home).run
+    made = blend([sure, "popularity-1", "item-knn-1"], metric="log_prob", home=home)
+    plain = blend([sure, "popularity-1", "item-knn-1"], metric="log_prob", repeats=1, home=home)
+    assert made.repeats != 1
+    assert (plain.repeats, plain.repeated) == (1, None)
+    assert 0 <= made.repeated <= made.num_targets
+    assert made.together.value >= plain.together.value
+    with Store.open(home) as store:
+        learned, left = store.runs.get(made.run).config, store.runs.get(plain.run).config
+        longest = int(np.diff(store.datasets.load(made.dataset).sequences.offsets).max())
+    assert learned.kind.options == {"repeats": made.repeats}
+    assert left.kind.options == {}
+    assert (max(100, longest), 100) == (learned.history.K, left.history.K)
+    (log_prob,) = (
+        row.value
+        for row in evaluate(made.run, split="validation", home=home).metrics
+        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
+    )
+    assert log_prob == pytest.approx(made.together.value)
+    given = blend(["item-knn-1", "popularity-1"], weights=[1, 1], repeats=0.5, home=home)
+    assert (given.repeats, given.repeated, given.metric) == (0.5, None, None)
+
+
+@pytest.mark.parametrize("repeats", [0, -1, float("nan"), 1e10])
+def test_odds_that_are_none_are_refused(home, runs, repeats):
+    with pytest.raises(UsageError, match="repeats"):
+        blend(["item-knn-1", "popularity-1"], weights=[1, 1], repeats=repeats, home=home)
+    with Store.open(home) as store:
+        assert store.runs.names() == runs
+
+
 def test_where_one_run_is_best_nothing_is_made(home, runs):
     with pytest.raises(CheckFailedError, match="markov-1 alone"):
         blend(["popularity-1", "markov-1"], metric="hr@1", home=home)

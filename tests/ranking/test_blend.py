@@ -1,6 +1,6 @@
 """A blend against the sentence that defines it, item by item. Shapes: R parts, I items."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from patchrec.config import HistoryConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import newest, window_start
 from patchrec.history import History
-from patchrec.ranking.blend import BlendRecommender
+from patchrec.ranking.blend import BlendRecommender, with_repeats
 from patchrec.recommender import Cost, Part, Query, Scores, log_probs, rank
 
 TITLES = ("Up", "Heat", "Heat", "Ran", "Heat")
@@ -92,3 +92,20 @@ def test_parts_hear_their_windows():
     told = Told(logs(1, 1, 1, 1, 1))
     log_probs(blend((told, 1.0)), [query(5)])
     assert [history.items.tolist() for history in told.asked] == [[3, 4]]
+
+
+def test_odds_of_what_was_had_are_multiplied_and_the_order_within_stays():
+    shares = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
+    found = np.exp(with_repeats(np.log(shares), np.array([1, 3, 1]), 0.5))
+    had, others = found[[1, 3]], found[[0, 2, 4]]
+    assert found.sum() == pytest.approx(1)
+    assert had.sum() / others.sum() == pytest.approx(0.5 * 0.45 / 0.55)
+    np.testing.assert_allclose(had / had.sum(), [0.2 / 0.45, 0.25 / 0.45], rtol=1e-12)
+    np.testing.assert_allclose(others / others.sum(), np.array([0.1, 0.3, 0.15]) / 0.55, rtol=1e-12)
+
+
+def test_a_blend_multiplies_the_odds_of_its_whole_history_not_of_a_parts_window():
+    mixed = replace(blend((Told(logs(5, 4, 3, 2, 1)), 1.0)), repeats=1e-9)  # the part sees the newest two
+    (found,) = rank(mixed, [query(4)], 5)
+    assert [line.item for line in found.recommendations] == [4, 0, 1, 2, 3]
+    assert found.recommendations[0].probability == pytest.approx(1, abs=1e-6)
