@@ -100,8 +100,8 @@ def draw_blend(made: dict[str, Any]) -> None:
         gain = f"{_shown(found | {'value': found['difference']})} over {made['reference']} alone"
         print_fields({"gain": f"{gain}, on the targets that chose the weights"})
     if (had := made["repeated"]) is not None:
-        told = f"{count(had)} of {count(made['num_targets'])} targets had been had before: their odds are multiplied by"
-        print_fields({"repeats": f"{told} {made['repeats']:.3g}"})
+        told = f"{count(had)} of {count(made['num_targets'])} targets; odds of what a user has had"
+        print_fields({"repeats": f"{told}: times {made['repeats']:.3g}"})
 
 
 def _shown(interval: dict[str, float] | None) -> str:
