@@ -134,7 +134,8 @@ class Served:
         Raises:
             NotFoundError: It is not served.
         """
-        return self.now if name is None else self.runs[self._place(name)]
+        runs = self.runs  # once: another may be in the place by the next look
+        return runs[0] if name is None else runs[_place(runs, name)]
 
     def reload(self, run: str | None = None, replaces: str | None = None) -> InService:
         """Load a run from what the store holds by now, in the place of one in service; the others take up the data.
@@ -151,7 +152,7 @@ class Served:
             chosen = None if run is None else store.runs.get(run)
             place = self._place_of(chosen, replaces)
             chosen = chosen or store.runs.get(self.runs[place].loaded.run.name)
-            _refuse_beside(chosen, [one.loaded.run for one in self._others(place)])
+            _refuse_beside(chosen, [one.loaded.run for number, one in enumerate(self.runs) if number != place])
             dataset = store.datasets.load(chosen.dataset)
             fresh = self._loaded(store, chosen, dataset)
             self.runs = tuple(
@@ -178,25 +179,16 @@ class Served:
             self._catch_up()
         return found
 
-    def _place(self, name: str) -> int:
-        names = [one.loaded.run.name for one in self.runs]
-        if name not in names:
-            raise not_found("run", name, names, "only these are served here, see GET /runs")
-        return names.index(name)
-
     def _place_of(self, run: Run | None, replaces: str | None) -> int:
         """Which place a run takes."""
         if replaces is not None:
-            return self._place(replaces)
+            return _place(self.runs, replaces)
         names = [one.loaded.run.name for one in self.runs]
         if len(names) == 1:
             return 0
         if run is not None and run.name in names:
             return names.index(run.name)
         raise UsageError(f'which served run is replaced? name it as "replaces": one of {", ".join(names)}')
-
-    def _others(self, place: int) -> tuple[InService, ...]:
-        return self.runs[:place] + self.runs[place + 1 :]
 
     def _catch_up(self) -> None:
         """Take the data set as the store has it, in all runs at once."""
@@ -216,6 +208,13 @@ class Served:
         loaded = load(store, run, report=self._report, dataset=dataset)
         kept = replace(loaded, recommender=with_prefixes(loaded.recommender, self._cache_bytes))
         return InService(kept, Answers(self._max_lines if self._cache_bytes else 0))
+
+
+def _place(runs: Sequence[InService], name: str) -> int:
+    names = [one.loaded.run.name for one in runs]
+    if name not in names:
+        raise not_found("run", name, names, "only these are served here, see GET /runs")
+    return names.index(name)
 
 
 def _refuse_beside(run: Run, others: Sequence[Run]) -> None:
