@@ -125,7 +125,7 @@ JSON_KEYS = {
         "run", "label", "dataset", "user", "score", "history", "history_length", "ranking", "shortfall", "certificate",
         "source", "explanation",
     ),
-    "serve": ("run", "label", "dataset", "address"),
+    "serve": ("run", "label", "dataset", "address", "runs"),
     "runs ls": ("runs",),
     "runs show": ("run",),
     "runs export": ("tracked",),

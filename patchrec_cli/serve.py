@@ -1,4 +1,4 @@
-"""`patchrec serve`: a run kept warm behind HTTP."""
+"""`patchrec serve`: runs kept warm behind HTTP."""
 
 import sys
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ import typer
 
 from patchrec.errors import UsageError
 from patchrec_cli.display import Output, print_note
-from patchrec_cli.parameters import Data, Json, Quiet, Run, home_of
+from patchrec_cli.parameters import Data, Json, Quiet, home_of
 
 NEEDS = ("fastapi", "uvicorn")
 
@@ -16,14 +16,22 @@ NEEDS = ("fastapi", "uvicorn")
 def serve(
     ctx: typer.Context,
     *,
-    run: Run = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run", metavar="RUN", help="Run; default: the newest fine-tuned one. Repeat it: several of one data set."
+        ),
+    ] = None,
     data: Data = None,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Others than this machine's own need PATCHREC_TOKEN.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
     cache: Annotated[
-        float, typer.Option("--cache", metavar="GB", min=0, max=1e6, help="Memory for users' prompts; 0: nothing kept.")
+        float,
+        typer.Option(
+            "--cache", metavar="GB", min=0, max=1e6, help="Memory for users' prompts, in equal parts for runs; 0: none."
+        ),
     ] = 1.0,
     queue: Annotated[
         int, typer.Option("--queue", metavar="N", min=1, max=100_000, help="Requests that wait; others get 503.")
@@ -41,6 +49,7 @@ def serve(
 
     Examples:
         patchrec serve --run pft-s-1
+        patchrec serve --run pft-s-1 --run sasrec-1
         patchrec serve --port 8080 --cache 4
     """
     if missing := [name for name in NEEDS if find_spec(name) is None]:
@@ -50,17 +59,18 @@ def serve(
     output = Output(json, quiet)
 
     def started(served: Any, address: str) -> None:
-        now = served.now.loaded
-        found = {"run": now.run.name, "label": now.run.label, "dataset": now.dataset.name, "address": address}
-        if output.emit(found, [address]):
+        loaded = [one.loaded for one in served.runs]
+        names = [{"run": one.run.name, "label": one.run.label} for one in loaded]
+        dataset = loaded[0].dataset.name
+        if output.emit({**names[0], "dataset": dataset, "address": address, "runs": names}, [address]):
             sys.stdout.flush()  # whoever waits for it reads from a pipe
         else:
-            print_note(
-                f"serving run {now.run.name} ({now.run.label}) of {now.dataset.name} on {address} (Ctrl-C stops)"
-            )
+            shown = ", ".join(f"{one['run']} ({one['label']})" for one in names)
+            many = "run" if len(names) == 1 else "runs"
+            print_note(f"serving {many} {shown} of {dataset} on {address} (Ctrl-C stops)")
 
     keep_serving(
-        run,
+        *(runs or ()),
         data=data,
         host=host,
         port=port,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -29,7 +29,6 @@ from patchrec.errors import (
 )
 from patchrec.operations.explain import LeftOut
 from patchrec.operations.filters import Filters
-from patchrec.operations.load import LoadedRun
 from patchrec.operations.recommend import answer
 from patchrec.recommender import Ranking
 from patchrec.serving.batching import Batcher, BusyError, Job, StoppedError
@@ -43,13 +42,13 @@ from patchrec.serving.bodies import (
     RecommendAnswer,
     Reload,
     RunAnswer,
-    StatusAnswer,
     faults,
 )
 from patchrec.serving.browsing import add_browsing
 from patchrec.serving.limits import MAX_BODY, Limits, holds_token
-from patchrec.serving.metrics import CONTENT_TYPE, Metrics
+from patchrec.serving.metrics import Metrics
 from patchrec.serving.served import Served
+from patchrec.serving.watching import about, add_watching
 
 STATUS: tuple[tuple[type[PatchrecError], int], ...] = (
     (NotFoundError, 404),
@@ -61,8 +60,8 @@ STATUS: tuple[tuple[type[PatchrecError], int], ...] = (
 )
 """What the errors of operations are over HTTP; 500 for any other."""
 PATHS = (
-    "/", "/recommend", "/readings", "/items", "/users", "/interactions", "/reload", "/run", "/health", "/ready",
-    "/metrics",
+    "/", "/recommend", "/readings", "/items", "/users", "/interactions", "/reload", "/run", "/runs", "/health",
+    "/ready", "/metrics",
 )  # fmt: skip
 RETRY = 1  # seconds, where nobody knows better
 Refusals = dict[int | str, dict[str, Any]]
@@ -103,7 +102,7 @@ def make_app(
     app = FastAPI(
         title="patchrec",
         version=__version__,
-        summary="Recommendations of one run, kept warm.",
+        summary="Recommendations of runs that are kept warm.",
         default_response_class=Json,
         lifespan=lifespan,
     )
@@ -111,7 +110,7 @@ def make_app(
     _handle_errors(app)
     _add_asking(app, served, batcher)
     _add_changing(app, served, admin_token)
-    _add_watching(app, served, batcher, metrics)
+    add_watching(app, served, batcher, metrics, Json)
     add_browsing(app, served, Json)
     return app
 
@@ -123,7 +122,7 @@ def _add_asking(app: FastAPI, served: Served, batcher: Batcher) -> None:
     @app.post("/recommend", response_model=RecommendAnswer, responses=_refusals(400, 404, 413, 422, 503))
     async def recommend(asked: Recommend) -> Any:
         """The best items for a user, or after a history."""
-        now = served.now
+        now = served.of(asked.run)
         filters = Filters(asked.where, tuple(asked.allow), tuple(asked.deny), asked.keep_seen)
         question = await run_in_threadpool(
             now.question, user=asked.user, history=asked.history, filters=filters, unknown=asked.unknown
@@ -166,73 +165,13 @@ def _add_changing(app: FastAPI, served: Served, admin_token: str | None) -> None
 
     @app.post("/reload", response_model=RunAnswer, responses=_refusals(400, 401, 403, 404, 422))
     async def reload(asked: Reload | None = None, authorization: Annotated[str, Header()] = "") -> Any:
-        """Put the run in service as the store has it by now, or another one; no request is lost meanwhile."""
+        """Put a run in service as the store has it by now, or another in its place; no request is lost meanwhile."""
         if admin_token is None:
             raise HTTPException(403, "reloading is off; start the server with PATCHREC_ADMIN_TOKEN set")
         if not holds_token(authorization.encode("latin-1"), admin_token):
             raise HTTPException(401, "the admin token is required: send it as Authorization: Bearer TOKEN")
-        return Json(_about(await run_in_threadpool(served.reload, asked.run if asked else None)))
-
-
-def _add_watching(app: FastAPI, served: Served, batcher: Batcher, metrics: Metrics) -> None:
-    @app.get("/run", response_model=RunAnswer)
-    async def run() -> Any:
-        """Which run answers, over which data."""
-        return Json(_about(served.now.loaded))
-
-    @app.get("/health", response_model=StatusAnswer)
-    async def health() -> Any:
-        """Whether the process is alive."""
-        return Json({"status": "ok"})
-
-    @app.get("/ready", response_model=StatusAnswer, responses=_refusals(503))
-    async def ready() -> Any:
-        """Whether requests are answered: not any more once the server is stopping."""
-        if batcher.is_closed or getattr(app.state, "stopping", False):
-            raise HTTPException(503, "the server is stopping")
-        return Json({"status": "ready"})
-
-    @app.get("/metrics", response_class=PlainTextResponse)
-    async def text() -> PlainTextResponse:
-        """What was counted, in Prometheus' text form."""
-        return PlainTextResponse(metrics.text(_gauges(served, batcher)), media_type=CONTENT_TYPE)
-
-
-def _gauges(served: Served, batcher: Batcher) -> dict[str, tuple[str, str, float]]:
-    answers = served.now.answers
-    prefixes = getattr(served.now.loaded.recommender, "prefixes", None)
-    found = {
-        "patchrec_queue_length": ("gauge", "Requests that wait for the model.", batcher.waiting),
-        "patchrec_batches_total": ("counter", "Calls of the model.", batcher.batches),
-        "patchrec_jobs_total": ("counter", "Requests that these calls answered.", batcher.jobs),
-        "patchrec_model_seconds_total": ("counter", "Time of these calls.", batcher.seconds),
-        "patchrec_answers_asked": ("gauge", "Rankings asked for, since the run was loaded.", answers.asked),
-        "patchrec_answers_found": ("gauge", "Of these, those that were kept.", answers.found),
-        "patchrec_reloads_total": ("counter", "Runs put in another's place.", served.reloads),
-    }
-    if prefixes is not None:
-        found |= {
-            "patchrec_prefix_bytes": ("gauge", "Keys and values of prompts that are kept.", prefixes.num_bytes),
-            "patchrec_prefix_positions_asked": (
-                "gauge",
-                "Positions of prompts, since the run was loaded.",
-                prefixes.asked,
-            ),
-            "patchrec_prefix_positions_found": ("gauge", "Of these, those that were kept.", prefixes.found),
-        }
-    return {name: (kind, about, float(value)) for name, (kind, about, value) in found.items()}
-
-
-def _about(loaded: LoadedRun) -> dict[str, Any]:
-    dataset = loaded.dataset
-    return {
-        "run": loaded.run.name,
-        "label": loaded.run.label,
-        "dataset": dataset.name,
-        "items": len(dataset.catalog),
-        "users": len(dataset.sequences),
-        "interactions": len(dataset.sequences.items),
-    }
+        asked = asked or Reload()
+        return Json(about(await run_in_threadpool(served.reload, asked.run, asked.replaces)))
 
 
 def _refusals(*statuses: int) -> Refusals:

@@ -11,6 +11,7 @@ MAX_NAMES = 5000
 MAX_EVENTS = 1000
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 LARGEST_TIME = 253_402_300_799
+ServedRun = Annotated[Text | None, Field(description="A served run; the first one where it is left out.")]
 
 
 class Body(BaseModel):
@@ -40,6 +41,7 @@ class Recommend(Body):
         "error", description="A user whom the data set does not have: 404, or what is popular."
     )
     explain: bool = Field(False, description="Tell which parts of the history carried each item.")
+    run: ServedRun = None
 
 
 class NewItem(Body):
@@ -78,11 +80,16 @@ class Events(Body):
 
 
 class Reload(Body):
-    """Which run is put in service; by default the same one, as the store has it by now."""
+    """Which run is put in service, in whose place; by default the same one, as the store has it by now."""
 
-    model_config = ConfigDict(title="Reload", json_schema_extra={"examples": [{"run": "pft-s-2"}]})
+    model_config = ConfigDict(
+        title="Reload", json_schema_extra={"examples": [{"run": "pft-s-2"}, {"run": "pft-s-2", "replaces": "pft-s-1"}]}
+    )
 
-    run: Text | None = None
+    run: Text | None = Field(None, description="A run of the store; that which it replaces where it is left out.")
+    replaces: Text | None = Field(
+        None, description="A served run; may be left out where one alone is served, or for a run that is."
+    )
 
 
 class Answer(BaseModel):
@@ -152,7 +159,7 @@ class EventsAnswer(Answer):
 
 
 class RunAnswer(Answer):
-    """The run in service."""
+    """A run in service, and how much data it is over."""
 
     run: str
     label: str
@@ -160,6 +167,23 @@ class RunAnswer(Answer):
     items: int
     users: int
     interactions: int
+
+
+class ListedRun(Answer):
+    """A run in service; `strategy` is null where its kind has none, `loaded_at` in UTC."""
+
+    run: str
+    label: str
+    kind: str
+    strategy: str | None
+    dataset: str
+    loaded_at: str
+
+
+class RunsAnswer(Answer):
+    """The runs in service; the first answers where none is named."""
+
+    runs: list[ListedRun]
 
 
 class StatusAnswer(Answer):

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from patchrec.operations.filters import NO_FILTERS
 from patchrec.operations.readings import readings
-from patchrec.serving.bodies import MAX_HISTORY, Answer, Body, ErrorAnswer, Text
+from patchrec.serving.bodies import MAX_HISTORY, Answer, Body, ErrorAnswer, ServedRun, Text
 from patchrec.serving.completion import complete, complete_items
 from patchrec.serving.page import FILES, HEADERS, content
 from patchrec.serving.served import Served
@@ -29,6 +29,7 @@ class Read(Body):
     history: list[Text] | None = Field(
         None, max_length=MAX_HISTORY, description="Titles or item ids, oldest first; instead of a user."
     )
+    run: ServedRun = None
 
 
 class NamedItem(Answer):
@@ -104,7 +105,7 @@ def add_browsing(app: FastAPI, served: Served, json: type[JSONResponse]) -> None
 
     @app.post("/readings", response_model=ReadAnswer, responses=refusals)
     async def read(asked: Read) -> Any:
-        """What the run reads of a history, and what it would read under other strategies."""
+        """What a run reads of a history, and what it would read under other strategies."""
         return json(await run_in_threadpool(_read, served, asked))
 
 
@@ -115,7 +116,7 @@ def _add_file(app: FastAPI, path: str) -> None:
 
 
 def _read(served: Served, asked: Read) -> dict[str, Any]:
-    now = served.now
+    now = served.of(asked.run)
     found = now.question(user=asked.user, history=asked.history, filters=NO_FILTERS, unknown="error")
     history, catalog = found.query.history, now.loaded.dataset.catalog
     return {

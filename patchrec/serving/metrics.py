@@ -8,6 +8,9 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of response times, seconds."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+Gauges = Mapping[str, tuple[str, str, float | Mapping[str, float]]]
+"""By name: `gauge` or `counter`, what it is, and its value, or one for each run."""
+
 
 class Metrics:
     """Requests by path and status, and how long they took."""
@@ -32,12 +35,8 @@ class Metrics:
             times = self._times[path]
             times[next((place for place, most in enumerate(BUCKETS) if seconds <= most), len(BUCKETS))] += 1
 
-    def text(self, gauges: Mapping[str, tuple[str, str, float]]) -> str:
-        """Everything counted, with single numbers beside it.
-
-        Args:
-            gauges: By name: `gauge` or `counter`, what it is, its value.
-        """
+    def text(self, gauges: Gauges) -> str:
+        """Everything counted, with numbers of the moment beside it."""
         with self._lock:
             requests, seconds = dict(self._requests), dict(self._seconds)
             times = {path: list(counts) for path, counts in self._times.items()}
@@ -54,7 +53,9 @@ class Metrics:
             lines.append(f"{name}_sum{_labels(path=path)} {seconds[path]:.6f}")
             lines.append(f"{name}_count{_labels(path=path)} {total}")
         for name, (kind, about, value) in gauges.items():
-            lines += [*_head(name, kind, about), f"{name} {value:.12g}"]
+            lines += _head(name, kind, about)
+            each = {_labels(run=run): one for run, one in value.items()} if isinstance(value, Mapping) else {"": value}
+            lines += [f"{name}{labels} {one:.12g}" for labels, one in each.items()]
         return "\n".join(lines) + "\n"
 
 

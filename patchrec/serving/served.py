@@ -1,4 +1,4 @@
-"""The run in service with its data set: what it is asked, and how another takes its place without a request lost.
+"""The runs in service with their data set: what they are asked, and how another takes a place without a request lost.
 
 Whoever asks takes what is in service once and keeps to it. What changes is made beside it and put in its place whole.
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from patchrec.errors import UsageError
+from patchrec.data.histories import Dataset
+from patchrec.errors import UsageError, not_found
 from patchrec.operations.datasets import add_items
 from patchrec.operations.filters import FILE_MARK, Filtered, Filters
 from patchrec.operations.growing import append_events
@@ -23,13 +24,15 @@ from patchrec.recommender import Recommender
 from patchrec.reporting import SILENT, Reporter
 from patchrec.serving.answers import Answers
 from patchrec.store import Store
+from patchrec.store.naming import now
+from patchrec.store.runs import Run
 
 if TYPE_CHECKING:
     from patchrec.model.prefixes import PrefixCache
 
 _FILTERS_KEPT = 64
 MAX_LINES = 200_000
-"""Lines of rankings that are kept: about 50 MB."""
+"""Lines of rankings that are kept, of all runs together: about 50 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +41,12 @@ class InService:
 
     Attributes:
         answers: Its rankings.
+        loaded_at: When its recommender was, UTC.
     """
 
     loaded: LoadedRun
     answers: Answers = field(default_factory=lambda: Answers(0))
+    loaded_at: str = field(default_factory=now)
     _filtered: "OrderedDict[Filters, Filtered]" = field(default_factory=OrderedDict)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -79,42 +84,83 @@ class InService:
 
 
 class Served:
-    """What is in service, and how that changes. Changes wait for each other; answers wait for none.
+    """The runs in service, of one data set, and how that changes. Changes wait for each other; answers wait for none.
 
     Attributes:
-        now: What answers.
+        runs: What answers, in the order given; replaced whole, so all of them are over one version of the data.
         reloads: How often a run took the place of another.
     """
 
     def __init__(
-        self, run: str | None, *, data: str | None = None, home: Path | None = None, cache_bytes: int = 0,
+        self, *runs: str, data: str | None = None, home: Path | None = None, cache_bytes: int = 0,
         report: Reporter = SILENT,
     ) -> None:  # fmt: skip
-        """Load a run.
+        """Load runs.
 
         Args:
-            run: Its name; None picks as the command line does.
+            runs: Their names; none picks one as the command line does.
             data: Of this data set, where a run is picked.
             home: Folder of the store.
-            cache_bytes: Budget of the prefixes that are kept; 0 keeps none, and no answers either.
+            cache_bytes: Budget of the prefixes that are kept, in equal parts for each run: their keys and values are of
+                different models, so none is of use to another. 0 keeps none, and no answers either.
             report: Where picks and notes go.
-        """
-        self._home, self._cache_bytes, self._report = home, cache_bytes, report
-        self._changing = threading.Lock()
-        self.reloads = 0
-        self.now = self._in_service(self._load(run, data))
-
-    def reload(self, run: str | None = None) -> LoadedRun:
-        """Load the run again, or another one in its place, from what the store holds by now.
 
         Raises:
-            NotFoundError: No such run. UsageError: It cannot rank. What is in service stays there.
+            NotFoundError: No such run. UsageError: One cannot rank, is named twice, or is of another data set.
         """
-        with self._changing:
-            loaded = self._load(run or self.now.loaded.run.name, None)
-            self.now = self._in_service(loaded)
+        self._home, self._report = home, report
+        self._cache_bytes, self._max_lines = (total // max(1, len(runs)) for total in (cache_bytes, MAX_LINES))
+        self._changing = threading.Lock()
+        self.reloads = 0
+        with Store.open(home) as store:
+            chosen = [pick_run(store, name, data, report) for name in runs or (None,)]
+            for place, run in enumerate(chosen):
+                _refuse_beside(run, chosen[:place])
+            dataset = store.datasets.load(chosen[0].dataset)
+            self.runs = tuple(self._loaded(store, run, dataset) for run in chosen)
+
+    @property
+    def now(self) -> InService:
+        """The first run in service, which answers where none is named."""
+        return self.runs[0]
+
+    @now.setter
+    def now(self, first: InService) -> None:
+        self.runs = (first, *self.runs[1:])
+
+    def of(self, name: str | None) -> InService:
+        """The run in service of this name; None: the first.
+
+        Raises:
+            NotFoundError: It is not served.
+        """
+        runs = self.runs  # once: another may be in the place by the next look
+        return runs[0] if name is None else runs[_place(runs, name)]
+
+    def reload(self, run: str | None = None, replaces: str | None = None) -> InService:
+        """Load a run from what the store holds by now, in the place of one in service; the others take up the data.
+
+        Args:
+            run: Its name; None: that of the one that it replaces.
+            replaces: Which of those in service; None: itself where it is one of them, or the only one.
+
+        Raises:
+            NotFoundError: No such run. UsageError: It cannot rank, is of another data set than the others, is served
+                in another place, or nothing says which it replaces. What is in service stays there.
+        """
+        with self._changing, Store.open(self._home) as store:
+            chosen = None if run is None else store.runs.get(run)
+            place = self._place_of(chosen, replaces)
+            chosen = chosen or store.runs.get(self.runs[place].loaded.run.name)
+            _refuse_beside(chosen, [one.loaded.run for number, one in enumerate(self.runs) if number != place])
+            dataset = store.datasets.load(chosen.dataset)
+            fresh = self._loaded(store, chosen, dataset)
+            self.runs = tuple(
+                fresh if number == place else self._caught_up(store, old, dataset)
+                for number, old in enumerate(self.runs)
+            )
             self.reloads += 1
-        return loaded
+        return fresh
 
     def append(self, events: Sequence[tuple[str, str, float | None]]) -> dict[str, Any]:
         """Append interactions to the store; the next question finds them (see `append_events`)."""
@@ -133,24 +179,57 @@ class Served:
             self._catch_up()
         return found
 
+    def _place_of(self, run: Run | None, replaces: str | None) -> int:
+        """Which place a run takes."""
+        if replaces is not None:
+            return _place(self.runs, replaces)
+        names = [one.loaded.run.name for one in self.runs]
+        if len(names) == 1:
+            return 0
+        if run is not None and run.name in names:
+            return names.index(run.name)
+        raise UsageError(f'which served run is replaced? name it as "replaces": one of {", ".join(names)}')
+
     def _catch_up(self) -> None:
-        """Take the data set as the store has it. The recommender stays where nothing that it is made of changed."""
-        old = self.now.loaded
-        with Store.open(self._home) as store, store.read():
-            dataset = store.datasets.load(old.dataset.name)
-        same = dataset.catalog.fingerprint == old.dataset.catalog.fingerprint
-        if same and np.array_equal(dataset.popularity, old.dataset.popularity):
-            self.now = InService(LoadedRun(old.run, dataset, old.recommender), self.now.answers)
-        else:
-            self.now = self._in_service(self._load(old.run.name, None))
-
-    def _in_service(self, loaded: LoadedRun) -> InService:
-        return InService(loaded, Answers(MAX_LINES if self._cache_bytes else 0))
-
-    def _load(self, run: str | None, data: str | None) -> LoadedRun:
+        """Take the data set as the store has it, in all runs at once."""
         with Store.open(self._home) as store:
-            loaded = load(store, pick_run(store, run, data, self._report), report=self._report)
-        return replace(loaded, recommender=with_prefixes(loaded.recommender, self._cache_bytes))
+            dataset = store.datasets.load(self.now.loaded.dataset.name)
+            self.runs = tuple(self._caught_up(store, old, dataset) for old in self.runs)
+
+    def _caught_up(self, store: Store, old: InService, dataset: Dataset) -> InService:
+        """A run over the data set as it is now. The recommender stays where nothing that it is made of changed."""
+        before = old.loaded.dataset
+        same = dataset.catalog.fingerprint == before.catalog.fingerprint
+        if same and np.array_equal(dataset.popularity, before.popularity):
+            return InService(LoadedRun(old.loaded.run, dataset, old.loaded.recommender), old.answers, old.loaded_at)
+        return self._loaded(store, store.runs.get(old.loaded.run.name), dataset)
+
+    def _loaded(self, store: Store, run: Run, dataset: Dataset) -> InService:
+        loaded = load(store, run, report=self._report, dataset=dataset)
+        kept = replace(loaded, recommender=with_prefixes(loaded.recommender, self._cache_bytes))
+        return InService(kept, Answers(self._max_lines if self._cache_bytes else 0))
+
+
+def _place(runs: Sequence[InService], name: str) -> int:
+    names = [one.loaded.run.name for one in runs]
+    if name not in names:
+        raise not_found("run", name, names, "only these are served here, see GET /runs")
+    return names.index(name)
+
+
+def _refuse_beside(run: Run, others: Sequence[Run]) -> None:
+    """Refuse a run that cannot be served beside others.
+
+    Raises:
+        UsageError: It is one of them, or of another data set.
+    """
+    if run.name in [other.name for other in others]:
+        raise UsageError(f"run {run.name} is served already; name another, or leave it out")
+    if others and run.dataset != others[0].dataset:
+        raise UsageError(
+            f"run {run.name} is on data set {run.dataset!r}, and {others[0].name} on {others[0].dataset!r}; one server "
+            f"has one data set: serve it by another with --port"
+        )
 
 
 @runtime_checkable

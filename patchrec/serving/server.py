@@ -22,8 +22,7 @@ TOKEN, ADMIN_TOKEN = "PATCHREC_TOKEN", "PATCHREC_ADMIN_TOKEN"
 
 
 def serve(
-    run: str | None = None,
-    *,
+    *runs: str,
     data: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -35,14 +34,15 @@ def serve(
     report: Reporter = SILENT,
     started: Callable[[Served, str], None] | None = None,
 ) -> None:
-    """Keep a run warm and answer requests until SIGTERM or Ctrl-C; what is in flight then is finished.
+    """Keep runs warm and answer requests until SIGTERM or Ctrl-C; what is in flight then is finished.
 
     Args:
-        run: Its name; None picks as `recommend` does.
+        runs: Their names, all of one data set; none picks one as `recommend` does.
         data: Of this data set, where a run is picked.
         host: Address to listen on; others than this machine's own need a token in `PATCHREC_TOKEN`.
         port: 0 takes one that is free.
-        cache_bytes: Budget of the prompts' prefixes that are kept; 0 keeps none, and no answers either.
+        cache_bytes: Budget of the prompts' prefixes that are kept, in equal parts for each run; 0 keeps none, and no
+            answers either.
         most_waiting: Requests that wait for the model at most; others get 503.
         wait: Seconds that a request waits for others to be run with.
         stop_seconds: After a signal, how long what is in flight may take.
@@ -51,14 +51,14 @@ def serve(
         started: Called once with what is in service and the address, when requests are answered.
 
     Raises:
-        UsageError: The address cannot be listened on, or is open to others without a token.
+        UsageError: The address cannot be listened on, or is open to others without a token; runs of several data sets.
         NotFoundError: No such run.
     """
     token, admin_token = os.environ.get(TOKEN) or None, os.environ.get(ADMIN_TOKEN) or None
     if token is None and not is_loopback(host):
         raise UsageError(f"--host {host} is open to other machines; set {TOKEN} to what requests must send, then again")
     with listening(host, port) as listener:
-        served = Served(run, data=data, home=home, cache_bytes=cache_bytes, report=report)
+        served = Served(*runs, data=data, home=home, cache_bytes=cache_bytes, report=report)
         batcher = Batcher(most_waiting=most_waiting, wait=wait)
         app = make_app(served, batcher, token=token, admin_token=admin_token)
         config = uvicorn.Config(

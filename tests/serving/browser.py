@@ -18,6 +18,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE = 120.0  # seconds: on a busy machine a browser takes long to start
 KEYS = {
     "Tab": 9, "Enter": 13, "Escape": 27, "Space": 32, "ArrowUp": 38, "ArrowDown": 40, "ArrowLeft": 37, "ArrowRight": 39,
+    "Home": 36, "End": 35,
 }  # fmt: skip
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from patchrec.reports.page import style_sheet
 
 _FOLDER = Path(__file__).parent
+_SCRIPTS = ("page", "asking", "completing", "drawing", "tabs", "two")
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """What is sent at each path: the file and its type."""

@@ -1,127 +1,18 @@
 // The page of `patchrec serve`: it asks the server it came from and shows what comes back.
-// Titles, ids and labels are text of anyone: they become text nodes and attributes' values, never markup.
 
-const $ = (id) => document.getElementById(id);
+import { $, ask, fail, make, say, useToken } from "./asking.js";
+import { completing } from "./completing.js";
+import { aboutHistory, decimals, drawReading, measureOf, noteOf, ownReading, rowsOf } from "./drawing.js";
+import { tabbed } from "./tabs.js";
+import { askBoth, drawBoth, offer, onChange, option } from "./two.js";
+
 const chosen = []; // items of a typed history, oldest first
-let token = "";
-let latest = 0; // number of the question asked last: answers to earlier ones are not shown
-let shown = null; // what is on the page: { body, ranking, explanation, units }
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "on") for (const [event, handler] of Object.entries(value)) node.addEventListener(event, handler);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value !== null) node.setAttribute(name, value);
-  }
-  node.append(...children); // strings become text
-  return node;
-}
-
-async function ask(path, body) {
-  const bytes = String.fromCharCode(...new TextEncoder().encode(token)); // a header holds bytes, not letters
-  const headers = { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${bytes}` } : {}) };
-  const options = body === undefined ? { headers } : { headers, method: "POST", body: JSON.stringify(body) };
-  let answer, found;
-  try {
-    answer = await fetch(path, options);
-    found = await answer.json();
-  } catch {
-    throw new Error("the server does not answer; is it still running?");
-  }
-  if (answer.status === 401) {
-    $("locked").hidden = false;
-    throw new Error(token ? "this is not the server's token" : "this server wants a token; type it, then ask");
-  }
-  if (!answer.ok) throw new Error(found.error);
-  return found;
-}
-
-// Completion (the combobox of the ARIA Authoring Practices): arrows choose, Enter takes, Escape closes
-
-function completing(input, list, find, take) {
-  let options = [];
-  let active = -1;
-  let asked = 0;
-  let timer = 0;
-
-  function mark(place) {
-    active = place;
-    [...list.children].forEach((node, number) => node.setAttribute("aria-selected", String(number === place)));
-    if (place < 0) input.removeAttribute("aria-activedescendant");
-    else {
-      input.setAttribute("aria-activedescendant", list.children[place].id);
-      list.children[place].scrollIntoView({ block: "nearest" });
-    }
-  }
-
-  function close() {
-    clearTimeout(timer);
-    asked += 1; // what is on its way opens nothing
-    options = [];
-    list.hidden = true;
-    list.replaceChildren();
-    input.setAttribute("aria-expanded", "false");
-    mark(-1);
-  }
-
-  function pick(place) {
-    const option = options[place];
-    close();
-    take(option);
-  }
-
-  async function open() {
-    const number = ++asked;
-    let found;
-    try {
-      found = await find(input.value);
-    } catch (error) {
-      return fail(error);
-    }
-    if (number !== asked || document.activeElement !== input) return undefined;
-    options = found;
-    list.replaceChildren(
-      ...options.map((option, place) =>
-        make(
-          "li",
-          {
-            id: `${list.id}-${place}`,
-            role: "option",
-            "aria-selected": "false",
-            on: { pointerdown: (event) => event.preventDefault(), click: () => pick(place) },
-          },
-          make("bdi", {}, option.text),
-          ...(option.note ? [make("small", {}, option.note)] : []),
-        ),
-      ),
-    );
-    list.hidden = !options.length;
-    input.setAttribute("aria-expanded", String(options.length > 0));
-    mark(-1);
-    return undefined;
-  }
-
-  input.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(open, 120);
-  });
-  input.addEventListener("blur", close);
-  input.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      event.preventDefault();
-      if (list.hidden) open();
-      else mark((active + (event.key === "ArrowDown" ? 1 : active < 0 ? 0 : -1) + options.length) % options.length);
-    } else if (event.key === "Escape" && !list.hidden) {
-      event.preventDefault();
-      close();
-    } else if (event.key === "Enter" && active >= 0) {
-      event.preventDefault();
-      pick(active);
-    }
-  });
-}
+const drawn = { one: null, two: null }; // what each panel shows: { question, told }
+let runs = []; // in service
+let panel = "one"; // the one that is shown
+let question = null; // asked last, where it can be asked: { after, body }
+let latest = 0; // number of what was asked last: answers to earlier ones are not shown
+let shown = null; // in the panel of one run: { body, ranking, explanation, units }
 
 completing(
   $("user"),
@@ -209,31 +100,65 @@ function whose() {
   return { user: $("user").value };
 }
 
-async function recommend() {
+function readQuestion() {
+  const k = Number($("k").value);
+  if (!Number.isInteger(k) || k < 1 || k > 1000) throw new Error("how many? a whole number from 1 to 1,000");
+  const after = whose();
+  const where = $("where").value.trim();
+  return { after, body: { ...after, k, keep_seen: $("seen").checked, ...(where ? { where } : {}) } };
+}
+
+function recommend() {
+  return answered(() => {
+    question = null;
+    question = readQuestion();
+    useToken($("token").value);
+  });
+}
+
+async function answered(prepare = () => {}) {
   const number = ++latest;
+  const isLatest = () => number === latest;
+  const asked = panel;
   try {
-    const k = Number($("k").value);
-    if (!Number.isInteger(k) || k < 1 || k > 1000) throw new Error("how many? a whole number from 1 to 1,000");
-    const after = whose();
-    const where = $("where").value.trim();
-    const body = { ...after, k, keep_seen: $("seen").checked, ...(where ? { where } : {}) };
-    token = $("token").value;
+    prepare();
     say("asking …");
-    const [found, read] = await Promise.all([ask("/recommend", body), ask("/readings", after)]);
-    if (number !== latest) return;
+    if (!runs.length) await begin();
+    const told = await (asked === "one" ? askOne(isLatest) : askTwo(isLatest));
+    if (!isLatest()) return;
     $("locked").hidden = true;
-    shown = { number, body, ranking: found.ranking, explanation: null, units: [] };
-    drawRanking(found);
-    drawReadings(read);
-    if (matchMedia("(max-width: 819px)").matches) $("status").scrollIntoView(); // the list is below what was asked
-    const many = found.ranking.length;
-    const best = many ? `; the best: ${found.ranking[0].title}` : "";
-    say(`${many} ${many === 1 ? "item" : "items"} recommended${body.user === undefined ? "" : ` to ${body.user}`}${best}`);
+    drawn[asked] = { question, told };
+    if (matchMedia("(max-width: 819px)").matches) $("answer").scrollIntoView(); // the list is below what was asked
+    say(told, asked === "two"); // which the panel shows
   } catch (error) {
-    if (number !== latest) return;
+    if (!isLatest()) return;
+    drawn.one = drawn.two = null;
     fail(error);
-    $("found").hidden = $("read").hidden = true; // what is there answers another question
+    $("found").hidden = $("read").hidden = $("compared").hidden = true; // what is there answers another question
+    begin().catch(() => {}); // another run may be in service by now
   }
+}
+
+async function askOne(isLatest) {
+  const run = runs.length > 1 ? { run: $("run").value } : {};
+  const body = { ...question.body, ...run };
+  const [found, read] = await Promise.all([ask("/recommend", body), ask("/readings", { ...question.after, ...run })]);
+  if (!isLatest()) return "";
+  shown = { body, ranking: found.ranking, explanation: null, units: [] };
+  drawRanking(found);
+  drawReadings(read);
+  const many = found.ranking.length;
+  const best = many ? `; the best: ${found.ranking[0].title}` : "";
+  return `${many} ${many === 1 ? "item" : "items"} recommended${toWhom()}${best}`;
+}
+
+async function askTwo(isLatest) {
+  const answers = await askBoth(question);
+  return isLatest() ? `recommended by both${toWhom()}: ${drawBoth(answers)}` : "";
+}
+
+function toWhom() {
+  return question.after.user === undefined ? "" : ` to ${question.after.user}`;
 }
 
 $("ask").addEventListener("submit", (event) => {
@@ -241,61 +166,38 @@ $("ask").addEventListener("submit", (event) => {
   recommend();
 });
 
-function say(text) {
-  $("error").textContent = "";
-  $("status").textContent = text;
+function again() {
+  if (question) answered(); // of other runs
 }
 
-function fail(error) {
-  $("status").textContent = "";
-  $("error").textContent = error.message;
-}
+$("run").addEventListener("change", again);
+onChange(again);
 
-// The list
+tabbed($("tabs"), (name) => {
+  panel = name;
+  if (!question) return;
+  if (drawn[name]?.question !== question && (name === "one" || runs.length > 1)) {
+    answered();
+    return;
+  }
+  latest += 1; // what is on its way is of the other panel
+  say(drawn[name]?.told ?? "", name === "two");
+});
 
-function percent(probability) {
-  if (probability < 1e-4) return "< 0.01 %";
-  return `${(100 * probability).toFixed(probability < 0.01 ? 2 : 1)} %`;
-}
-
-function decimals(value) {
-  return value === null ? "–" : value.toFixed(3).replace("-", "−");
-}
-
-function bar(share) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  svg.setAttribute("aria-hidden", "true");
-  rect.setAttribute("width", `${(100 * share).toFixed(1)}%`);
-  rect.setAttribute("height", "5");
-  svg.append(rect);
-  return svg;
-}
-
-const SOURCES = {
-  model: "",
-  "empty history": "There is no history: this is what the run makes of none. ",
-  popularity: "There is no history: this is what is popular. ",
-};
+// The list of one run
 
 function drawRanking(found) {
-  const known = found.ranking.some((line) => line.probability !== null);
-  $("measure").textContent = known ? "probability" : "score";
-  $("shortfall").textContent = `${SOURCES[found.source]}${found.shortfall ?? ""}`;
+  $("measure").textContent = measureOf(found);
+  $("shortfall").textContent = noteOf(found);
   $("attribution").textContent = "";
-  const best = Math.max(...found.ranking.map((line) => line.score ?? -Infinity));
   $("ranking").replaceChildren(
-    ...found.ranking.map((line, place) => {
-      const score = `score ${decimals(line.score)}`;
-      const measure = known && line.probability !== null ? [percent(line.probability), make("small", {}, score)] : [decimals(line.score)];
+    ...rowsOf(found, "score ", (line, place) => {
       const why = make(
         "button",
         { type: "button", "aria-expanded": "false", "aria-label": `Why ${line.title}`, on: { click: () => explain(place, why) } },
         "Why?",
       );
-      const title = make("th", { scope: "row" }, make("bdi", {}, line.title), make("small", {}, make("bdi", {}, line.item_id)));
-      if (line.score !== null) title.append(bar(Math.exp(line.score - best)));
-      return make("tr", {}, make("td", {}, String(line.rank)), title, make("td", {}, ...measure), make("td", {}, why));
+      return make("td", {}, why);
     }),
   );
   $("found").hidden = false;
@@ -370,65 +272,36 @@ function piecesOf(parts) {
 // How the history is read
 
 function drawReadings(read) {
-  const own = read.readings.find((one) => one.is_own);
   const others = read.readings.filter((one) => !one.is_own);
-  const size = read.history.length;
-  const older = read.older ? `, after ${read.older} older ones that are beyond the window` : "";
-  $("read-about").textContent = size ? `Oldest first: ${size} ${size === 1 ? "item" : "items"}${older}.` : "It is empty.";
-  const whole = { label: "item by item", num_units: size, problem: null, spans: size ? [{ start: 0, stop: size, grain: "text" }] : [] };
-  const drawn = drawReading(own ?? whole, read.history);
-  shown.units = drawn.units;
-  $("own").replaceChildren(...(size ? [drawn.node] : []));
+  const own = ownReading(read);
+  $("read-about").textContent = aboutHistory(read);
+  shown.units = own.units;
+  $("own").replaceChildren(...(read.history.length ? [own.node] : []));
   $("other-readings").replaceChildren(...others.map((one) => drawReading(one, read.history).node));
   $("others").hidden = !others.length;
   $("titles").replaceChildren(...read.history.map((item) => make("li", {}, make("bdi", {}, item.title))));
   $("read").hidden = false;
 }
 
-function drawReading(reading, history) {
-  const title = make("h3", {}, make("bdi", {}, reading.label));
-  if (reading.problem !== null) {
-    return { node: make("div", { class: "reading" }, title, make("p", { class: "quiet" }, reading.problem)), units: [] };
-  }
-  const units = [];
-  const pieces = [];
-  const counts = { session: 0, item: 0, text: 0, dropped: 0 };
-  for (const span of reading.spans) {
-    const items = history.slice(span.start, span.stop);
-    const groups = span.grain === "session" ? [items] : items.map((item) => [item]);
-    for (const group of groups) {
-      const titles = group.map((item) => item.title);
-      const inside = span.grain === "text" ? [make("bdi", {}, titles[0])] : titles.map(() => make("i"));
-      const node = make("span", { class: `piece ${span.grain}`, title: titles.join(" · ") }, ...inside);
-      pieces.push(node);
-      counts[span.grain] += 1;
-      if (span.grain !== "dropped") units.push({ node, size: group.length });
-    }
-  }
-  const words = [
-    [counts.session, "session patch", "session patches"],
-    [counts.item, "item patch", "item patches"],
-    [counts.text, "title", "titles"],
-    [counts.dropped, "item not shown", "items not shown"],
-  ];
-  const told = words.filter(([many]) => many).map(([many, one, more]) => `${many} ${many === 1 ? one : more}`).join(", ");
-  title.append(make("small", {}, ` ${told}`));
-  const texts = reading.spans
-    .filter((span) => span.grain === "text")
-    .flatMap((span) => history.slice(span.start, span.stop).map((item) => item.title));
-  const label = texts.length ? `${told}; as text: ${texts.join(", ")}` : told;
-  const band = make("div", { class: "band", role: "img", "aria-label": label }, ...pieces);
-  return { node: make("div", { class: "reading" }, title, band), units };
-}
-
-// The run in service
+// The runs in service
 
 async function begin() {
+  const [first, all] = await Promise.all([ask("/run"), ask("/runs")]);
+  runs = all.runs;
+  const users = `${first.users.toLocaleString("en")} users`;
+  const items = `${first.items.toLocaleString("en")} items`;
+  const named = runs.flatMap((one, place) => [place ? ", " : "", make("bdi", {}, one.run), " (", make("bdi", {}, one.label), ")"]);
+  const word = runs.length === 1 ? "run " : "runs ";
+  $("about").replaceChildren(word, ...named, " of ", make("bdi", {}, first.dataset), `: ${users}, ${items}`);
+  const before = runs.some((one) => one.run === $("run").value) ? $("run").value : runs[0].run;
+  $("run").replaceChildren(...runs.map((one) => option(one, one.run === before)));
+  $("which").hidden = runs.length < 2;
+  offer(runs);
+}
+
+async function start() {
   try {
-    const run = await ask("/run");
-    const users = `${run.users.toLocaleString("en")} users`;
-    const items = `${run.items.toLocaleString("en")} items`;
-    $("about").replaceChildren("run ", make("bdi", {}, run.run), " (", make("bdi", {}, run.label), ") of ", make("bdi", {}, run.dataset), `: ${users}, ${items}`);
+    await begin();
     $("error").textContent = "";
   } catch (error) {
     fail(error);
@@ -436,7 +309,8 @@ async function begin() {
 }
 
 $("token").addEventListener("change", () => {
-  token = $("token").value;
-  begin();
+  useToken($("token").value);
+  start();
 });
-begin();
+$("legend-two").replaceChildren(...$("legend").cloneNode(true).childNodes);
+start();
