@@ -11,7 +11,7 @@ import torch
 from benchmarks.machine import in_turn, seconds
 from benchmarks.prefill_rate import linear_layers
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import make_tiny
+from patchrec.model.made import make_tiny
 from patchrec.model.shape import head_size
 from patchrec.training.objective import LabelledForest
 

@@ -1,4 +1,4 @@
-"""`patchrec backbones`: the language models that are known or fetched."""
+"""`patchrec backbones`: the language models that are known, fetched or made."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from patchrec_cli.display import Column, Output, plain, print_fields, print_tabl
 from patchrec_cli.numbers import count
 from patchrec_cli.parameters import Json, Quiet, home_of
 
-app = command_group("backbones", "List and fetch language models.")
+app = command_group("backbones", "List, fetch and make language models.")
 
 
 @app.command("ls", cls=Command)
@@ -46,3 +46,50 @@ def pull(
     if not output.emit({"backbone": result}, [result["name"]]):
         print_fields(result)
     output.next_step(f"patchrec pretrain --backbone {name}")
+
+
+@app.command("make", cls=Command)
+def make(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it shall be called.")],
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME", help="Whose titles give its tokens; default: the only one."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", metavar="D", min=2, max=8192, help="Of its states; default: 64.")
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option("--layers", metavar="N", min=1, max=128, help="How many; default: 2.")
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option("--heads", metavar="N", min=1, max=128, help="Of attention; default: 4.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", metavar="N", max=1_000_000, help="In its vocabulary; default: 4,000.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Of its weights.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a small language model of random weights whose tokens are those of a data set's titles.
+
+    It knows nothing and learns fast: a CPU trains it whole in minutes, under any strategy and head.
+
+    Examples:
+        patchrec backbones make small
+        patchrec finetune --strategy pft-s --L 20 --backbone small
+    """
+    from patchrec.operations import backbones
+
+    output = Output(json, quiet)
+    result = plain(
+        backbones.make_backbone(
+            name, data=data, width=width, layers=layers, heads=heads, tokens=tokens, seed=seed, home=home_of(ctx),
+            report=output.reporter,
+        )
+    )  # fmt: skip
+    if not output.emit({"backbone": result}, [result["name"]]):
+        print_fields(result)
+    output.next_step(f"patchrec finetune --strategy pft-s --L 20 --backbone {name}")

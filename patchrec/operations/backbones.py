@@ -1,15 +1,20 @@
-"""Verbs on backbones: list them, pull one, find one for a run."""
+"""Verbs on backbones: list them, pull one, make one, find one for a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from patchrec.errors import UsageError
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.backbones import StoredBackbone
+from patchrec.store.naming import check_name
 
 if TYPE_CHECKING:
     from patchrec.model.pull import Pulled
+
+Scale = Literal["paper", "small", "made"]
+SMALL = ("smollm2-135m", "tiny-random")  # pretrained, or made for tests, and small enough for a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,60 @@ def pull_backbone(name: str, *, home: Path | None = None, report: Reporter = SIL
     return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
 
 
+def make_backbone(
+    name: str,
+    *,
+    data: str | None = None,
+    width: int | None = None,
+    layers: int | None = None,
+    heads: int | None = None,
+    tokens: int | None = None,
+    seed: int = 0,
+    home: Path | None = None,
+    report: Reporter = SILENT,
+) -> BackboneRow:
+    """Make a small causal language model of random weights whose tokens are those of a data set's titles.
+
+    Args:
+        name: Of the backbone, which must be free.
+        data: By name; default: the only one.
+        width, layers, heads, tokens: See `patchrec.model.made.Shape`; None: its default.
+        seed: Of the weights.
+
+    Raises:
+        NotFoundError: No such data set. UsageError: A name that is taken, or a shape that cannot be.
+    """
+    from patchrec.model.made import Shape
+    from patchrec.model.pull import KNOWN, make
+    from patchrec.operations.datasets import pick_dataset
+
+    given = {"width": width, "layers": layers, "heads": heads, "tokens": tokens}
+    shape = Shape(**{key: value for key, value in given.items() if value is not None})
+    shape.check()
+    with Store.open(home) as store:
+        check_name("backbone", name)
+        if name in KNOWN or name in {backbone.name for backbone in store.backbones.all()}:
+            raise UsageError(f"there is a backbone {name!r} already; choose another name (see `patchrec backbones ls`)")
+        dataset = store.datasets.load(pick_dataset(store, data, report))
+        titles = list(dict.fromkeys(dataset.catalog.titles))
+        size = f"width {shape.width}, {shape.layers} layers, {shape.heads} heads, seed {seed}"
+        # a title begins a line in one prompt and follows a word in another
+        texts = [*titles, *(f" {title}" for title in titles)]
+        pulled = make(name, store.home / "backbones", shape, texts, f"titles of {dataset.name}: {size}", seed=seed)
+        _note(store, pulled)
+    return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
+
+
+def scale_of(store: Store, name: str) -> Scale:
+    """What the defaults of a run go by: `small` trains on a CPU, `made` has random weights, `paper` is all else."""
+    from patchrec.model.pull import MADE
+
+    if name in SMALL:
+        return "small"
+    row = next((backbone for backbone in store.backbones.all() if backbone.name == name), None)
+    return "made" if row is not None and row.source.startswith(MADE) else "paper"
+
+
 def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled":
     """Folder and facts of a backbone by name, hub id or path; fetched and noted in the store the first time.
 
@@ -71,20 +130,26 @@ def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled
     from patchrec.model.pulled_files import folder_name
 
     pulled = locate(name, store.home / "backbones", report)
-    if pulled.folder.parent == store.home / "backbones":
-        key = folder_name(name)
-        if key not in {backbone.name for backbone in store.backbones.all()}:
-            store.backbones.put(
-                StoredBackbone(
-                    name=key,
-                    source=pulled.source,
-                    path=pulled.folder,
-                    revision=pulled.revision,
-                    licence=pulled.licence,
-                    num_parameters=pulled.num_parameters,
-                )
-            )
+    kept = {backbone.name for backbone in store.backbones.all()}
+    if pulled.folder.parent == store.home / "backbones" and folder_name(name) not in kept:
+        _note(store, pulled)
     return pulled
+
+
+def _note(store: Store, pulled: "Pulled") -> None:
+    """Note a backbone that lies among the store's."""
+    from patchrec.model.pulled_files import folder_name
+
+    store.backbones.put(
+        StoredBackbone(
+            name=folder_name(pulled.name),
+            source=pulled.source,
+            path=pulled.folder,
+            revision=pulled.revision,
+            licence=pulled.licence,
+            num_parameters=pulled.num_parameters,
+        )
+    )
 
 
 def _row(backbone: StoredBackbone) -> BackboneRow:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import make_tiny
+from patchrec.model.made import make_tiny
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))  # for its made-up data set
 

@@ -5,7 +5,7 @@ import torch
 
 from patchrec.errors import InputError
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import make_tiny
+from patchrec.model.made import make_tiny
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -13,7 +13,8 @@ from damages import SAYS_NOTHING, damage
 from patchrec.data.parts import Parts
 from patchrec.errors import CorruptError, InputError, InterruptedRunError, NotFoundError, UsageError
 from patchrec.model.backbone import Backbone
-from patchrec.model.pull import locate, make_tiny
+from patchrec.model.made import make_tiny
+from patchrec.model.pull import locate
 from patchrec.model.titles import TitleTokens
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.many import bulk_job

@@ -13,21 +13,23 @@ from pydantic import ValidationError
 from patchrec.config import HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError, wrong_values
+from patchrec.operations.backbones import Scale
 from patchrec.recommender import Kind
 from patchrec.reporting import Reporter
 
 # data set -> (batch size, learning rate) of the paper
 PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
 _OTHER_DATA = (64, 1e-5)
-# Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
-SMALL = ("smollm2-135m", "tiny-random")
 _PAPERS = "as in the paper"
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _OF_PROMPT = {"form", "separators", "max_title_tokens", "long_titles"}
 MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokenizer
+# Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
 _SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
 _SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
+_MADE_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-3}
+_MADE_EPOCHS = 4  # of random weights (docs/results.md)
 # what is told of training settings that were picked
 _TOLD: dict[str, Callable[[TrainingConfig], str]] = {
     "batch_size": lambda config: f"{config.batch_size} targets a step",
@@ -54,7 +56,7 @@ def told_values(step: str = "") -> Iterator[None]:
 
 def shape_defaults(
     dataset: Dataset,
-    backbone: str,
+    scale: Scale,
     kind: Kind,
     inherited: RunConfig | None,
     given: Mapping[str, Any],
@@ -64,7 +66,7 @@ def shape_defaults(
 
     Args:
         dataset: Whose words the prompt has.
-        backbone: By name.
+        scale: Of the backbone.
         kind: What ranks; some ask for windows of their own.
         inherited: The parent's configuration.
         given: `form`, `separators`, `max_title_tokens`, `long_titles`, `windows` and `K`; None where not given.
@@ -74,7 +76,7 @@ def shape_defaults(
         UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
-    small = backbone in SMALL
+    small = scale != "paper"
     base: dict[str, Any] = {"max_title_tokens": MAX_TITLE_TOKENS} | (_SMALL_SHAPE if small else {})
     if inherited is not None:
         base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include=_OF_PROMPT)
@@ -97,7 +99,7 @@ def shape_defaults(
 
 
 def training_defaults(
-    stage: Stage, dataset: Dataset, backbone: str | None, kind: Kind, given: Mapping[str, Any], report: Reporter
+    stage: Stage, dataset: Dataset, scale: Scale | None, kind: Kind, given: Mapping[str, Any], report: Reporter
 ) -> TrainingConfig:
     """Training settings of a new run: what was given, else the defaults of kind, backbone and data set, which are told.
 
@@ -108,9 +110,9 @@ def training_defaults(
         UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
-    base, why = _base(dataset, backbone)
-    if stage == "finetune" and backbone in SMALL:
-        base = base | {"epochs": _SMALL_EPOCHS}
+    base, why = _base(dataset, scale)
+    if stage == "finetune" and scale != "paper" and scale is not None:
+        base = base | {"epochs": _MADE_EPOCHS if scale == "made" else _SMALL_EPOCHS}
     base = base | dict(kind.training or {})
     if _TOLD.keys() & (kind.training or {}).keys():
         why = _told_of(kind)
@@ -142,15 +144,15 @@ def _unlike_the_paper(config: TrainingConfig) -> str:
     return f" but for {' and '.join(differs)}" if differs else ""
 
 
-def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
+def _base(dataset: Dataset, scale: Scale | None) -> tuple[dict[str, Any], str]:
     """Defaults of a backbone on a data set, and why; none without a backbone."""
-    if backbone is None:
+    if scale is None:
         return {}, ""
     from patchrec.model.backbone import fast_dtype
 
     dtype = {"dtype": str(fast_dtype()).removeprefix("torch.")}
-    if backbone in SMALL:
-        return dtype | _SMALL_TRAINING, "made for a CPU"
+    if scale != "paper":
+        return dtype | (_MADE_TRAINING if scale == "made" else _SMALL_TRAINING), "made for a CPU"
     batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
     why = _PAPERS if dataset.name in PAPER else "the paper's for MovieLens-100K"
     return dtype | {"batch_size": batch_size, "learning_rate": learning_rate}, why

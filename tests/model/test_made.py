@@ -1,0 +1,72 @@
+"""Models of random weights: their tokens spell everything, and the same seed makes the same files."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchrec.errors import UsageError
+from patchrec.model.backbone import Backbone
+from patchrec.model.made import FEWEST_TOKENS, Shape, make_model, make_tiny
+
+TITLES = ("Toy Story", "Toy Story 2", "The Lion King", "The Lion in Winter", "Amélie", "Léon")
+SHAPE = Shape(width=16, layers=1, heads=2, tokens=300)
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "model"
+    make_model(folder, SHAPE, TITLES, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(made):
+    return Backbone.load(made, name="made", device="cpu").tokenizer()
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_spelled_and_read_back(tokenizer, text):
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    whole = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    assert whole == text or any(token in text for token in tokenizer.all_special_tokens)
+
+
+def test_titles_that_it_learned_from_take_few_tokens(tokenizer):
+    lengths = [len(tokenizer(title, add_special_tokens=False).input_ids) for title in TITLES]
+    assert max(lengths) <= 9
+    assert lengths[0] < len(TITLES[0])
+    assert len(tokenizer) <= SHAPE.tokens
+
+
+def test_equal_seeds_make_equal_files_and_others_other_weights(made, tmp_path):
+    make_model(tmp_path / "again", SHAPE, TITLES, seed=3)
+    make_model(tmp_path / "other", SHAPE, TITLES, seed=4)
+    assert digests(tmp_path / "again") == digests(made)
+    differ = {name for name, digest in digests(tmp_path / "other").items() if digest != digests(made)[name]}
+    assert differ == {"model.safetensors"}
+
+
+def test_without_texts_every_byte_is_a_token(tmp_path):
+    make_tiny(tmp_path / "tiny")
+    tiny = Backbone.load(tmp_path / "tiny", name="tiny", device="cpu").tokenizer()
+    assert tiny.vocab_size == FEWEST_TOKENS
+    assert len(tiny("Léon", add_special_tokens=False).input_ids) == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        (Shape(width=30, heads=4), r"--width 30 must be a multiple of twice --heads 4, .* take 32"),
+        (Shape(tokens=100), f"--tokens 100: at least {FEWEST_TOKENS}"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused_before_anything_is_written(tmp_path, shape, said):
+    with pytest.raises(UsageError, match=said):
+        make_model(tmp_path / "none", shape, TITLES)
+    assert not (tmp_path / "none").exists()
