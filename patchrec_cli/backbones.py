@@ -79,7 +79,7 @@ def make(
 
     Examples:
         patchrec backbones make small
-        patchrec finetune --strategy pft-s --L 20 --backbone small
+        patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone small
     """
     from patchrec.operations import backbones
 
@@ -92,4 +92,4 @@ def make(
     )  # fmt: skip
     if not output.emit({"backbone": result}, [result["name"]]):
         print_fields(result)
-    output.next_step(f"patchrec finetune --strategy pft-s --L 20 --backbone {name}")
+    output.next_step(f"patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone {name}")

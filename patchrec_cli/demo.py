@@ -20,7 +20,7 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
 
     output = Output(json, quiet)
     result = plain(operations.demo(home=home_of(ctx), report=output.reporter))
-    run = result["finetuned"]["run"]
+    run = result["best"]
     if output.emit(result, [run]):
         return
     draw_comparison(result["comparison"])
@@ -31,14 +31,15 @@ def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     output.next_step(
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
         f"patchrec baseline sasrec --data {data}",
+        f"patchrec recommend --run {run} --user 42 --explain",
         f"patchrec finetune --strategy pft-s --L 5 --data {data} --dry-run",
         f"patchrec runs compare --data {data}",
     )
 
 
 def verdict(comparison: dict[str, Any]) -> str:
-    """Say in a sentence or two what the two rows (popularity, fine-tuned) show, good or bad."""
-    popularity, tuned = comparison["rows"]
+    """Say in a sentence or two what the last row shows against the first (popularity), good or bad."""
+    popularity, tuned = comparison["rows"][0], comparison["rows"][-1]
     found = tuned["difference"]
     sign = 1 if found["difference"] > 0 else -1
     size = value(sign * found["difference"], *sorted((sign * found["low"], sign * found["high"])))

@@ -97,7 +97,7 @@ FITTED = (
     "validation_loss", "validation_metric",
 )  # fmt: skip
 JSON_KEYS = {
-    "demo": ("finetuned", "comparison", "recommendations", "seconds"),
+    "demo": ("finetuned", "best", "comparison", "recommendations", "seconds"),
     "data add": ("dataset",),
     "data ls": ("datasets",),
     "data show": ("dataset", "findings"),
@@ -154,6 +154,7 @@ JSON_KEYS = {
     ),
     "backbones ls": ("backbones",),
     "backbones pull": ("backbone",),
+    "backbones make": ("backbone",),
     "export": ("run", "folder", "files", "pushed"),
     "config show": ("settings", "files"),
     "env": ("environment",),

@@ -16,6 +16,7 @@ from patchrec.history import FloatArray
 from patchrec.operations.asked_runs import stamp
 from patchrec.operations.load import fingerprints, load
 from patchrec.operations.made_run import made as make_run
+from patchrec.operations.made_run import same_or_made
 from patchrec.plugins import bind_kind, find_kind
 from patchrec.ranking.blend import BlendRecommender
 from patchrec.ranking.items import precedence
@@ -74,6 +75,7 @@ def blend(
     metric: str = METRIC,
     limit: int | None = 1000,
     repeats: float | None = None,
+    reuse: bool = False,
     marks: Marks = NO_MARKS,
     home: Path | None = None,
     report: Reporter = SILENT,
@@ -91,6 +93,7 @@ def blend(
         limit: A sample of so many validation targets; None takes all.
         repeats: What the odds of items that a user has had are multiplied by; None learns it where weights are chosen,
             and leaves them where they are given.
+        reuse: Give a blend of the same runs, weights and odds back instead of making another.
         marks: Name, note and tags of the run.
 
     Raises:
@@ -108,7 +111,7 @@ def blend(
         history = HistoryConfig(K=_longest(runs, dataset, learns or repeats not in (None, 1)), windows="sliding")
         if given is not None:
             factor = 1.0 if repeats is None else repeats
-            made = _make(store, runs, given, history, marks, factor)
+            made = _make(store, runs, given, history, marks, factor, reuse)
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
@@ -135,7 +138,7 @@ def blend(
         if note := interval_note(values[best], weighed.users):
             report.note(note)
         factor = learn_repeats(weighed.had[best], weighed.repeated) if repeats is None else repeats
-        made = _make(store, runs, weighed.weightings[best], history, marks, factor)
+        made = _make(store, runs, weighed.weightings[best], history, marks, factor, reuse)
         found = _result(made, runs, weighed, best, metric, factor)
         return replace(found, repeated=int(weighed.repeated.sum())) if learns else found
 
@@ -177,7 +180,13 @@ def _shares(weights: Sequence[float], runs: Sequence[Run]) -> FloatArray:
 
 
 def _make(
-    store: Store, runs: Sequence[Run], shares: FloatArray, history: HistoryConfig, marks: Marks, repeats: float
+    store: Store,
+    runs: Sequence[Run],
+    shares: FloatArray,
+    history: HistoryConfig,
+    marks: Marks,
+    repeats: float,
+    reuse: bool,
 ) -> Run:
     """The run of a blend, done as soon as it is made; runs without a share are no part of it."""
     kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0]
@@ -197,7 +206,7 @@ def _make(
     )
     label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
-    return make_run(store, config, prints, label, marks)
+    return (same_or_made if reuse else make_run)(store, config, prints, label, marks)
 
 
 def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, repeats: float) -> BlendResult:

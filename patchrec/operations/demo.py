@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchrec.errors import CheckFailedError
 from patchrec.operations.backbones import find_backbone
+from patchrec.operations.blend import blend
 from patchrec.operations.comparison import compare_runs
 from patchrec.operations.datasets import add_dataset
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.recommend import Recommendations, recommend
-from patchrec.operations.training.train import RunResult, finetune
+from patchrec.operations.training.train import RunResult, baseline, finetune
 from patchrec.reporting import SILENT, Reporter, WithoutNotes
 from patchrec.store import Store
 
 DATA = "ml-100k"
 BACKBONE = "smollm2-135m"
 STRATEGY, HEAD = "item-mean", "item"
+LENDER = "gru4rec"
+NEIGHBOURS = {
+    "neighbours": 200,
+    "shrink": 0.0,
+    "decay": 0.7,
+    "smoothing": 0.01,
+}  # chosen on validation (docs/results.md)
 METRIC = "ndcg@10"
 USER = "42"
 
@@ -30,12 +39,13 @@ class Size:
 
     Attributes:
         layers: First layers of the backbone that are kept.
-        max_steps: Steps of training at most; None takes the whole of each epoch.
+        epochs: Of fine-tuning.
+        max_steps: Steps of each training at most; None takes the whole of each epoch.
         targets: A sample of so many test targets; None takes all.
     """
 
     layers: int = 4
-    epochs: int = 3
+    epochs: int = 2
     max_steps: int | None = None
     targets: int | None = None
     backbone: str = BACKBONE
@@ -46,18 +56,20 @@ class Demo:
     """What the demo found.
 
     Attributes:
-        comparison: Popularity and the fine-tuned model on the same targets; see `compare_runs`.
+        best: The run that mixes the fine-tuned model with the others; the model alone where no mixture is better.
+        comparison: Popularity, the fine-tuned model and the blend on the same targets; see `compare_runs`.
         seconds: Wall time of this call.
     """
 
     finetuned: RunResult
+    best: str
     comparison: dict[str, Any]
     recommendations: Recommendations
     seconds: float
 
 
 def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SILENT) -> Demo:
-    """Fetch, fine-tune an item head over item patches, evaluate it against popularity, recommend.
+    """Fetch, fit what lends and what mixes, fine-tune an item head over item patches, evaluate, recommend.
 
     Raises:
         NotFoundError: Data or model are nowhere to be had.
@@ -69,20 +81,31 @@ def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SI
         if DATA not in store.datasets.names():
             report.note(f"licence of {DATA}: {add_dataset(DATA, **where)['licence']}")
         find_backbone(store, size.backbone, report)
+    report.note(f"2/4 a small recurrent model over items ({LENDER}), which lends its item vectors, and neighbours")
+    common: dict[str, Any] = {"data": DATA, "max_steps": size.max_steps, "reuse": True, **where}
+    lender = baseline(LENDER, **common).run
+    neighbours = baseline("item-knn", options=NEIGHBOURS, data=DATA, reuse=True, **where).run
     report.note(
-        f"2/4 fine-tuning the first {size.layers} layers: every item of a history one patch (item-mean), and an item "
-        "head that ranks the catalog"
+        f"3/4 fine-tuning the first {size.layers} layers: every item of a history one patch (item-mean) with its lent "
+        "vector, and an item head that ranks the catalog"
     )
     finetuned = finetune(
-        strategy=STRATEGY, head=HEAD, data=DATA, backbone=size.backbone, start="none", layers=size.layers,
-        epochs=size.epochs, max_steps=size.max_steps, reuse=True, **where,
+        strategy=STRATEGY, head=HEAD, head_options={"vectors": lender}, backbone=size.backbone, start="none",
+        layers=size.layers, epochs=size.epochs, **common,
     )  # fmt: skip
-    report.note("3/4 ranking the whole catalog for held-out targets, by popularity and by the model")
+    report.note("4/4 mixing the three, and ranking the whole catalog for held-out targets")
     # the comparison below says once how sure it is
-    common: dict[str, Any] = {"limit": size.targets, "reuse": True, "home": home, "report": WithoutNotes(report)}
-    popularity = evaluate(baseline="popularity", data=DATA, **common)
-    evaluate(finetuned.run, **common)
-    report.note(f"4/4 recommending for user {USER}")
-    recommendations = recommend(user=USER, run=finetuned.run, k=5, **where)
-    comparison = compare_runs([popularity.run, finetuned.run], metric=METRIC, home=home)
-    return Demo(finetuned, comparison, recommendations, time.perf_counter() - started)
+    quietly: dict[str, Any] = {"home": home, "report": WithoutNotes(report)}
+    try:
+        mixed = blend([finetuned.run, neighbours, lender], limit=size.targets, reuse=True, **quietly).run
+    except CheckFailedError as error:
+        report.note(str(error))
+        mixed = finetuned.run
+    asked: dict[str, Any] = {"limit": size.targets, "reuse": True, **quietly}
+    popularity = evaluate(baseline="popularity", data=DATA, **asked).run
+    shown = list(dict.fromkeys((finetuned.run, mixed)))
+    for run in shown:
+        evaluate(run, **asked)
+    recommendations = recommend(user=USER, run=mixed, k=5, **where)
+    comparison = compare_runs([popularity, *shown], metric=METRIC, home=home)
+    return Demo(finetuned, mixed, comparison, recommendations, time.perf_counter() - started)
