@@ -136,7 +136,7 @@ def find_strategy(name: str) -> Strategy:
     Raises:
         NotFoundError: No plugin brings it; the message guesses and lists.
     """
-    return _find("strategy", _registry().strategies, name, "See `patchrec strategies ls`.")
+    return _find("strategy", _registry().strategies, name, "see `patchrec strategies ls`")
 
 
 def find_kind(name: str) -> Kind:
@@ -145,7 +145,7 @@ def find_kind(name: str) -> Kind:
     Raises:
         NotFoundError: No plugin brings it; the message guesses and lists.
     """
-    return _find("recommender", _registry().recommenders, name, "See `patchrec baseline --help`.")
+    return _find("recommender", _registry().recommenders, name, "see `patchrec baseline --help`")
 
 
 def _find(what: str, known: dict[str, Named], name: str, step: str) -> Named:

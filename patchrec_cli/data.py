@@ -14,7 +14,7 @@ from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.items import app as items_app
-from patchrec_cli.numbers import count, moment
+from patchrec_cli.numbers import count, moment, several
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
@@ -353,7 +353,7 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
         **read_fields(shown["split"].get("account", {})),
         "core": core_said(shown["split"].get("core_left_out")),
-        "targets": f"{targets}; after {shown['min_history']} items or more",
+        "targets": f"{targets}; after {several(shown['min_history'], 'items')} or more",
         "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",

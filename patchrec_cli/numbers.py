@@ -12,6 +12,11 @@ def count(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
+def several(number: int, things: str) -> str:
+    """So many things: "1 user", "12 users"."""
+    return f"{count(number)} {things if number != 1 else things.removesuffix('s')}"
+
+
 def value(
     number: float | None, low: float | None = None, high: float | None = None, deviation: float | None = None
 ) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted", "lost", "waiting"]
 WAITS = "waits for its turn"  # why a planned run is `interrupted`, for the column knows no other word
-LIST_THEM = "List them with `patchrec runs ls`."
+LIST_THEM = "list them with `patchrec runs ls`"
 
 
 @dataclass(frozen=True)
