@@ -39,6 +39,12 @@ def test_mistakes_that_need_no_model_are_told_before_torch_is_imported(toy_store
         (*home, "eval", "popularity-1", "--users-with", "x"): 2,
         (*home, "finetune", "--strategy", "pft-s", "--L", "0"): 2,
         (*home, "finetune", "--strategy", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--data", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--from", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--backbone", "tiny-random", "--learning-rate", "5"): 2,
+        (*home, "pretrain", "--backbone", "nonesuch"): 4,
+        (*home, "baseline", "sasrec", "--learning-rate", "5"): 2,
+        (*home, "sweep", "nonesuch.toml"): 3,
         (*home, "baseline", "nonesuch"): 4,
     }
     codes, modules = modules_after(*wrong)
