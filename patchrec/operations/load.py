@@ -193,11 +193,13 @@ def learned_from(store: Store, run: Run, dataset: Dataset) -> Learned | None:
 
 
 def refuse_no_items(k: int) -> None:
-    """Refuse to recommend fewer items than one.
+    """Refuse to recommend fewer items than one, or a part of one.
 
     Raises:
         UsageError: They are.
     """
+    if not isinstance(k, int | np.integer):
+        raise UsageError(f"k must be a whole number, got {k!r}")
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k!r}")
 

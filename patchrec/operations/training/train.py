@@ -230,7 +230,10 @@ def refuse_unknown(settings: Mapping[str, object]) -> None:
     """
     unknown = settings.keys() - RunSettings.__annotations__.keys()
     if unknown:
-        raise TypeError(f"no such setting of a run: {', '.join(sorted(unknown))}")
+        named = ", ".join(sorted(unknown))
+        raise TypeError(
+            f"no such setting of a run: {named}; options of a strategy or baseline stand in options={{...}}"
+        )
 
 
 def refuse_beside_resume(given: Mapping[str, object]) -> None:
