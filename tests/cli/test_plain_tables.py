@@ -34,10 +34,11 @@ def test_what_has_another_width_or_does_not_fit_is_left_to_rich(cell):
     assert plain_table(["a"], [[cell]], [False], WIDTH) is None
 
 
-def test_a_listing_of_data_sets_needs_neither_rich_nor_pydantic(toy_store, monkeypatch):
+def test_listings_need_neither_rich_nor_pydantic(toy_store, monkeypatch):
     monkeypatch.setenv("PATCHREC_HOME", str(toy_store.home))
-    codes, modules = modules_after(["data", "ls"])
-    assert codes == [0]
+    assert main(["baseline", "markov", "-q"]) == 0
+    codes, modules = modules_after(["data", "ls"], ["runs", "ls"], ["runs", "ls", "--json"], ["runs", "ls", "-q"])
+    assert codes == [0, 0, 0, 0]
     assert not {"rich", "pydantic", "typer._adapters", "numpy"} & modules
 
 
