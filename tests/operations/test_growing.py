@@ -383,3 +383,17 @@ def test_titles_that_interactions_name_come_with_them(tmp_path: Path) -> None:
     assert dataset.sequences.items_of(1).tolist() == [0, 2, 0]
     assert np.array_equal(dataset.sequences.train_stop, [1, 1])
     assert np.array_equal(dataset.sequences.validation_stop, [1, 1])
+
+
+def test_going_on_with_a_run_is_on_its_data_set_where_none_is_in_use(home: Path) -> None:
+    files = {"interactions": [home.parent / "other.csv"], "items": [home.parent / "others.csv"]}
+    files["interactions"][0].write_text("user_id,item_id\n" + "".join(f"u,i{one}\n" for one in range(5)))
+    files["items"][0].write_text("item_id,title\n" + "".join(f"i{one},Item {one}\n" for one in range(5)))
+    add_dataset("other", **files, home=home)
+    settings = {key: value for key, value in TINY.items() if key not in ("data", "backbone")}
+    with pytest.raises(UsageError, match="which data set"):
+        finetune(strategy="vanilla", start="none", **settings, home=home)
+    found = finetune(strategy="vanilla", start="vanilla-1", **settings, home=home)
+    assert found.dataset == "shop"
+    use_dataset("other", home=home)
+    assert finetune(strategy="vanilla", start="vanilla-1", **settings, home=home).dataset == "other"

@@ -164,7 +164,8 @@ def new_finetuning(
     planner = plan_for(StrategyConfig(name=strategy, options=plain_options(options)))
     chosen = (StrategyConfig(name=strategy, options=planner.values),)
     refuse_values("finetune", settings)
-    settings = cast(RunSettings, {**settings, "data": pick_dataset(store, settings.get("data"), report)})
+    data = settings.get("data") or _data_of(store, start, report)
+    settings = cast(RunSettings, {**settings, "data": pick_dataset(store, data, report)})
     return _settle(store, "finetune", kind, chosen, _parent(store, start, settings, report), settings, report)
 
 
@@ -270,6 +271,15 @@ def validation_sample(config: RunConfig, dataset: Dataset) -> list[Example]:
             f"{dataset.name} has no validation target; add it again with --validation 0.1, or drop --validate-every"
         )
     return sample_examples(examples, training.validation_targets)
+
+
+def _data_of(store: Store, start: str | None, report: Reporter) -> str | None:
+    """The data set of the run that a fine-tuning goes on with; None where there is none, or one is in use."""
+    if start in (None, "none") or store.datasets.current() is not None:
+        return None
+    parent = store.runs.get(str(start))
+    report.picked("data", parent.dataset, f"that of run {parent.name}")
+    return parent.dataset
 
 
 def _parent(store: Store, start: str | None, settings: RunSettings, report: Reporter) -> Run | None:
