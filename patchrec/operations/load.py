@@ -108,7 +108,12 @@ def load(
         CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
-        raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
+        stopped = run.status in ("interrupted", "lost", "waiting")
+        again = (run.group if run.status == "waiting" else None) or run.name
+        step = f"go on with `patchrec {run.command} --resume {again}`, or " if stopped else ""
+        raise UsageError(
+            f"run {run.name} is {run.status} and cannot rank; {step}choose a done one from `patchrec runs ls`"
+        )
     refuse_changed_plugins(store, run, report)
     kind = find_kind(run.kind)
     refuse_unasked(kind, run.name)

@@ -53,6 +53,8 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(home: Path, after_step,
         run = store.runs.get("pretrain-1")
         assert (run.status, run.num_steps) == ("interrupted", 4)
         assert "after step 2 of 4" in str(run.error)
+    with pytest.raises(UsageError, match="cannot rank; go on with `patchrec pretrain --resume pretrain-1`, or choose"):
+        evaluate("pretrain-1", home=home)
     assert pretrain(resume="pretrain-1", home=home).steps == 4
     assert show_run("pretrain-1", home=home)["status"] == "done"
 
