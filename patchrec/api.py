@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from patchrec.config import ScoreName
 from patchrec.data.writers import SOURCE
-from patchrec.errors import UsageError
+from patchrec.errors import InputError, UsageError
 from patchrec.frames import ITEM, RANK, SCORE, TIMES, USER, FrameKind, frame_of, is_frame, kind_of, rows_of, write_rows
 from patchrec.operations import datasets
 from patchrec.operations.filters import Filtered, Filters
@@ -61,6 +61,8 @@ def add_dataset(
             if is_frame(table):
                 file = Path(folder) / f"{key}.jsonl"
                 write_rows(table, file)
+                if not file.stat().st_size:
+                    raise InputError(f"the data frame of {key} has no rows; give one row for each")
                 options[key] = (file,)
             elif isinstance(table, Mapping):
                 raise UsageError(

@@ -160,3 +160,13 @@ def test_what_is_no_table_and_no_setting_is_told(home):
     with pytest.raises(TypeError, match=r"no such setting of a run: width; .* stand in options=\{...\}"):
         patchrec.baseline("sasrec", width=7, home=home)
     assert dir(patchrec) == sorted(patchrec.__all__)
+
+
+@pytest.mark.filterwarnings("error")
+def test_frames_without_rows_are_told_and_those_not_computed_yet_are_read(run, home):
+    pl = pytest.importorskip("polars")
+    with pytest.raises(InputError, match=r"^the data frame of interactions has no rows"):
+        patchrec.add_dataset("none", interactions=pl.DataFrame({"user_id": [], "item_id": []}), home=home)
+    assert len(run.recommend_many(pl.LazyFrame({"user_id": ["u1", "u2"]}), k=1)) == 2
+    with pytest.raises(NotFoundError, match="no item 'nope'"):
+        run.recommend_many(histories=pl.DataFrame({"user_id": ["v"], "item_id": ["nope"]}))
