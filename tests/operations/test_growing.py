@@ -116,11 +116,13 @@ def test_every_run_ranks_the_newer_version_and_says_so(home: Path) -> None:
 
 def test_new_items_are_ranked_and_may_be_a_history(home: Path) -> None:
     items = home.parent / "things.csv"
-    items.write_text("sku;name;price\nt1;Thing 1;1\nt2;Thing two;2\nbrand-new;Brand new;7\n")
+    items.write_text("sku;name;price\nt1;Thing 1;1\nt2;Thing two;2\nt3;Thing 3;4\nbrand-new;Brand new;7\n")
     told = Notes()
     found = append(home, ("c1", "brand-new", LATER), items=[items], report=told)
     assert (found["appended"]["items"], found["accounts"]["items"]["kept"]) == (1, 1)
     assert "left out 1 item: an item that the catalog has under another title, which stays" in told.notes
+    assert "left out 1 item: an item that the catalog has with other fields, which stay" in told.notes
+    assert len(told.notes) == 2  # t1 goes without saying
     for run in RUNS:
         assert recommend(user="c1", run=run, k=3, home=home).history[-1] == "Brand new"
         assert "brand-new" in {line.item_id for line in recommend(user="c2", run=run, k=20, home=home).ranking}
