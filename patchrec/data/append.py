@@ -122,11 +122,12 @@ def _kept(first: Recipe, options: Mapping[str, Any], report: Reporter) -> Recipe
 
 
 def _by_ending(named: Sequence[str], before: Sequence[str], written: Written) -> str | None:
-    """The format that the endings of files name, where the first files had another; None where none is to be told."""
+    """The formats that the endings of files name, where the first files had none of them; None where that is not so."""
     formats = {FORMATS.get(ending_of(name)) for name in named}
     known = {written.format} if written.format else {FORMATS.get(ending_of(name)) for name in before}
     endings = {ending_of(name) for name in named} & {ending_of(name) for name in before}
-    return formats.pop() if len(formats) == 1 and not endings and None not in known and not formats & known else None
+    told = bool(named) and not endings and None not in formats | known and not formats & known
+    return ", ".join(sorted(map(str, formats))) if told else None
 
 
 def _into(catalog: Catalog, named: Catalog, found: Interactions, report: Reporter) -> tuple[Interactions, Catalog]:

@@ -117,5 +117,8 @@ def test_a_file_whose_ending_names_another_format_is_read_as_that(tmp_path: Path
     assert (found["appended"]["interactions"], found["appended"]["items"]) == (1, 1)
     (tmp_path / "more.tsv").write_text("wer\twas\twann\nb\t1\t40\n")
     assert append_interactions("mine", interactions=[tmp_path / "more.tsv"], home=home)["version"] == 3
+    (tmp_path / "last.jsonl").write_text('{"wer":"b","was":"1","wann":45}\n')
+    both = [tmp_path / "last.jsonl", tmp_path / "more.tsv"]  # each by its own, and the second is there already
+    assert append_interactions("mine", interactions=both, home=home)["appended"]["repeated"] == 1
     (tmp_path / "more.dat").write_text("wer;was;wann\nb;1;50\n")  # an ending that names none
-    assert append_interactions("mine", interactions=[tmp_path / "more.dat"], home=home)["version"] == 4
+    assert append_interactions("mine", interactions=[tmp_path / "more.dat"], home=home)["version"] == 5
