@@ -8,16 +8,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from patchrec.config import ScoreName
-from patchrec.errors import UsageError
+from patchrec.data.writers import SOURCE
+from patchrec.errors import InputError, UsageError
 from patchrec.frames import ITEM, RANK, SCORE, TIMES, USER, FrameKind, frame_of, is_frame, kind_of, rows_of, write_rows
 from patchrec.operations import datasets
 from patchrec.operations.filters import Filtered, Filters
 from patchrec.operations.load import LoadedRun, pick_run, refuse_no_items
 from patchrec.operations.load import load as load_run
 from patchrec.operations.recommend import Asked, Question, Recommendations, respond
+from patchrec.operations.unknown_users import Unknown
 from patchrec.recommender import Ranking, Search, rank
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
@@ -59,7 +61,13 @@ def add_dataset(
             if is_frame(table):
                 file = Path(folder) / f"{key}.jsonl"
                 write_rows(table, file)
+                if not file.stat().st_size:
+                    raise InputError(f"the data frame of {key} has no rows; give one row for each")
                 options[key] = (file,)
+            elif isinstance(table, Mapping):
+                raise UsageError(
+                    f"{key} is a {type(table).__name__}; give a data frame, such as polars.DataFrame, or files"
+                )
             elif table is not None:
                 options[key] = table
         return datasets.add_dataset(name, home=home, report=report, **options)
@@ -112,14 +120,15 @@ class RunRecommender:
 
     def recommend(
         self,
+        user: str | int | None = None,
         *,
-        user: str | None = None,
-        history: Sequence[str] | None = None,
+        history: Sequence[str | int] | None = None,
         k: int = 10,
         where: str | None = None,
-        allow: Sequence[str] = (),
-        deny: Sequence[str] = (),
+        allow: Sequence[str | int] = (),
+        deny: Sequence[str | int] = (),
         keep_seen: bool = False,
+        unknown: Literal["error", "popular"] = "error",
         explain: bool = False,
     ) -> Recommendations:
         """Rank the catalog for a user of the data set, or after a history of titles or item ids, oldest first.
@@ -127,15 +136,25 @@ class RunRecommender:
         Args:
             where: A condition on the items, such as "year >= 1990". allow, deny: Items by id, title or "@FILE".
             keep_seen: Also rank what the user has had.
+            unknown: `popular` answers for a user whom the data set does not have, too; `source` tells.
             explain: Tell which parts of the history carried each item, under `explanation`.
 
         Raises:
             NotFoundError: No such user or item. UsageError: Neither or both of user and history, filters that leave
                 nothing, k below 1.
         """
-        filters = Filters(where, tuple(allow), tuple(deny), keep_seen)
-        question = Question.of(self._loaded.dataset, user, history, filters)
+        filters = Filters(where, _texts("allow", allow), _texts("deny", deny), keep_seen)
+        whose, after = None if user is None else str(user), None if history is None else _texts("history", history)
+        question = Question.of(
+            self._loaded.dataset, whose, after, filters, unknown=_chosen(unknown, ("error", "popular"))
+        )
         return respond(self._loaded, question.asked(self._loaded), k, explain=explain)
+
+    def explain(
+        self, user: str | int | None = None, *, history: Sequence[str | int] | None = None, k: int = 10, **filters: Any
+    ) -> Recommendations:
+        """The same with `explanation`: which parts of the history carried each item (`recommend` with `explain`)."""
+        return self.recommend(user, history=history, k=k, **filters, explain=True)
 
     def recommend_many(
         self,
@@ -145,6 +164,7 @@ class RunRecommender:
         k: int = 10,
         where: str | None = None,
         keep_seen: bool = False,
+        unknown: Unknown = "error",
         to: FrameKind | None = None,
     ) -> Any:
         """Rank for many users at once.
@@ -155,6 +175,8 @@ class RunRecommender:
                 `user_id` and `item_id`, in the order of its `timestamp` or `datetime` where it has one, else of rows.
             where: A condition on the items.
             keep_seen: Also rank what a user has had.
+            unknown: Users whom the data set does not have: `skip` leaves them out, `popular` gives them what the
+                command does, and every row a `source`.
             to: Kind of data frame that is given back; None: that of the input, or rows as dictionaries.
 
         Returns:
@@ -174,15 +196,26 @@ class RunRecommender:
             given = {str(name): (None, texts) for name, texts in _histories(histories).items()}
         else:
             given = {name: (name, None) for name in _users(users, dataset.sequences.user_ids)}
-        questions = [Question.of(dataset, user, history, filters, filtered) for user, history in given.values()]
-        rankings = _ranked([question.asked(self._loaded) for question in questions], k, filtered)
+        if _chosen(unknown, get_args(Unknown)) == "skip":
+            given = {name: one for name, one in given.items() if one[0] is None or name in dataset.sequences.index}
+        asked = [
+            Question.of(dataset, user, history, filters, filtered, unknown=unknown).asked(self._loaded)
+            for user, history in given.values()
+        ]
+        columns = (*COLUMNS, SOURCE) if unknown == "popular" else COLUMNS
         rows = [
-            {USER: name, ITEM: dataset.catalog.item_ids[line.item], SCORE: line.score, RANK: line.rank}
-            for name, ranking in zip(given, rankings, strict=True)
+            dict(
+                zip(
+                    columns,
+                    (name, dataset.catalog.item_ids[line.item], line.score, line.rank, one.source),
+                    strict=False,
+                )
+            )
+            for name, one, ranking in zip(given, asked, _ranked(asked, k, filtered), strict=True)
             for line in ranking.recommendations
         ]
         kind = to or kind_of(users if histories is None else histories)
-        return rows if kind is None else frame_of(rows, kind, COLUMNS)
+        return rows if kind is None else frame_of(rows, kind, columns)
 
     def similar(self, item: str, k: int = 10, *, where: str | None = None) -> Recommendations:
         """What the run ranks after a history of this item alone, the item itself left out.
@@ -194,6 +227,24 @@ class RunRecommender:
             NotFoundError: No such item. UsageError: A title of several items, a filter that leaves nothing, k below 1.
         """
         return self.recommend(history=[item], k=k, where=where)
+
+
+def _texts(what: str, values: Sequence[str | int]) -> tuple[str, ...]:
+    """Ids or titles as texts.
+
+    Raises:
+        UsageError: One text stands for a list.
+    """
+    if isinstance(values, str):
+        raise UsageError(f"{what} is a list of titles or item ids, got {values!r}; give [{values!r}]")
+    return tuple(map(str, values))
+
+
+def _chosen(unknown: Unknown, choices: Sequence[str]) -> Unknown:
+    """What becomes of unknown users, where it is one of the choices."""
+    if unknown not in choices:
+        raise UsageError(f"no unknown={unknown!r}; choices: {', '.join(choices)}")
+    return unknown
 
 
 def _ranked(asked: Sequence[Asked], k: int, filtered: Filtered) -> list[Ranking]:
@@ -220,7 +271,7 @@ def _users(users: Any, everyone: Sequence[str]) -> list[str]:
 def _histories(histories: Any) -> dict[str, list[str]]:
     """Histories by whose they are, oldest first."""
     if isinstance(histories, Mapping):
-        return {str(name): [str(item) for item in items] for name, items in histories.items()}
+        return {str(name): list(_texts(f"the history of {name!r}", items)) for name, items in histories.items()}
     rows = list(rows_of(histories, [USER, ITEM]))
     time = next((name for name in TIMES if rows and name in rows[0]), None)
     if time is not None:

@@ -95,7 +95,7 @@ def not_found(kind: str, name: str, choices: Iterable[str], next_step: str = "")
         kind: What was looked for, such as "strategy".
         name: What the user wrote.
         choices: The names that exist: two dozen are shown whole, of more the first ten.
-        next_step: A sentence that ends the line, such as "List them with `patchrec runs ls`."
+        next_step: What ends the line, such as "list them with `patchrec runs ls`"
     """
     return NotFoundError(unknown(kind, name, choices, next_step))
 

@@ -26,9 +26,9 @@ def is_frame(value: object) -> bool:
     """Whether this is a data frame of a library that is loaded; text, lists and paths are none."""
     if isinstance(value, str | bytes | list | tuple | dict) or value is None:
         return False
-    return any(name in sys.modules for name in (*get_args(FrameKind), "modin", "cudf", "duckdb")) and hasattr(
-        value, "columns"
-    )
+    libraries = (*get_args(FrameKind), "modin", "cudf", "duckdb")
+    # of the type: a frame that is not computed yet would look them up, and warn of that
+    return any(name in sys.modules for name in libraries) and hasattr(type(value), "columns")
 
 
 def kind_of(frame: object) -> FrameKind | None:

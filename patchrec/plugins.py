@@ -136,7 +136,7 @@ def find_strategy(name: str) -> Strategy:
     Raises:
         NotFoundError: No plugin brings it; the message guesses and lists.
     """
-    return _find("strategy", _registry().strategies, name, "See `patchrec strategies ls`.")
+    return _find("strategy", _registry().strategies, name, "see `patchrec strategies ls`")
 
 
 def find_kind(name: str) -> Kind:
@@ -145,7 +145,7 @@ def find_kind(name: str) -> Kind:
     Raises:
         NotFoundError: No plugin brings it; the message guesses and lists.
     """
-    return _find("recommender", _registry().recommenders, name, "See `patchrec baseline --help`.")
+    return _find("recommender", _registry().recommenders, name, "see `patchrec baseline --help`")
 
 
 def _find(what: str, known: dict[str, Named], name: str, step: str) -> Named:
@@ -254,7 +254,7 @@ def _add(registry: _Registry, entry_point: metadata.EntryPoint) -> None:
     name = entry_point.name
     foreign = (name, entry_point.value) not in BUILTINS.items()
     started = time.perf_counter()
-    with _told_when_slow(name), _caught_output(foreign) as printed:
+    with _told_when_slow(name, foreign), _caught_output(foreign) as printed:
         try:
             brought = _ask(registry.manager, entry_point)
             strategies = _keep(registry, name, registry.strategies, Strategy, brought["patchrec_strategies"])
@@ -278,8 +278,11 @@ def _refuse_stop(error: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def _told_when_slow(name: str) -> Iterator[None]:
-    """Say on stderr that a plugin keeps us waiting, while it does."""
+def _told_when_slow(name: str, foreign: bool) -> Iterator[None]:
+    """Say on stderr that a plugin keeps us waiting, while it does, where it could be left out."""
+    if not foreign:
+        yield
+        return
     text = f"plugin {name!r} has been loading for {SLOW_SECONDS:g} s; `patchrec --no-plugins ...` goes without plugins"
     timer = threading.Timer(SLOW_SECONDS, _log.warning, [text])
     timer.daemon = True

@@ -33,7 +33,7 @@ LINE: ContextVar[list[str] | None] = ContextVar("LINE", default=None)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 OUT_OF_RESOURCES = OutOfResourcesError.exit_code
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-GLOBAL_OPTIONS = ("--home", "--config", "--no-plugins", "--verbose", "--log-file", "--version", "--debug")
+GLOBAL_OPTIONS = ("--home", "--config", "--no-plugins", "-v", "--verbose", "--log-file", "--version", "--debug")
 
 app = command_group(
     "patchrec",

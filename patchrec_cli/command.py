@@ -25,6 +25,7 @@ class Command(TyperCommand):
         Raises:
             UsageError: Names the first.
         """
+        pass_at_once(self.get_params(ctx))
         given = {} if ctx.resilient_parsing or "--resume" in args else self._given(ctx)
         ctx.default_map = {name: one.value for name, one in given.items()}
         try:
@@ -75,6 +76,7 @@ class CommandGroup(TyperGroup):
         Raises:
             UsageError: A file of settings has a key here that is no command.
         """
+        pass_at_once(self.get_params(ctx))
         if ctx.parent is not None and not ctx.resilient_parsing:
             check_names(ctx.default_map or {}, (), self.list_commands(ctx), ctx.command_path)
         if not args and not ctx.resilient_parsing:
@@ -95,6 +97,21 @@ class CommandGroup(TyperGroup):
         """Write the commands first: they are what a reader looks for."""
         self.format_commands(ctx, formatter)
         write_sections(ctx, formatter, self.get_params(ctx))
+
+
+def pass_at_once(params: Iterable[Any]) -> None:
+    """Let an option that was not given pass without a check of its type: to make one, Typer imports pydantic."""
+    for param in params:
+        if param.required or "process_value" in vars(param):
+            continue
+
+        def process_value(ctx: Any, value: Any, param: Any = param, whole: Any = param.process_value) -> Any:
+            if value is not None:
+                return whole(ctx, value)
+            none = () if param.multiple or param.nargs == -1 else None
+            return none if param.callback is None else param.callback(ctx, param, none)
+
+        param.process_value = process_value
 
 
 def split_examples(text: str) -> tuple[str, list[str]]:

@@ -14,13 +14,11 @@ from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.items import app as items_app
-from patchrec_cli.numbers import count, moment
+from patchrec_cli.numbers import count, moment, several
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("data", "Add, list, show, choose, remove and export data sets.")
 app.add_typer(items_app)
-app.command("append", cls=Command)(growing.append)
-app.command("users", cls=Command)(growing.users)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
 FEW_DAYS = 3 * 86_400_000  # milliseconds
 
@@ -148,6 +146,9 @@ def add(
     output.next_step(f"patchrec pretrain --data {name}", f"patchrec eval --baseline popularity --data {name}")
 
 
+app.command("append", cls=Command)(growing.append)
+
+
 @app.command("ls", cls=Command)
 def ls(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     """List the data sets."""
@@ -194,6 +195,9 @@ def show(
     if not output.emit({"dataset": shown, "findings": findings}, [shown["name"]]):
         to_know = tuple(f"{one['said']}: {one['mend']}" for one in findings)
         print_fields({**dataset_fields(shown), "to know": to_know or None})
+
+
+app.command("users", cls=Command)(growing.users)
 
 
 @app.command("use", cls=Command)
@@ -353,13 +357,18 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
         **read_fields(shown["split"].get("account", {})),
         "core": core_said(shown["split"].get("core_left_out")),
-        "targets": f"{targets}; after {shown['min_history']} items or more",
-        "split": ", ".join(f"{key} {item}" for key, item in split.items() if not isinstance(item, dict)),
+        "targets": f"{targets}; after {several(shown['min_history'], 'items')} or more",
+        "split": ", ".join(f"{key} {said_of(key, item)}" for key, item in split.items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",
         "added": moment(shown["created_at"]) + " UTC",
         "new items": f"{count(later)}, the last at {moment(versions[-1]['added_at'])} UTC" if later else None,
         "version": growth_field(shown["data_versions"]),
     }
+
+
+def said_of(key: str, item: object) -> object:
+    """What a split says of itself, as people read it: moments as days."""
+    return f"{growing.at(item)} UTC" if isinstance(item, int) and key.endswith("_until") else item
 
 
 def growth_field(versions: list[dict[str, Any]]) -> str | None:

@@ -165,20 +165,62 @@ def print_table(
         title: A line before it.
         listing: Whether each row is a thing of its own, which is one line where there is no terminal: for `grep`.
     """
+    headings = [clean(column.heading) for column in columns]
+    cells = [[cell_text(row.get(column.key)) for column in columns] for row in rows]
+    rights = [column.right for column in columns]
+    width = None if sys.stdout.isatty() else UNWRAPPED if listing else WIDTH
+    lines = None if width is None else plain_table(headings, cells, rights, width)
+    if title:
+        print_lines([title])
+    sys.stdout.write("\n".join(rich_table(headings, cells, rights, width) if lines is None else lines) + "\n")
+
+
+def plain_table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], rights: Sequence[bool], width: int
+) -> list[str] | None:
+    """The lines of a table that needs no wrapping, as rich draws it; None where rich has to see to it.
+
+    Importing rich and drawing with it is most of what a listing takes.
+
+    Args:
+        headings: Of the columns; no line where all are empty.
+        cells: By row, one for each column, with a line break between the lines of one.
+        rights: Whether a column is aligned to the right.
+        width: Most letters of a line.
+    """
+    rows = [*([headings] if any(headings) else []), *cells]
+    if not all(cell.isascii() and cell == cell.strip() for row in rows for cell in row):
+        return None
+    split = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [max((len(line) for row in split for line in row[place]), default=0) for place in range(len(headings))]
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        return None
+    found = []
+    for row in split:
+        for number in range(max(map(len, row))):
+            texts = [lines[number] if number < len(lines) else "" for lines in row]
+            padded = [
+                text.rjust(size) if right else text.ljust(size)
+                for text, size, right in zip(texts, widths, rights, strict=True)
+            ]
+            found.append("  ".join(padded).rstrip())
+    return found
+
+
+def rich_table(
+    headings: Sequence[str], cells: Iterable[Sequence[str]], rights: Sequence[bool], width: int | None
+) -> list[str]:
+    """The lines of any table, long cells wrapped; a width of None is that of the terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    width = None if terminal else UNWRAPPED if listing else WIDTH
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(column.heading for column in columns))
-    for column in columns:
-        table.add_column(Text(clean(column.heading)), justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell_text(row.get(column.key))) for column in columns))
-    if title:
-        print_lines([title])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(headings))
+    for heading, right in zip(headings, rights, strict=True):
+        table.add_column(Text(heading), justify="right" if right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
     with console.capture() as drawn:
         console.print(table)
-    sys.stdout.write("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")
+    return [line.rstrip() for line in drawn.get().splitlines()]

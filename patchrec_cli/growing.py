@@ -7,7 +7,7 @@ import typer
 
 from patchrec_cli import own_files as own
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
-from patchrec_cli.numbers import count
+from patchrec_cli.numbers import count, several
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchrec data ls`.")]
@@ -117,11 +117,6 @@ def appended_fields(found: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def several(number: int, things: str) -> str:
-    """So many things: "1 user", "12 users"."""
-    return f"{count(number)} {things if number != 1 else things.removesuffix('s')}"
-
-
 def users(
     ctx: typer.Context,
     name: Name,
@@ -146,8 +141,11 @@ def users(
         ]
         print_table(columns, shown)
     if len(rows) < found["num_users"] and not quiet:
-        of = f"{count(found['num_users'])} users"
-        print_note(f"note: {count(len(rows))} of {of}" + (f" with {match!r} in them" if match and not rows else ""))
+        fitting, everyone = found["num_matching"], found["num_users"]
+        of = count(fitting if len(rows) < fitting else everyone)
+        print_note(
+            f"note: {count(len(rows))} of {of} users" + (f" with {match!r} in them" if fitting < everyone else "")
+        )
 
 
 def at(seconds: int | None) -> str | None:

@@ -15,7 +15,6 @@ Only options that take a value can be set so: a switch is said when it is meant.
 """
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +76,8 @@ def read_file(file: Path) -> dict[str, Any]:
     Raises:
         UsageError: It cannot be read, or is no TOML.
     """
+    import tomllib  # nearly no command has a file to read
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -5,16 +5,17 @@ refuses what is not its own.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from typer.main import get_command
 
 from patchrec.errors import PluginError, UsageError, flag_of
-from patchrec_cli.command import Command, write_sections
+from patchrec_cli.command import Command, Sections, write_sections
 
 if TYPE_CHECKING:
     from patchrec.options import Options
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from patchrec.strategy import Strategy
 
 VALUES = "patchrec.named-options"
+WORDS = "patchrec.words"
 SWITCH = "yes|no"  # the type of an option that is on or off
 
 
@@ -35,6 +37,7 @@ class Family:
         command: What makes a run with it.
         default: Named where nothing is; None: nothing is.
         members: Everything that can be named, by name.
+        many: Too many for the options of all: help without a name lists the members.
     """
 
     what: str
@@ -42,6 +45,7 @@ class Family:
     command: str
     default: str | None
     members: "Callable[[], dict[str, Strategy] | dict[str, Kind]]"
+    many: bool = False
 
     def find(self, name: str) -> "Strategy | Kind":
         """The member of a name.
@@ -62,6 +66,17 @@ class Family:
             command = other.command.replace("NAME", name)
             raise UsageError(f"{name!r} is a {other.what}, not a {self.what}; make one with `patchrec {command}`")
         raise not_found(self.what, name, members)
+
+    def named_in(self, words: Sequence[str]) -> str | None:
+        """The member that a command line names, as far as it can be told before it is read; None: none that there is.
+
+        A value of an option that happens to be called like a member is taken for one.
+        """
+        flag, _, _ = self.how.rpartition(" ")
+        given = [word.removeprefix(f"{flag}=") for word in words if word.startswith(f"{flag}=")] if flag else [*words]
+        given += [value for option, value in pairwise(words) if option == flag]
+        members = self.members()
+        return next((name for name in given if name in members), None)
 
 
 def _strategies() -> "dict[str, Strategy]":
@@ -84,7 +99,7 @@ def _baselines() -> "dict[str, Kind]":
 
 STRATEGIES = Family("strategy", "--strategy NAME", "finetune --strategy NAME", None, _strategies)
 HEADS = Family("head", "--head NAME", "finetune --head NAME", "title", _heads)
-BASELINES = Family("baseline", "NAME", "baseline NAME", None, _baselines)
+BASELINES = Family("baseline", "NAME", "baseline NAME", None, _baselines, many=True)
 
 
 class NamedCommand(Command):
@@ -107,15 +122,23 @@ class NamedCommand(Command):
             params = [*params, *build_params(models, taken)]
         return params
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the command's own options, then a section for each member that has any."""
-        from patchrec.operations.strategies import describe_options
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember the words for the help, which is written before they are read."""
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
-        sections = {
-            f"Options of {family.what} {name}": [option_record(option) for option in describe_options(member.options)]
-            for family in self.families
-            for name, member in family.members().items()
-        }
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the command's own options, then those of the members that are named, or of all."""
+        words = ctx.meta.get(WORDS, ())
+        sections: Sections = {}
+        for family in self.families:
+            name = family.named_in(words)
+            members = family.members() if name is None else {name: family.find(name)}
+            if family.many and name is None and words:
+                heading = f"{family.what.capitalize()}s (one's options: `{ctx.command_path} NAME --help`)"
+                sections[heading] = [(member.name, member.summary) for member in members.values()]
+            else:
+                sections |= {f"Options of {family.what} {name}": records(member) for name, member in members.items()}
         write_sections(ctx, formatter, super().get_params(ctx), sections)
 
 
@@ -199,6 +222,13 @@ def option_values(ctx: typer.Context, family: Family, name: str | None) -> dict[
             )
     chosen.bind(values)
     return values
+
+
+def records(member: "Strategy | Kind") -> list[tuple[str, str]]:
+    """The help of a member's options."""
+    from patchrec.operations.strategies import describe_options
+
+    return [option_record(option) for option in describe_options(member.options)]
 
 
 def option_record(option: dict[str, Any]) -> tuple[str, str]:

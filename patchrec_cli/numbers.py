@@ -1,8 +1,7 @@
 """Numbers as people read them: counts, durations, values with their intervals. No terminal, no data."""
 
 from collections.abc import Sequence
-from math import ceil, isfinite
-from statistics import fmean
+from math import ceil, fsum, isfinite
 
 UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -10,6 +9,11 @@ UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")
 def count(number: float | None) -> str:
     """1682 -> "1,682"; None -> "-"."""
     return "-" if number is None else f"{number:,.0f}"
+
+
+def several(number: int, things: str) -> str:
+    """So many things: "1 user", "12 users"."""
+    return f"{count(number)} {things if number != 1 else things.removesuffix('s')}"
 
 
 def value(
@@ -59,9 +63,10 @@ def sparkline(numbers: Sequence[float | None], width: int = 48) -> str:
     """A curve in one line, low to high as ▁ to █; means where there are more than `width` numbers."""
     known = [number for number in numbers if number is not None and isfinite(number)]
     size = max(1, ceil(len(known) / width))
-    means = [fmean(known[start : start + size]) for start in range(0, len(known), size)]
-    if not means:
+    pieces = [known[start : start + size] for start in range(0, len(known), size)]
+    if not pieces:
         return ""
+    means = [fsum(piece) / len(piece) for piece in pieces]
     low, high = min(means), max(means)
     step = (high - low) / 7 or 1
     return "".join("▁▂▃▄▅▆▇█"[round((mean - low) / step)] for mean in means)

@@ -10,7 +10,7 @@ import typer
 
 from patchrec.errors import InterruptedRunError, UsageError
 from patchrec_cli.display import Column, Output, is_first_process, plain, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration
+from patchrec_cli.numbers import count, duration, several
 from patchrec_cli.parameters import Data, Json, Quiet, Run, Score, home_of
 
 FILTERS = "Filters"
@@ -232,7 +232,7 @@ def command_line(ctx: typer.Context) -> str:
 def draw_ranking(result: dict[str, Any]) -> None:
     """Print a ranking after the newest titles of the history that it follows."""
     whose = f"user {result['user']}" if result["user"] is not None else "the history"
-    after = f"after {result['history_length']} items"
+    after = f"after {several(result['history_length'], 'items')}"
     if result["source"] != "model":
         told = {"popularity": "what is popular", "empty history": "the run's answer to an empty history"}
         after = f"whom the data set does not have: {told[result['source']]}"

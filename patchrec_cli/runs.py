@@ -67,6 +67,8 @@ def ls(
     if rows:
         output.next_step(f"patchrec runs show {rows[0]['name']}", *map(resume_command, stopped[:1]))
     elif where is not None or tags:
+        if not (quiet or json):
+            print_note("note: no run fits")
         output.next_step("patchrec runs ls")
     else:
         output.next_step("patchrec pretrain", "patchrec finetune --strategy pft-s --L 5")

@@ -117,3 +117,56 @@ def test_a_data_set_of_data_frames_keeps_ids_and_titles_as_they_are(tmp_path):
         dataset = store.datasets.load("odd")
     assert set(dataset.sequences.user_ids) == {"007", "NA", "1e5"}
     assert dict(zip(dataset.catalog.item_ids, dataset.catalog.titles, strict=True)) == dict(titles.iter_rows())
+
+
+def test_one_text_where_a_list_belongs_is_told_and_numbers_are_texts(run):
+    for asked in ({"history": "Title 1"}, {"user": "u1", "allow": "Title 1"}, {"user": "u1", "deny": "i1"}):
+        with pytest.raises(UsageError, match=r"is a list of titles or item ids, got '.*'; give \['"):
+            run.recommend(**asked)
+    with pytest.raises(UsageError, match="the history of 'v' is a list"):
+        run.recommend_many(histories={"v": "Title 1"})
+    for wrong in ("3", 2.5, None):
+        with pytest.raises(UsageError, match="k must be a whole number"):
+            run.recommend("u1", k=wrong)
+    with pytest.raises(NotFoundError, match="no item '7'"):
+        run.recommend(history=[7])
+    with pytest.raises(NotFoundError, match="no user '7'"):
+        run.recommend(7)
+    assert run.recommend("u1", k=np.int64(2)) == run.recommend(user="u1", k=2)
+
+
+def test_unknown_users_are_refused_left_out_or_given_what_is_popular(run):
+    popular = run.recommend("nobody", k=2, unknown="popular")
+    assert popular.source == "empty history"
+    assert run.recommend_many(["nobody", "u1"], k=2, unknown="skip") == run.recommend_many(["u1"], k=2)
+    rows = run.recommend_many(["u1", "nobody"], k=2, unknown="popular")
+    assert [row["source"] for row in rows] == ["model", "model", "empty history", "empty history"]
+    assert [row["item_id"] for row in rows[2:]] == [line.item_id for line in popular.ranking]
+    with pytest.raises(UsageError, match="no unknown='skip'; choices: error, popular"):
+        run.recommend("nobody", unknown="skip")
+    with pytest.raises(UsageError, match="no unknown='drop'; choices: error, skip, popular"):
+        run.recommend_many(["nobody"], unknown="drop")
+
+
+def test_explain_is_a_recommendation_with_its_reasons(run):
+    found = run.explain("u1", k=2, where="year >= 2003")
+    assert found.explanation is not None
+    assert found == run.recommend(user="u1", k=2, where="year >= 2003", explain=True)
+
+
+def test_what_is_no_table_and_no_setting_is_told(home):
+    with pytest.raises(UsageError, match="interactions is a dict; give a data frame"):
+        patchrec.add_dataset("table", interactions={"user_id": ["a"], "item_id": ["b"]}, home=home)
+    with pytest.raises(TypeError, match=r"no such setting of a run: width; .* stand in options=\{...\}"):
+        patchrec.baseline("sasrec", width=7, home=home)
+    assert dir(patchrec) == sorted(patchrec.__all__)
+
+
+@pytest.mark.filterwarnings("error")
+def test_frames_without_rows_are_told_and_those_not_computed_yet_are_read(run, home):
+    pl = pytest.importorskip("polars")
+    with pytest.raises(InputError, match=r"^the data frame of interactions has no rows"):
+        patchrec.add_dataset("none", interactions=pl.DataFrame({"user_id": [], "item_id": []}), home=home)
+    assert len(run.recommend_many(pl.LazyFrame({"user_id": ["u1", "u2"]}), k=1)) == 2
+    with pytest.raises(NotFoundError, match="no item 'nope'"):
+        run.recommend_many(histories=pl.DataFrame({"user_id": ["v"], "item_id": ["nope"]}))

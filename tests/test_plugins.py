@@ -325,6 +325,13 @@ def test_a_slow_plugin_works_and_is_reported(install, monkeypatch):
     assert "s to load" in problems_of("slow")[0]
 
 
+def test_what_is_built_in_is_never_called_slow_for_it_cannot_be_left_out(install, monkeypatch, caplog):
+    monkeypatch.setattr(plugins, "SLOW_SECONDS", 0)
+    install("slow", "import time; time.sleep(0.1)" + GOOD)
+    plugins.load()
+    assert {record.getMessage().split("'")[1] for record in caplog.records if record.name == "patchrec"} == {"slow"}
+
+
 def test_a_plugin_that_fails_to_plan_is_told_by_name(install):
     install("gap", hook('return [Strategy("gap", "leaves a gap", lambda h, o, m: Layout.of([]))]'))
     plugins.load()

@@ -78,4 +78,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or Path(sys.argv[1]).exists():
+        sys.exit("name a new folder: python examples/bookshop/make.py FOLDER")
     main(Path(sys.argv[1]))

@@ -1,7 +1,7 @@
 """Files with what came since: read as the data set's own were, into its catalog. Nothing is written here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from patchrec.data.catalog import Catalog
+from patchrec.data.inputs import ending_of
 from patchrec.data.interactions import Interactions
 from patchrec.data.items_table import KNOWN
 from patchrec.data.lines import account
 from patchrec.data.long_titles import long_titles_note
 from patchrec.data.prepare import read_files, tell_left_out
+from patchrec.data.readers import FORMATS
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, make_recipe
 from patchrec.data.suspects import steering_note
 from patchrec.errors import InputError
@@ -79,7 +81,7 @@ def read_more(
         InputError: A file or a line cannot be used. UsageError: Options that do not go together.
     """
     first = Recipe.model_validate_json(json.dumps(stored.get("recipe", {})))
-    recipe = make_recipe(options, _kept(first, options))
+    recipe = make_recipe(options, _kept(first, options, report))
     named = bool(first.interactions and not first.items) or any(options.get(key) for key in ("title", "title_col"))
     if named and not recipe.items:
         read = read_files(recipe, rejects, report)
@@ -98,13 +100,34 @@ def read_more(
     return Arrived(found, catalog, new, recipe.repeats == "keep", accounts, read.messages)
 
 
-def _kept(first: Recipe, options: Mapping[str, Any]) -> Recipe:
-    """What the first files were read by and later ones are too: how they are written only where no format is named."""
-    out = set(_ASKED_ANEW)
-    for prefix in ("", OF_ITEMS):
-        if options.get(f"{prefix}format"):
+def _kept(first: Recipe, options: Mapping[str, Any], report: Reporter) -> Recipe:
+    """What the first files were read by and later ones are too: how they are written only where no format is named.
+
+    The ending of a file names one, too, where the first files had others.
+    """
+    values, out = first.model_dump(exclude_unset=True), set(_ASKED_ANEW)
+    for prefix, key, written in (("", "interactions", first.log), (OF_ITEMS, "items", first.catalog)):
+        other = (
+            None if options.get(f"{prefix}format") else _by_ending(options.get(key, ()), getattr(first, key), written)
+        )
+        if other is not None:
+            report.picked(
+                f"{prefix}format".replace("_", " "), other, f"by its ending; the first {key} were written otherwise"
+            )
+        if other is not None or options.get(f"{prefix}format"):
             out |= {prefix + name for name in _WRITTEN}
-    return Recipe.model_validate(first.model_dump(exclude_unset=True, exclude=out))
+            if not prefix:  # what the items have from the interactions stays theirs
+                values |= {OF_ITEMS + name: getattr(first.catalog, name) for name in first.catalog.inherited}
+    return Recipe.model_validate({name: value for name, value in values.items() if name not in out})
+
+
+def _by_ending(named: Sequence[str], before: Sequence[str], written: Written) -> str | None:
+    """The formats that the endings of files name, where the first files had none of them; None where that is not so."""
+    formats = {FORMATS.get(ending_of(name)) for name in named}
+    known = {written.format} if written.format else {FORMATS.get(ending_of(name)) for name in before}
+    endings = {ending_of(name) for name in named} & {ending_of(name) for name in before}
+    told = bool(named) and not endings and None not in formats | known and not formats & known
+    return ", ".join(sorted(map(str, formats))) if told else None
 
 
 def _into(catalog: Catalog, named: Catalog, found: Interactions, report: Reporter) -> tuple[Interactions, Catalog]:

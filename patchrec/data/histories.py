@@ -134,7 +134,7 @@ class Dataset:
             NotFoundError: No such user.
         """
         if user_id not in self.sequences.index:
-            raise not_found("user", user_id, self.sequences.user_ids, f"List them: {list_users(self.name)}")
+            raise not_found("user", user_id, self.sequences.user_ids, f"list them: {list_users(self.name)}")
         return self.sequences.index[user_id]
 
     def examples(self, split: SplitName, K: int, windows: Windows = "sliding") -> list[Example]:

@@ -62,9 +62,14 @@ class Part:
 
     @property
     def ending(self) -> str:
-        """Of its name, in lower case, that of the packing left out."""
-        path = PurePath(self.name)
-        return PurePath(path.stem if path.suffix.lower() in PACKINGS else path.name).suffix.lower()
+        """Of its name (see `ending_of`)."""
+        return ending_of(self.name)
+
+
+def ending_of(name: str) -> str:
+    """The ending of a file's name, in lower case, that of a packing left out."""
+    path = PurePath(name)
+    return PurePath(path.stem if path.suffix.lower() in PACKINGS else path.name).suffix.lower()
 
 
 def find_parts(
@@ -155,7 +160,7 @@ def _parts_of(named: str, known: Mapping[str, str], stack: ExitStack, any_ending
     path = Path(named)
     with reading(named):
         if path.is_dir():
-            parts = [_file(path / name, f"{path.name}/{name}") for name in _in_folder(path)]
+            parts = [_file(path / name, (PurePath(path.name) / name).as_posix()) for name in _in_folder(path)]
             return _tables(f"folder {named!r}", parts, known, any_ending)
         if path.is_file():
             if path.suffix.lower() in WORKBOOKS:

@@ -24,6 +24,7 @@ ID_NAMES = (*USUAL["item"], "id")
 NO_TITLE = "an item without title (--untitled drop)"
 KNOWN = "an item that the catalog has"
 RENAMED = "an item that the catalog has under another title, which stays"
+CHANGED = "an item that the catalog has with other fields, which stay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +193,7 @@ class _Found:
         if self._into is not None and item_id in self._into.index:
             if self._again:
                 self.num_known += 1
-                title = titles.find(row)
-                same = title is None or title == self._into.titles[self._into.index[item_id]]
-                self._rejects.left_out[KNOWN if same else RENAMED] += 1
+                self._rejects.left_out[self._known(row, item_id, id_column, titles, fields)] += 1
                 return None
             raise ValueError(f"item {item_id[:40]!r} is in the catalog already")
         if self._duplicates == "refuse" and item_id in self._lines:
@@ -207,6 +206,20 @@ class _Found:
         further = fields.of(row, (id_column, *titles.used))
         self._add(number, item_id, title, further if self._into is None else self._into.fit_metadata(further))
         return None
+
+    def _known(self, row: Row, item_id: str, id_column: str, titles: Titles, fields: ItemFields) -> str:
+        """What an item that the catalog has is, beside what is stored of it."""
+        assert self._into is not None
+        place = self._into.index[item_id]
+        title = titles.find(row)
+        if title is not None and title != self._into.titles[place]:
+            return RENAMED
+        stored = self._into.metadata[place] if self._into.metadata else {}
+        try:
+            found = self._into.fit_metadata(fields.of(row, (id_column, *titles.used)))
+        except ValueError:  # a value that is not of the kind that the catalog has
+            return CHANGED
+        return KNOWN if all(stored.get(name) == value for name, value in found.items()) else CHANGED
 
     def _add(self, number: int, item_id: str, title: str, further: Row) -> None:
         """Take a row that can be used."""

@@ -41,6 +41,7 @@ LISTED = 1000
 LINES_KEPT = 100
 """Lines of a record that could not be read that are kept with it."""
 SKIP_HINT = "fix the line, or leave it out with --skip-bad"
+ENCODING_HINT = "give its --encoding such as latin-1 or cp1252, or save the file as UTF-8"
 _VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _DIGITS = re.compile(r"(?<![\w+])\d+(?:[,.]\d+)*(?!\w)")
 _CODES = re.compile(r"0x[0-9a-f]{2}|U\+[0-9A-F]{4,6}")
@@ -414,8 +415,10 @@ class Lines:
         begins_late: Whether the very first line could not be used.
     """
 
-    def __init__(self, stream: BinaryIO, file: str, rejects: Rejects) -> None:
+    def __init__(self, stream: BinaryIO, file: str, rejects: Rejects, *, encodings: bool = True) -> None:
+        """Read lines of a file, whose encoding an option may name unless `encodings` is false."""
         self._blocks = blocks(stream, file, rejects)
+        self._recode = ENCODING_HINT if encodings else "save the file as UTF-8"
         self._ahead: tuple[int, bytes] | None = None
         self._file = file
         self._rejects = rejects
@@ -544,8 +547,7 @@ class Lines:
                 numbers.append(place)
             except UnicodeDecodeError as error:
                 reason = f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})"
-                hint = "give its --encoding such as latin-1 or cp1252, or save the file as UTF-8"
-                self._rejects.add_line(self._file, place, reason, hint, text=shown)
+                self._rejects.add_line(self._file, place, reason, self._recode, text=shown)
         return numbers, texts
 
 

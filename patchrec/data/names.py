@@ -26,7 +26,7 @@ def read_names(source: str) -> list[str]:
         stream = sys.stdin.buffer if source == STDIN else open_bytes(path)
     with stream:
         rejects = Rejects()
-        names = [name for line in Lines(stream, shown, rejects) if (name := line.strip())]
+        names = [name for line in Lines(stream, shown, rejects, encodings=False) if (name := line.strip())]
         rejects.settle()
     if not names:
         raise InputError(f"{shown!r} holds no name; give one a line")

@@ -131,7 +131,7 @@ def gathered(
     theirs: dict[str, tuple[str, ...]] = {key: getattr(found, key) for key in kept if getattr(found, key)}
     if not found.interactions and (from_path is not None or not found.items):
         split_of(found.split, found.train, found.validation)
-        next_step = "for your own data give --interactions FILE and --items FILE."
+        next_step = "for your own data give --interactions FILE and --items FILE"
         raise not_found("data set known by name", name, [*SOURCES, *known], next_step)
     if from_path is not None and not theirs:
         raise UsageError(

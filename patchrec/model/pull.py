@@ -100,7 +100,7 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
     if is_present(name, backbones):
         return Pulled(folder=folder, **read_facts(folder))
     if name not in KNOWN and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
-        raise not_found("backbone", name, KNOWN, "or give a hub id such as org/model, or a model folder.")
+        raise not_found("backbone", name, KNOWN, "or give a hub id such as org/model, or a model folder")
     return _pull(name, folder, report)
 
 

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-from patchrec.config import RunConfig
 from patchrec.store import Store
 from patchrec.store.runs import Run
 
+if TYPE_CHECKING:
+    from patchrec.config import RunConfig
 
-def asking_words(config: RunConfig) -> tuple[str, str]:
+
+def asking_words(config: "RunConfig") -> tuple[str, str]:
     """What a run does with the runs that it asks, and how another one is made."""
     if config.stage == "blend":
         return "mixes", "blend again with `patchrec blend RUN RUN`"

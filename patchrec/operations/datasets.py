@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from patchrec.errors import InputError, UsageError, flag_of
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
+from patchrec.store.naming import check_name
 
 if TYPE_CHECKING:  # what reads files takes half a second that a listing must not wait for
     from patchrec.config import SplitName
@@ -58,6 +59,7 @@ def add_dataset(
     from patchrec.data.splits import split_of
     from patchrec.data.understand import understand
 
+    check_name("data set", name)  # before anything is read for it
     with Store.open(home) as store:
         if replace:
             store.datasets.refuse_used(name)

@@ -121,7 +121,9 @@ def find_named(catalog: Catalog, names: Iterable[str]) -> list[IntArray]:
     if missing:
         rest = len(missing) - 1
         others = f"; {rest:,} more {'is' if rest == 1 else 'are'} unknown too" if rest else ""
-        raise NotFoundError(unknown("item", missing[0], catalog.titles, "or give an item id") + others)
+        raise NotFoundError(
+            unknown("item", missing[0].removeprefix("id:"), catalog.titles, "or give an item id") + others
+        )
     return found
 
 

@@ -108,7 +108,12 @@ def load(
         CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
-        raise UsageError(f"run {run.name} is {run.status} and cannot rank; choose a done one from `patchrec runs ls`")
+        stopped = run.status in ("interrupted", "lost", "waiting")
+        again = (run.group if run.status == "waiting" else None) or run.name
+        step = f"go on with `patchrec {run.command} --resume {again}`, or " if stopped else ""
+        raise UsageError(
+            f"run {run.name} is {run.status} and cannot rank; {step}choose a done one from `patchrec runs ls`"
+        )
     refuse_changed_plugins(store, run, report)
     kind = find_kind(run.kind)
     refuse_unasked(kind, run.name)
@@ -193,11 +198,13 @@ def learned_from(store: Store, run: Run, dataset: Dataset) -> Learned | None:
 
 
 def refuse_no_items(k: int) -> None:
-    """Refuse to recommend fewer items than one.
+    """Refuse to recommend fewer items than one, or a part of one.
 
     Raises:
         UsageError: They are.
     """
+    if not isinstance(k, int | np.integer):
+        raise UsageError(f"k must be a whole number, got {k!r}")
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k!r}")
 

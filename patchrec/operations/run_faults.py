@@ -45,7 +45,7 @@ class RunFaults:
     def _of_this_patchrec(self, run: Run) -> bool:
         """Whether all that a run takes from plugins was, when it was made, built into this version of patchrec."""
         noted = self.store.runs.plugins(run.name)
-        wanted = [*(("strategy", own.name) for own in run.config.strategies), ("recommender", run.kind)]
+        wanted = [*(("strategy", name) for name in run.strategies), ("recommender", run.kind)]
         return [(plugin.role, plugin.name) for plugin in noted] == wanted and all(
             (plugin.package, plugin.version) == ("patchrec", __version__) for plugin in noted
         )
@@ -79,7 +79,7 @@ class RunFaults:
 
     def _other_parts(self, run: Run) -> list[Fault]:
         """That a run which it mixes or reads is gone, or answers otherwise than it did then."""
-        if not run.config.parts:
+        if not run.settings.get("parts"):
             return []
         names = self.store.runs.names()
         gone = [part.run for part in run.config.parts if part.run not in names]
@@ -106,7 +106,7 @@ class RunFaults:
         if run.status != "done":
             return []
         saved = self.store.runs.checkpoints(run.name)
-        if saved[-1].path.is_dir() if saved else run.config.training is None:
+        if saved[-1].path.is_dir() if saved else run.settings.get("training") is None:
             return []
         fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
         return [Fault("its checkpoint is gone", fix)]

@@ -61,7 +61,7 @@ def list_runs(
         "tags",
     )
     with Store.open(home) as store:
-        runs = chosen_runs(store.runs.all(), where, tags)
+        runs = chosen_runs(store.runs.listed() if where is None else store.runs.all(), where, tags)
         newest = list(dict.fromkeys(run.group or run.name for run in reversed(runs)))[:limit]
         runs = [run for run in runs if (run.group or run.name) in newest]
         faults = faults_of(store, runs, most_items=QUICKLY_READ)

@@ -63,6 +63,8 @@ PATHS = (
     "/", "/recommend", "/readings", "/items", "/users", "/interactions", "/reload", "/run", "/runs", "/health",
     "/ready", "/metrics",
 )  # fmt: skip
+OF_FASTAPI = ("Not Found", "Method Not Allowed", "There was an error parsing the body")
+"""What FastAPI says itself; we say it in other words."""
 RETRY = 1  # seconds, where nobody knows better
 Refusals = dict[int | str, dict[str, Any]]
 
@@ -205,10 +207,11 @@ def _handle_errors(app: FastAPI) -> None:
     @handles(HTTPException)
     def _(error: HTTPException) -> tuple[int, str, int | None]:
         message = {
+            400: "the body is no JSON in UTF-8, or is nested too deeply",  # what remains once other faults are told
             404: "no such path; see /openapi.json for those that there are",
             405: "this path is asked in another way",
         }
-        known = error.detail if error.detail not in ("Not Found", "Method Not Allowed") else None
+        known = error.detail if error.detail not in OF_FASTAPI else None
         return error.status_code, known or message.get(error.status_code, str(error.detail)), None
 
     @handles(BusyError)

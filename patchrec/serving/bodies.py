@@ -205,7 +205,7 @@ def faults(errors: Sequence[Any]) -> str:
     parts = []
     for fault in errors[:5]:
         place = [str(part) for part in fault["loc"] if part != "body"]
-        message = str(fault["msg"]).removeprefix("Value error, ")
+        message = str(fault["msg"]).removeprefix("Value error, ").replace(" after validation", "")
         message = message[:1].lower() + message[1:]
         field = ".".join(place)
         if fault["type"] == "json_invalid":
@@ -214,6 +214,8 @@ def faults(errors: Sequence[Any]) -> str:
             parts.append(f"no field {field[:100]!r}; see /openapi.json for those that there are")
         elif fault["type"] == "missing":
             parts.append(f"{field} is required" if field else "a JSON body is required")
+        elif not field and isinstance(fault.get("input"), bytes):
+            parts.append("the body is not said to be JSON; send it with Content-Type: application/json")
         else:
             shown = repr(fault.get("input"))
             shown = shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -54,7 +54,7 @@ class Backbones:
         """
         known = {backbone.name: backbone for backbone in self.all()}
         if name not in known:
-            raise not_found("pulled backbone", name, known, f"Get it with `patchrec backbones pull {name}`.")
+            raise not_found("pulled backbone", name, known, f"get it with `patchrec backbones pull {name}`")
         return known[name]
 
     def all(self) -> list[StoredBackbone]:

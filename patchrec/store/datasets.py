@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # NumPy takes a tenth of a second that a listing must not wai
 
 ROWS_AT_ONCE = 100_000
 CHOSEN = "FROM users WHERE dataset = ? AND (? IS NULL OR user_id LIKE '%' || ? || '%' ESCAPE '\\')"
-LIST_THEM = "List them with `patchrec data ls`."
+LIST_THEM = "list them with `patchrec data ls`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class Evaluations:
         """
         with self._store.write() as db:
             if run not in self._store.runs.names():
-                raise not_found("run", run, self._store.runs.names(), "List them with `patchrec runs ls`.")
+                raise not_found("run", run, self._store.runs.names(), "list them with `patchrec runs ls`")
             evaluation = db.execute(
                 "INSERT INTO evaluations (run, split, num_targets, num_users, score, config, cost, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",

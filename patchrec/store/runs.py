@@ -4,10 +4,10 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from patchrec.config import RunConfig, ScoreName, Stage
 from patchrec.errors import CorruptError, NotFoundError, UsageError, not_found
 from patchrec.store import marks as marking
 from patchrec.store.marks import NO_MARKS, Marks
@@ -16,14 +16,15 @@ from patchrec.store.process import is_alive, this_process
 from patchrec.store.run_plugins import RunPlugin, insert_plugins, read_plugins
 from patchrec.store.trash import OUT
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a listing waits for no model of settings
     from sqlite_utils import Database
 
+    from patchrec.config import RunConfig, ScoreName, Stage
     from patchrec.store.connection import Store
 
 Status = Literal["running", "done", "failed", "interrupted", "lost", "waiting"]
 WAITS = "waits for its turn"  # why a planned run is `interrupted`, for the column knows no other word
-LIST_THEM = "List them with `patchrec runs ls`."
+LIST_THEM = "list them with `patchrec runs ls`"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Run:
         label: The strategy with its options, or the kind of recommender with its own, in words.
         status: `interrupted` is a run that was stopped by a signal, `lost` one whose process ended on this machine
             without a word, `waiting` one that is planned and has not begun.
-        config: Everything that determines the run.
+        kind: The kind of recommender, by name.
+        settings: Everything that determines the run, as it is stored: `config`, before it is checked.
         versions: Versions of patchrec and the libraries that computed it.
         fingerprints: Of prompt, tokenizer, splits and catalog.
         summary: Results that a listing shows, once done.
@@ -45,13 +47,14 @@ class Run:
 
     id: int
     name: str
-    stage: Stage
+    stage: "Stage"
+    kind: str
     dataset: str
     backbone: str | None
     parent: str | None
     label: str
     status: Status
-    config: RunConfig
+    settings: dict[str, Any]
     seed: int
     versions: dict[str, str]
     fingerprints: dict[str, str]
@@ -66,8 +69,34 @@ class Run:
     note: str | None = None
     tags: tuple[str, ...] = ()
 
+    @cached_property
+    def config(self) -> "RunConfig":
+        """Everything that determines the run.
+
+        Raises:
+            CorruptError: It is not what patchrec writes.
+        """
+        from patchrec.config import RunConfig
+
+        try:
+            return RunConfig.model_validate_json(json.dumps(self.settings))
+        except ValueError as error:  # pydantic's is one
+            raise _damaged(self.name, error) from error
+
     @property
-    def score(self) -> ScoreName:
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies that plan its examples, by name, as they are stored.
+
+        Raises:
+            CorruptError: That is not what patchrec writes.
+        """
+        try:
+            return tuple(str(one["name"]) for one in self.settings.get("strategies") or ())
+        except (TypeError, KeyError) as error:
+            raise _damaged(self.name, error) from error
+
+    @property
+    def score(self) -> "ScoreName":
         """What the run ranks by: the score chosen on validation, else that of its configuration."""
         chosen: ScoreName | None = (self.summary or {}).get("score_choice", {}).get("chosen")
         return chosen or self.config.score
@@ -79,14 +108,9 @@ class Run:
         return weight
 
     @property
-    def kind(self) -> str:
-        """The kind of recommender, by name."""
-        return self.config.kind.name
-
-    @property
     def command(self) -> str:
         """The command that makes such a run."""
-        return self.config.command
+        return f"baseline {self.kind}" if self.stage == "baseline" else self.stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ class Runs:
 
     def create(
         self,
-        config: RunConfig,
+        config: "RunConfig",
         *,
         label: str,
         versions: Mapping[str, str],
@@ -183,7 +207,7 @@ class Runs:
             marking.put(db, name, marks.note, marks.tags)
         return self.get(name)
 
-    def new_name(self, config: RunConfig) -> str:
+    def new_name(self, config: "RunConfig") -> str:
         """A name that nothing had before: what a run is, and a number."""
         with self._store.write() as db:
             return _counted(db, check_name("run", _prefix(config)))
@@ -270,10 +294,14 @@ class Runs:
         """All runs, oldest first, without those in the trash."""
         return self._read("1", [])
 
+    def listed(self) -> list[Run]:
+        """The same for a listing: what is stored of their configurations is believed, not checked."""
+        return self._read("1", [], checked=False)
+
     def newest(
         self,
         *,
-        stage: Stage | None = None,
+        stage: "Stage | None" = None,
         kind: str | None = None,
         dataset: str | None = None,
         backbone: str | None = None,
@@ -324,7 +352,7 @@ class Runs:
             values = {"versions": json.dumps(dict(versions)), "fingerprints": json.dumps(dict(fingerprints))}
             db.table("runs").update(self.get(name).id, values)
 
-    def choose_score(self, name: str, score: ScoreName, why: Mapping[str, Any]) -> None:
+    def choose_score(self, name: str, score: "ScoreName", why: Mapping[str, Any]) -> None:
         """Set which score a run ranks by; what the choice rests on stands in its summary as `score_choice`.
 
         Raises:
@@ -410,7 +438,7 @@ class Runs:
                 raise not_found("run", name, self.names(), LIST_THEM)
             db.table("runs").update(self.get(name).id, {**values, "finished_at": now()})
 
-    def _read(self, where: str, values: list[Any]) -> list[Run]:
+    def _read(self, where: str, values: list[Any], *, checked: bool = True) -> list[Run]:
         # `where` is one of the clauses written in this class, never text from outside.
         marked = (
             "(SELECT note FROM notes WHERE run = name) AS note,"
@@ -420,7 +448,8 @@ class Runs:
             f"SELECT runs.*, {marked} FROM runs WHERE {where} AND {OUT} ORDER BY id",  # noqa: S608
             values,
         )
-        return [_run(row) for row in rows]
+        runs = [_run(row) for row in rows]
+        return [run for run in runs if run.config] if checked else runs  # which raises where it is damaged
 
 
 def _run(row: dict[str, Any]) -> Run:
@@ -431,11 +460,16 @@ def _run(row: dict[str, Any]) -> Run:
     """
     try:
         return _decoded(row)
-    except (ValueError, TypeError, CorruptError) as error:  # pydantic's and json's errors are among them
-        raise CorruptError(
-            f"run {row['name']!r} is not as it was stored ({' '.join(str(error).split())[:200]}); restore a copy of "
-            f"the store, or remove the run: `patchrec runs rm {shlex.quote(row['name'])}`"
-        ) from error
+    except (ValueError, TypeError, CorruptError) as error:  # json's errors are among them
+        raise _damaged(row["name"], error) from error
+
+
+def _damaged(name: str, error: Exception) -> CorruptError:
+    """That a run cannot be read, and the way on."""
+    return CorruptError(
+        f"run {name!r} is not as it was stored ({' '.join(str(error).split())[:200]}); restore a copy of "
+        f"the store, or remove the run: `patchrec runs rm {shlex.quote(name)}`"
+    )
 
 
 def _status(row: dict[str, Any]) -> Status:
@@ -450,12 +484,13 @@ def _decoded(row: dict[str, Any]) -> Run:
         id=row["id"],
         name=row["name"],
         stage=row["stage"],
+        kind=row["kind"],
         dataset=row["dataset"],
         backbone=row["backbone"],
         parent=row["parent"],
         label=row["strategy"],
         status=_status(row),
-        config=RunConfig.model_validate_json(row["config"]),
+        settings=json_object(row["config"]),
         seed=row["seed"],
         versions=json_object(row["versions"]),
         fingerprints=json_object(row["fingerprints"]),
@@ -472,7 +507,7 @@ def _decoded(row: dict[str, Any]) -> Run:
     )
 
 
-def _prefix(config: RunConfig) -> str:
+def _prefix(config: "RunConfig") -> str:
     """What a run is named after: its strategy, its stage, or its kind of recommender."""
     if config.stage == "baseline":
         return config.kind.name
@@ -500,8 +535,7 @@ def _counted(db: "Database", prefix: str) -> str:
 def as_json(run: Run) -> dict[str, Any]:
     """A run as plain JSON, its configuration included."""
     return {
-        **asdict(run),
-        "kind": run.kind,
+        **{key: value for key, value in asdict(run).items() if key != "settings"},
         "command": run.command,
         "score": run.score,
         "config": run.config.model_dump(mode="json"),

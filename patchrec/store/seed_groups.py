@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from patchrec.config import RunConfig
 from patchrec.errors import not_found
 from patchrec.store.marks import NO_MARKS, Marks, put
 from patchrec.store.run_plugins import RunPlugin
 from patchrec.store.runs import LIST_THEM, WAITS, Run
 
 if TYPE_CHECKING:
+    from patchrec.config import RunConfig
     from patchrec.store.connection import Store
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Planned:
     """A run that is to be made; see `Runs.create`."""
 
-    config: RunConfig
+    config: "RunConfig"
     label: str
     versions: Mapping[str, str]
     fingerprints: Mapping[str, str]

@@ -182,7 +182,7 @@ class Trash:
         if name in self.names():
             return NotFoundError(f"run {name!r} is in the trash already; `patchrec runs gc` empties it")
         begin_so = [other for other in known if name and other.startswith(name)]
-        why = "Only a whole name removes a run." if begin_so else "List them with `patchrec runs ls`."
+        why = "only a whole name removes a run" if begin_so else "list them with `patchrec runs ls`"
         return NotFoundError(unknown("run", name, begin_so or known, why))
 
     def _folder(self, name: str) -> Path | None:

@@ -120,9 +120,10 @@ def all_batches(
         raise UsageError(f"a {config.stage} run needs a training configuration")
     examples = dataset.examples("train", config.history.K, config.history.windows)
     if not examples:
+        least = "one item" if dataset.min_history == 1 else f"{dataset.min_history} items"
         raise InputError(
-            f"data set {dataset.name!r} has no training targets: no user has more than {dataset.min_history} items "
-            "in the train split; give more data or another split"
+            f"data set {dataset.name!r} has no training targets: no user has more than {least} in the train split; "
+            "give more data or another split"
         )
     if learnable is not None:
         examples = learnable(examples)

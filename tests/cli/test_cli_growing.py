@@ -45,10 +45,16 @@ def test_users_are_listed_with_their_first_and_last_time(shop: Path, capfd: pyte
     shown, said = capfd.readouterr()
     assert shown.splitlines()[1].split() == ["u0", "4", "2023-11-14", "22:13", "2023-11-14", "22:16"]
     assert said == "note: 2 of 4 users\n"
+    assert main(["data", "append", "shop", "--interactions", "more.csv", "-q"]) == 0
+    capfd.readouterr()
+    assert main(["data", "users", "shop", "--match", "u", "--limit", "2"]) == 0
+    assert capfd.readouterr().err == "note: 2 of 4 users with 'u' in them\n"
+    assert main(["data", "users", "shop", "--match", "z"]) == 0
+    assert capfd.readouterr().err == "note: 1 of 5 users with 'z' in them\n"
     assert main(["data", "users", "shop", "-q"]) == 0
-    assert capfd.readouterr().out.split() == ["u0", "u1", "u2", "u3"]
-    assert main(["data", "users", "shop", "--match", "zoe"]) == 0
-    assert capfd.readouterr().err == "note: 0 of 4 users with 'zoe' in them\n"
+    assert capfd.readouterr().out.split() == ["u0", "u1", "u2", "u3", "zoe"]
+    assert main(["data", "users", "shop", "--match", "ann"]) == 0
+    assert capfd.readouterr().err == "note: 0 of 5 users with 'ann' in them\n"
 
 
 @pytest.mark.parametrize(

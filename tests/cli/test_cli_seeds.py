@@ -88,7 +88,7 @@ def test_a_group_that_was_stopped_goes_on_with_what_is_missing(toy_cli, monkeypa
     assert "2 waiting, 1" in toy_cli("runs", "ls").out
     for words in (["ls"], ["show", "sasrec-1"], ["show", "sasrec-1-s2"]):
         assert "next: patchrec baseline sasrec --resume sasrec-1\n" in toy_cli("runs", *words).err
-    assert "waiting and cannot rank" in toy_cli("eval", "sasrec-1-s2").err
+    assert "waiting and cannot rank; go on with" in toy_cli("eval", "sasrec-1-s2").err
     assert toy_cli("finetune", "--resume", "sasrec-1").code == 2
     again = toy_cli("baseline", "--resume", "sasrec-1", "--seed", "3")
     assert (again.code, "drop --seed" in again.err) == (2, True)

@@ -34,10 +34,18 @@ def test_mistakes_that_need_no_model_are_told_before_torch_is_imported(toy_store
         (*ask, "--user", "ann", "--k", "0"): 2,
         (*ask, "--history", "Nonesuch"): 4,
         (*ask, "--all", "--output", str(tmp_path / "there.csv")): 2,
+        (*ask, "--all", "--output", str(tmp_path / "new.csv"), "--with", "nonesuch"): 2,
+        (*home, "data", "add", "my shop", "nonesuch.csv"): 2,  # the name, before the file is looked for
         (*home, "eval", "nonesuch"): 4,
         (*home, "eval", "popularity-1", "--users-with", "x"): 2,
         (*home, "finetune", "--strategy", "pft-s", "--L", "0"): 2,
         (*home, "finetune", "--strategy", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--data", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--from", "nonesuch"): 4,
+        (*home, "finetune", "--strategy", "pft-s", "--backbone", "tiny-random", "--learning-rate", "5"): 2,
+        (*home, "pretrain", "--backbone", "nonesuch"): 4,
+        (*home, "baseline", "sasrec", "--learning-rate", "5"): 2,
+        (*home, "sweep", "nonesuch.toml"): 3,
         (*home, "baseline", "nonesuch"): 4,
     }
     codes, modules = modules_after(*wrong)

@@ -77,3 +77,26 @@ def test_the_installed_command_survives_a_terminal_that_lacks_letters():
     """`script` is what guards the streams; `main` alone would stop at the first title with an umlaut."""
     [command] = entry_points(group="console_scripts", name="patchrec")
     assert command.value == "patchrec_cli.app:script"
+
+
+def test_help_of_a_named_baseline_shows_its_options_alone(cli):
+    out = cli("baseline", "gru4rec", "--help").out
+    assert "Options of baseline gru4rec:" in out
+    assert out.count("Options of baseline ") == 1
+    assert cli("baseline", "--help", "gru4rec").out == out
+
+
+def test_help_of_baselines_lists_them_with_what_they_do(cli):
+    out = cli("baseline", "--help").out
+    assert "Options of baseline " not in out
+    assert "\n  markov        what most often followed the last item" in out
+    assert "`patchrec baseline NAME --help`" in out
+
+
+def test_help_of_a_named_strategy_and_head_leaves_out_the_others(cli):
+    for words in (["--strategy", "pft-s", "--head", "item"], ["--strategy=pft-s", "--head=item"]):
+        out = cli("finetune", *words, "--help").out
+        assert [line for line in out.splitlines() if line.startswith("Options of ")] == [
+            "Options of strategy pft-s:", "Options of head item:"
+        ]  # fmt: skip
+    assert "Options of head both:" in cli("finetune", "--strategy", "pft-s", "--help").out

@@ -102,3 +102,23 @@ def test_another_format_is_said_and_forgets_how_the_first_was_written(tmp_path: 
     assert found["appended"]["interactions"] == 1
     with pytest.raises(UsageError, match=r"--format .xlsx."):
         append_interactions("mine", interactions=[tmp_path / "more.jsonl"], format="xlsx", home=home)
+
+
+def test_a_file_whose_ending_names_another_format_is_read_as_that(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("wer;was;wann\na;1;10\nb;2;20\n")
+    (tmp_path / "items.csv").write_text("was;title\n1;One\n2;Two\n")
+    files = {"interactions": [tmp_path / "log.csv"], "items": [tmp_path / "items.csv"]}
+    home, columns = tmp_path / "home", {"user_col": "wer", "item_col": "was", "time_col": "wann"}
+    add_dataset("mine", sep=";", format="csv", **columns, **files, home=home)
+    (tmp_path / "more.jsonl").write_text('{"wer":"a","was":"3","wann":30}\n')
+    (tmp_path / "new.csv").write_text("was;title\n3;Three\n")
+    later = {"interactions": [tmp_path / "more.jsonl"], "items": [tmp_path / "new.csv"]}
+    found = append_interactions("mine", **later, home=home)
+    assert (found["appended"]["interactions"], found["appended"]["items"]) == (1, 1)
+    (tmp_path / "more.tsv").write_text("wer\twas\twann\nb\t1\t40\n")
+    assert append_interactions("mine", interactions=[tmp_path / "more.tsv"], home=home)["version"] == 3
+    (tmp_path / "last.jsonl").write_text('{"wer":"b","was":"1","wann":45}\n')
+    both = [tmp_path / "last.jsonl", tmp_path / "more.tsv"]  # each by its own, and the second is there already
+    assert append_interactions("mine", interactions=both, home=home)["appended"]["repeated"] == 1
+    (tmp_path / "more.dat").write_text("wer;was;wann\nb;1;50\n")  # an ending that names none
+    assert append_interactions("mine", interactions=[tmp_path / "more.dat"], home=home)["version"] == 5

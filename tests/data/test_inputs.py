@@ -1408,3 +1408,10 @@ def test_where_no_item_can_be_used_the_error_shows_reasons_with_examples(tmp_pat
         caught.value
     )
     assert "N fields where the header has N (1), such as items.csv:4" in str(caught.value)
+
+
+def test_files_of_the_folder_one_stands_in_are_told_by_their_names(tmp_path, monkeypatch):
+    put(tmp_path / "a.csv", "user_id,item_id\nu\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^a\.csv:2: "):
+        read(".")

@@ -116,11 +116,13 @@ def test_every_run_ranks_the_newer_version_and_says_so(home: Path) -> None:
 
 def test_new_items_are_ranked_and_may_be_a_history(home: Path) -> None:
     items = home.parent / "things.csv"
-    items.write_text("sku;name;price\nt1;Thing 1;1\nt2;Thing two;2\nbrand-new;Brand new;7\n")
+    items.write_text("sku;name;price\nt1;Thing 1;1\nt2;Thing two;2\nt3;Thing 3;4\nbrand-new;Brand new;7\n")
     told = Notes()
     found = append(home, ("c1", "brand-new", LATER), items=[items], report=told)
     assert (found["appended"]["items"], found["accounts"]["items"]["kept"]) == (1, 1)
     assert "left out 1 item: an item that the catalog has under another title, which stays" in told.notes
+    assert "left out 1 item: an item that the catalog has with other fields, which stay" in told.notes
+    assert len(told.notes) == 2  # t1 goes without saying
     for run in RUNS:
         assert recommend(user="c1", run=run, k=3, home=home).history[-1] == "Brand new"
         assert "brand-new" in {line.item_id for line in recommend(user="c2", run=run, k=20, home=home).ranking}
@@ -383,3 +385,17 @@ def test_titles_that_interactions_name_come_with_them(tmp_path: Path) -> None:
     assert dataset.sequences.items_of(1).tolist() == [0, 2, 0]
     assert np.array_equal(dataset.sequences.train_stop, [1, 1])
     assert np.array_equal(dataset.sequences.validation_stop, [1, 1])
+
+
+def test_going_on_with_a_run_is_on_its_data_set_where_none_is_in_use(home: Path) -> None:
+    files = {"interactions": [home.parent / "other.csv"], "items": [home.parent / "others.csv"]}
+    files["interactions"][0].write_text("user_id,item_id\n" + "".join(f"u,i{one}\n" for one in range(5)))
+    files["items"][0].write_text("item_id,title\n" + "".join(f"i{one},Item {one}\n" for one in range(5)))
+    add_dataset("other", **files, home=home)
+    settings = {key: value for key, value in TINY.items() if key not in ("data", "backbone")}
+    with pytest.raises(UsageError, match="which data set"):
+        finetune(strategy="vanilla", start="none", **settings, home=home)
+    found = finetune(strategy="vanilla", start="vanilla-1", **settings, home=home)
+    assert found.dataset == "shop"
+    use_dataset("other", home=home)
+    assert finetune(strategy="vanilla", start="vanilla-1", **settings, home=home).dataset == "other"

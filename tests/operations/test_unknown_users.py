@@ -9,7 +9,7 @@ import pytest
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
 from patchrec.data.parquet import open_parquet
-from patchrec.errors import NotFoundError, UsageError
+from patchrec.errors import InputError, NotFoundError, UsageError
 from patchrec.operations.filters import Filters
 from patchrec.operations.many import bulk_job
 from patchrec.operations.many.bulk_job import Request
@@ -114,6 +114,19 @@ def test_rejects_take_the_place_of_no_other_file_unasked(home: Path, users: str,
         run(home, tmp_path / "out.jsonl", users=users, rejects=users, overwrite=True)
     with pytest.raises(UsageError, match="are for users of a file"):
         run(home, tmp_path / "all.jsonl", unknown="skip")
+
+
+@pytest.mark.parametrize("wrong", [{"columns": ("colour",)}, {"filters": Filters(where="colour = 3")}])
+def test_a_mistake_elsewhere_writes_no_rejects(home: Path, users: str, tmp_path: Path, wrong: dict) -> None:
+    with pytest.raises(UsageError, match="no column 'colour'"):
+        run(home, tmp_path / "out.jsonl", users=users, rejects=str(tmp_path / "new.txt"), **wrong)
+    assert not list(tmp_path.glob("*.txt")) or [path.name for path in tmp_path.glob("*.txt")] == [Path(users).name]
+
+
+def test_a_list_of_users_has_no_encoding_to_name(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("Zoë\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.txt:1: not UTF-8 \(byte 0xeb at 3\); save the file as UTF-8$"):
+        run(home, tmp_path / "out.jsonl", users=str(tmp_path / "latin.txt"))
 
 
 @pytest.mark.parametrize(("name", "source"), [("sasrec-1", "popularity"), ("markov-1", "empty history")])

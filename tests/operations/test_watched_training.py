@@ -11,11 +11,11 @@ from patchrec.model.backbone import Backbone
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.runs import show_run
 from patchrec.operations.training import run_progress as progress_module
-from patchrec.operations.training import train as module
 from patchrec.operations.training.run_progress import last_minute
 from patchrec.operations.training.train import finetune, pretrain
 from patchrec.store import Store
 from patchrec.store.runs import LossRow
+from patchrec.training import loop
 from patchrec.training.language_learner import LanguageLearner
 
 TINY = {"data": "walkers", "backbone": "tiny-random", "batch_size": 20}
@@ -53,6 +53,8 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(home: Path, after_step,
         run = store.runs.get("pretrain-1")
         assert (run.status, run.num_steps) == ("interrupted", 4)
         assert "after step 2 of 4" in str(run.error)
+    with pytest.raises(UsageError, match="cannot rank; go on with `patchrec pretrain --resume pretrain-1`, or choose"):
+        evaluate("pretrain-1", home=home)
     assert pretrain(resume="pretrain-1", home=home).steps == 4
     assert show_run("pretrain-1", home=home)["status"] == "done"
 
@@ -100,7 +102,7 @@ def test_a_finished_run_has_no_time_left(home: Path) -> None:
 
 
 def test_a_run_before_its_first_step_has_no_progress(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "train", lambda *_, **__: raise_interrupt())
+    monkeypatch.setattr(loop, "train", lambda *_, **__: raise_interrupt())
     with pytest.raises(KeyboardInterrupt):
         pretrain(**TINY, home=home)
     assert show_run("pretrain-1", home=home)["progress"] is None

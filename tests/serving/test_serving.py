@@ -118,6 +118,15 @@ def test_what_is_no_json_is_refused(asker: Asker, raw: bytes) -> None:
     assert status in (400, 422), found
     assert list(found) == ["error"]
     assert len(found["error"]) < 1000
+    assert "JSON" in found["error"] or raw[2:3] in (b"k", b"u")  # which are, but for a number
+
+
+def test_a_body_that_does_not_say_what_it_is_is_told_to(asker: Asker) -> None:
+    for kind in ("", "text/plain", "application/x-www-form-urlencoded"):
+        status, found, _ = asker.ask("POST", "/recommend", raw=b'{"user": "u1"}', Content_Type=kind)
+        assert (status, found) == (
+            422, {"error": "the body is not said to be JSON; send it with Content-Type: application/json"}
+        )  # fmt: skip
 
 
 def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not(asker: Asker) -> None:

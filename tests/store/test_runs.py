@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from patchrec.config import RunConfig, StrategyConfig
-from patchrec.errors import NotFoundError, UsageError
+from patchrec.errors import CorruptError, NotFoundError, UsageError
 from patchrec.store import Store
 from patchrec.store import process as process_module
 from patchrec.store.backbones import StoredBackbone
@@ -208,3 +208,17 @@ def test_backbones_are_put_found_and_replaced(store: Store, tmp_path: Path) -> N
     assert store.backbones.all() == [found]
     with pytest.raises(NotFoundError, match="patchrec backbones pull llama"):
         store.backbones.get("llama-3.2-1b")
+
+
+def test_a_listing_believes_what_is_stored_and_everything_else_checks_it(toy_store: Store) -> None:
+    run = fine_tune(toy_store)
+    with toy_store.write() as db:
+        db.execute("UPDATE runs SET config = json_set(config, '$.stage', 'cooking')")
+    assert [(one.name, one.kind, one.command) for one in toy_store.runs.listed()] == [(run.name, run.kind, run.command)]
+    for ask in (toy_store.runs.all, lambda: toy_store.runs.get(run.name), lambda: toy_store.runs.listed()[0].config):
+        with pytest.raises(CorruptError, match=f"patchrec runs rm {run.name}"):
+            ask()
+    with toy_store.write() as db:
+        db.execute("UPDATE runs SET config = '{\"strategies\": 3}'")
+    with pytest.raises(CorruptError, match="is not as it was stored"):
+        _ = toy_store.runs.listed()[0].strategies

@@ -104,7 +104,7 @@ def test_the_beginning_of_a_name_removes_nothing(toy_store):
     names = [done(toy_store) for _ in range(10)]
     toy_store.trash.put([names[0]])
     toy_store.trash.empty()
-    with pytest.raises(NotFoundError, match="Only a whole name removes a run"):
+    with pytest.raises(NotFoundError, match="only a whole name removes a run"):
         toy_store.trash.put(["popularity-1"])  # popularity-10 begins so
     assert toy_store.runs.names() == names[1:]
 

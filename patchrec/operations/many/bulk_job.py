@@ -161,8 +161,10 @@ def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job
     with Store.open(home) as store:
         run = pick_run(store, request.run, request.data, report)
         dataset = store.datasets.load(run.dataset)
-        user_ids, users = _users(dataset, request, unknown, report)
+        # what is wrong with a question is told before a file is written or a model loaded
         filtered = Filtered.of(dataset.catalog, request.filters)
+        shown = beside(dataset.catalog, request.columns)
+        user_ids, users = _users(dataset, request, unknown, report)
         how: dict[str, Any] = {
             "search": request.search, "max_tokens": request.max_tokens, "retrieve": request.retrieve,
         }  # fmt: skip
@@ -175,7 +177,7 @@ def make_job(request: Request, home: Path | None, report: Reporter) -> tuple[Job
         k=request.k,
         filtered=filtered,
         keep_seen=request.filters.keep_seen,
-        beside=beside(loaded.dataset.catalog, request.columns),
+        beside=shown,
         sources=unknown == "popular",
         again=request.again,
     )
@@ -227,7 +229,10 @@ def _users(dataset: Dataset, request: Request, unknown: Unknown, report: Reporte
         write_rejects(path, dataset, distinct, overwrite=request.overwrite)
     found = indices(dataset, distinct, unknown)
     if len(names) > len(distinct):
-        report.note(f"{len(names) - len(distinct):,} user ids stand there more than once and are taken once")
+        again = len(names) - len(distinct)
+        report.note(
+            f"{again:,} {'line names' if again == 1 else 'lines name'} a user who is there already; each is taken once"
+        )
     if len(found[0]) < len(distinct):
         out = len(distinct) - len(found[0])
         report.note(f"{out:,} of {len(distinct):,} users are not in data set {dataset.name!r} and are left out")

@@ -40,7 +40,7 @@ def beside(catalog: Catalog, asked: Sequence[str]) -> Beside:
     found: list[list[Any]] = []
     for name in asked:
         if name.casefold() not in known:
-            raise UsageError(unknown("column of the catalog", name, [shown for shown, _ in known.values()]))
+            raise UsageError(f"--with: {unknown('column', name, [shown for shown, _ in known.values()])}")
         shown, key = known[name.casefold()]
         if shown in COLUMNS or shown == SOURCE:
             raise UsageError(f"--with {name}: the file has a column {shown!r} of its own; drop it")

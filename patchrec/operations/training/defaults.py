@@ -54,6 +54,21 @@ def told_values(step: str = "") -> Iterator[None]:
         raise UsageError(wrong_values(error).replace("--form=", "--prompt=") + step) from error
 
 
+def refuse_values(stage: Stage, given: Mapping[str, Any]) -> None:
+    """Refuse settings that no run can have, before anything is fetched or picked for it.
+
+    Raises:
+        UsageError: A value that cannot be.
+    """
+    values = {key: value for key, value in given.items() if value is not None}
+    of_prompt = {"form": values.get("prompt")} | {key: values.get(key) for key in _OF_PROMPT - {"form"}}
+    with told_values(f"; see `patchrec {stage} --help`"):
+        PromptConfig(**{key: value for key, value in of_prompt.items() if value is not None})
+        HistoryConfig(**{key: values[key] for key in ("K", "windows") if key in values})
+        slow = {"learning_rate": _OTHER_DATA[1]}  # the default may be another: what follows from it is told later
+        TrainingConfig(**(slow | {key: value for key, value in values.items() if key in TrainingConfig.model_fields}))
+
+
 def shape_defaults(
     dataset: Dataset,
     scale: Scale,
@@ -124,7 +139,11 @@ def training_defaults(
     with told_values(f"; see `patchrec {stage} --help`"):
         config = TrainingConfig(**(base | chosen))
     said = {key: text(config) for key, text in _TOLD.items()}
-    if "dtype" in base:
+    if scale is not None and "dtype" not in base:
+        if "dtype" not in chosen:  # torch is asked last: what is wrong is told before it is imported
+            from patchrec.model.backbone import fast_dtype
+
+            config = config.model_copy(update={"dtype": str(fast_dtype()).removeprefix("torch.")})
         said["dtype"] = config.dtype
     picked = [text for key, text in said.items() if key not in chosen]
     if base and picked:
@@ -148,11 +167,8 @@ def _base(dataset: Dataset, scale: Scale | None) -> tuple[dict[str, Any], str]:
     """Defaults of a backbone on a data set, and why; none without a backbone."""
     if scale is None:
         return {}, ""
-    from patchrec.model.backbone import fast_dtype
-
-    dtype = {"dtype": str(fast_dtype()).removeprefix("torch.")}
     if scale != "paper":
-        return dtype | (_MADE_TRAINING if scale == "made" else _SMALL_TRAINING), "made for a CPU"
+        return _MADE_TRAINING if scale == "made" else _SMALL_TRAINING, "made for a CPU"
     batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
     why = _PAPERS if dataset.name in PAPER else "the paper's for MovieLens-100K"
-    return dtype | {"batch_size": batch_size, "learning_rate": learning_rate}, why
+    return {"batch_size": batch_size, "learning_rate": learning_rate}, why

@@ -14,7 +14,7 @@ from patchrec.model.tokenizer import is_causal
 from patchrec.operations.backbones import find_backbone, scale_of
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import fingerprints, further_starts, plain_options, weights_folder
-from patchrec.operations.training.defaults import shape_defaults, told_values, training_defaults
+from patchrec.operations.training.defaults import refuse_values, shape_defaults, told_values, training_defaults
 from patchrec.operations.training.read_runs import read_runs
 from patchrec.plugins import bind_kind, find_kind, plan_for, recommenders
 from patchrec.recommender import BoundKind, Fitting, Saved
@@ -127,6 +127,7 @@ def new_pretraining(store: Store, options: dict[str, Any] | None, settings: RunS
     """
     compressed = StrategyConfig(name=COMPRESSED, options=plain_options(options))
     plan_for(compressed)  # so that a slip is told before anything is made
+    refuse_values("pretrain", settings)
     title = find_kind("title").bind()
     return _settle(store, "pretrain", title, (StrategyConfig(name=RAW), compressed), None, settings, report)
 
@@ -162,7 +163,9 @@ def new_finetuning(
     kind = find_kind(head or "title").bind(plain_options(head_options))
     planner = plan_for(StrategyConfig(name=strategy, options=plain_options(options)))
     chosen = (StrategyConfig(name=strategy, options=planner.values),)
-    settings = cast(RunSettings, {**settings, "data": pick_dataset(store, settings.get("data"), report)})
+    refuse_values("finetune", settings)
+    data = settings.get("data") or _data_of(store, start, report)
+    settings = cast(RunSettings, {**settings, "data": pick_dataset(store, data, report)})
     return _settle(store, "finetune", kind, chosen, _parent(store, start, settings, report), settings, report)
 
 
@@ -190,6 +193,7 @@ def new_baseline(
     _refuse(name, why, given, tuple(setting for setting in OF_LANGUAGE_MODELS if setting != "backbone"))
     if bound.kind.training is None:
         _refuse(name, "learns nothing by gradient", given, tuple(TrainingConfig.model_fields))
+    refuse_values("baseline", settings)
     dataset = store.datasets.load(pick_dataset(store, settings.get("data"), report))
     bound, parts = read_runs(store, bound, dataset.name)
     bound = bound.settled(dataset, report)
@@ -267,6 +271,15 @@ def validation_sample(config: RunConfig, dataset: Dataset) -> list[Example]:
             f"{dataset.name} has no validation target; add it again with --validation 0.1, or drop --validate-every"
         )
     return sample_examples(examples, training.validation_targets)
+
+
+def _data_of(store: Store, start: str | None, report: Reporter) -> str | None:
+    """The data set of the run that a fine-tuning goes on with; None where there is none, or one is in use."""
+    if start in (None, "none") or store.datasets.current() is not None:
+        return None
+    parent = store.runs.get(str(start))
+    report.picked("data", parent.dataset, f"that of run {parent.name}")
+    return parent.dataset
 
 
 def _parent(store: Store, start: str | None, settings: RunSettings, report: Reporter) -> Run | None:

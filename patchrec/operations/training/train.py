@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from patchrec.data.whole_files import private_folder
 from patchrec.errors import InterruptedRunError, PatchrecError, UsageError, flag_of
@@ -42,9 +42,11 @@ from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
 from patchrec.training.interrupts import Terminated, terminable
-from patchrec.training.learner import Learner
-from patchrec.training.loop import TrainingResult, train
 from patchrec.training.processes import Process, peer_timeout
+
+if TYPE_CHECKING:  # torch comes when a run begins: mistakes are told before
+    from patchrec.training.learner import Learner
+    from patchrec.training.loop import TrainingResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,10 @@ def refuse_unknown(settings: Mapping[str, object]) -> None:
     """
     unknown = settings.keys() - RunSettings.__annotations__.keys()
     if unknown:
-        raise TypeError(f"no such setting of a run: {', '.join(sorted(unknown))}")
+        named = ", ".join(sorted(unknown))
+        raise TypeError(
+            f"no such setting of a run: {named}; options of a strategy or baseline stand in options={{...}}"
+        )
 
 
 def refuse_beside_resume(given: Mapping[str, object]) -> None:
@@ -257,7 +262,7 @@ class _Ready:
 
     store: Store | None
     job: TrainingJob
-    learner: Learner
+    learner: "Learner"
 
     def fail(self, error: BaseException) -> None:
         """Note how it ended, where that was not well."""
@@ -270,7 +275,7 @@ class _Ready:
             self.store.runs.fail(name, str(error) if isinstance(error, PatchrecError) else repr(error))
 
 
-def make_learner(fitting: Fitting) -> Learner:
+def make_learner(fitting: Fitting) -> "Learner":
     """What learns in a run."""
     kind = find_kind(fitting.config.kind.name)
     with kind_errors(kind.name):
@@ -279,7 +284,7 @@ def make_learner(fitting: Fitting) -> Learner:
 
 def _learner_of(
     job: TrainingJob, parts: tuple[Part, ...] = (), vectors: Mapping[str, FloatArray] | None = None
-) -> Learner:
+) -> "Learner":
     validation = validation_sample(job.config, job.dataset)
     fitting = Fitting(job.config, job.dataset, job.start, validation, parts, starts=job.starts, vectors=vectors or {})
     return make_learner(fitting)
@@ -447,6 +452,8 @@ def _stopped(error: Terminated, made: Sequence[_Ready], process: Process) -> str
 
 def _train(ready: _Ready, process: Process, report: Reporter) -> RunResult:
     """Train; process 0 notes in the store how it goes, and shows it."""
+    from patchrec.training.loop import train
+
     job, store, name = ready.job, ready.store, ready.job.folder.name
     with process.together(), kind_errors(job.config.kind.name):
         result = train(
@@ -494,7 +501,7 @@ class _StoreLog:
         self.store.runs.add_checkpoint(self.name, checkpoint.step, checkpoint.path, checkpoint.manifest)
 
 
-def _summary(result: TrainingResult) -> dict[str, Any]:
+def _summary(result: "TrainingResult") -> dict[str, Any]:
     progress = result.progress
     totals: dict[str, Any] = {"steps": progress.step} | {
         key: getattr(progress, key) for key in ("targets", "tokens", "loss", "seconds")
