@@ -7,6 +7,7 @@ from patchrec import __version__
 from patchrec.operations.asked_runs import asking_words, stamp
 from patchrec.store import Store
 from patchrec.store.audit import Fault
+from patchrec.store.fingerprints import catalog_fingerprint
 from patchrec.store.runs import Run
 
 
@@ -72,8 +73,7 @@ class RunFaults:
         catalogs = {version["fingerprint"]: version["num_items"] for version in about["versions"]}
         num_items = about["summary"]["items"]
         if self.most_items is None or num_items <= self.most_items:
-            catalog = self.store.catalogs.load(dataset, with_metadata=False)
-            catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
+            catalogs = {mark: n for mark, n in catalogs.items() if catalog_fingerprint(self.store, dataset, n) == mark}
         today, versions = about["fingerprints"]["sequences"], [one["fingerprint"] for one in about["data_versions"]]
         return {"catalog": set(catalogs), "split": set(versions) if today == versions[-1] else {today}}
 
