@@ -30,7 +30,7 @@ class RunFaults:
         faults = [*self._changed_plugins(run), *self._other_data(run), *self._other_parts(run)]
         faults += self._missing_checkpoint(run)
         if run.status == "lost":
-            fix = f"go on with `patchrec {run.command} --resume {run.name}`, or `patchrec runs rm {run.name}`"
+            fix = f"{run.to_be_done}, or `patchrec runs rm {run.name}`"
             faults.append(Fault("its process ended without a word", fix))
         return faults
 
@@ -108,7 +108,7 @@ class RunFaults:
         saved = self.store.runs.checkpoints(run.name)
         if saved[-1].path.is_dir() if saved else run.config.training is None:
             return []
-        fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
+        fix = f"restore its folder, or make it anew with {run.resume}"
         return [Fault("its checkpoint is gone", fix)]
 
 

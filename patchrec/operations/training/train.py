@@ -365,10 +365,7 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     """A stopped run, to go on from its newest checkpoint with its own configuration."""
     run = store.runs.get(name)
     if command not in (run.command, run.command.partition(" ")[0]):
-        raise UsageError(
-            f"run {run.name} is of `patchrec {run.command}`; resume it with "
-            f"`patchrec {run.command} --resume {run.name}`"
-        )
+        raise UsageError(f"run {run.name} is of `patchrec {run.command}`; resume it with {run.resume}")
     if run.status == "done":
         saved = store.runs.checkpoints(run.name)
         if not saved or saved[-1].path.exists():
