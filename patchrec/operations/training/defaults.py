@@ -22,6 +22,7 @@ _OTHER_DATA = (64, 1e-5)
 # Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
 SMALL = ("smollm2-135m", "tiny-random")
 _PAPERS = "as in the paper"
+_PAPERS_BACKBONE = ("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct")  # of a folder nobody knows
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _OF_PROMPT = {"form", "separators", "max_title_tokens", "long_titles"}
 MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokenizer
@@ -108,7 +109,7 @@ def training_defaults(
         UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
-    base, why = _base(dataset, backbone)
+    base, why = _base(dataset, backbone, kind)
     if stage == "finetune" and backbone in SMALL:
         base = base | {"epochs": _SMALL_EPOCHS}
     base = base | dict(kind.training or {})
@@ -142,7 +143,7 @@ def _unlike_the_paper(config: TrainingConfig) -> str:
     return f" but for {' and '.join(differs)}" if differs else ""
 
 
-def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
+def _base(dataset: Dataset, backbone: str | None, kind: Kind) -> tuple[dict[str, Any], str]:
     """Defaults of a backbone on a data set, and why; none without a backbone."""
     if backbone is None:
         return {}, ""
@@ -152,5 +153,10 @@ def _base(dataset: Dataset, backbone: str | None) -> tuple[dict[str, Any], str]:
     if backbone in SMALL:
         return dtype | _SMALL_TRAINING, "made for a CPU"
     batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
-    why = _PAPERS if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    # what the paper's are for, where that is another than this
+    what = ["titles"] if kind.name != "title" else []
+    what += ["MovieLens-100K"] if dataset.name not in PAPER else []
+    whose = [" of ".join(what)] if what else []
+    whose += ["Llama-3.2-1B"] if backbone not in _PAPERS_BACKBONE else []
+    why = f"the paper's for {' with '.join(whose)}" if whose else _PAPERS
     return dtype | {"batch_size": batch_size, "learning_rate": learning_rate}, why
