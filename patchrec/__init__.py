@@ -22,6 +22,10 @@ __all__ = [
 # Waiting threads of OpenMP spin by default, on the cores that other programs' threads need: two programs on one machine
 # then take twenty times as long as one. torch reads this once, when it is first imported; what a user set stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# On a CPU a product in bfloat16 is compiled for each shape, 2 MB of it, and a thousand are kept; twice, since torch's
+# bridge to oneDNN keeps as many itself. No two forests have one shape: those of one or two are enough.
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, "64")
 
 _WHERE = {
     "RunRecommender": "patchrec.api",

@@ -91,12 +91,16 @@ def bind(what: str, model: type[O], values: Mapping[str, object] | None) -> O:
         raise UsageError(f"{what}: {wrong_values(error)}") from error
 
 
-def label(name: str, options: Options) -> str:
-    """Name and options for tables, such as "pft-s L=5": numbers always, words where they are not the default."""
+def label(name: str, options: Options, *, numbers: bool) -> str:
+    """Name and options for tables, such as "pft-s L=5": those that are not the default.
+
+    Args:
+        numbers: Show numbers always.
+    """
     fields = type(options).model_fields
     shown = [
         f"{key}={value}"
         for key, value in options.values.items()
-        if value is not None and (type(value) in (int, float) or value != fields[key].default)
+        if value is not None and ((numbers and type(value) in (int, float)) or value != default_of(fields[key]))
     ]
     return " ".join([name, *shown])

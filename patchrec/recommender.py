@@ -487,8 +487,8 @@ class BoundKind:
 
     @property
     def label(self) -> str:
-        """Name and options for tables, such as "sasrec layers=2"."""
-        return label(self.kind.name, self.options)
+        """Name, and options that are not the default, for tables, such as "sasrec layers=3"."""
+        return label(self.kind.name, self.options, numbers=False)
 
     @property
     def training(self) -> Mapping[str, Any] | None:

@@ -90,7 +90,7 @@ class Planner:
     @property
     def label(self) -> str:
         """Name and options for tables, such as "pft-s L=5": numbers always, words where they are not the default."""
-        return label(self.strategy.name, self.options)
+        return label(self.strategy.name, self.options, numbers=True)
 
     def plan(self, history: History, moment: Moment = EVALUATION) -> Layout:
         """Plan one history, and hold the strategy to its contract.

@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from patchrec.bounds import LARGEST, holds
 from patchrec.errors import UsageError
-from patchrec_cli.layers import Given, check_names, settings_of
+from patchrec_cli.layers import NO_MEMBERS, Given, Members, check_names, settings_of
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 OUTPUT = "Output"  # the section that comes last
@@ -50,7 +50,11 @@ class Command(TyperCommand):
 
     def _given(self, ctx: Any) -> dict[str, Given]:
         """What files and the environment set of this command; a run that goes on has its own settings."""
-        return settings_of(self.params, ctx.command_path.split()[1:], ctx.default_map or {})
+        return settings_of(self.params, ctx.command_path.split()[1:], ctx.default_map or {}, self.members())
+
+    def members(self) -> Members:
+        """What it names, with options of their own."""
+        return NO_MEMBERS
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write what the command does, then its examples as they stand."""

@@ -24,6 +24,7 @@ FEW_DAYS = 3 * 86_400_000  # milliseconds
 
 
 @app.command("add", cls=Command)
+@own.takes_files(own.OF_ADDING)
 def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your own, or a known one (see below).")],
@@ -57,45 +58,9 @@ def add(
     recipe: Annotated[
         str | None, own.option("--recipe", "NAME|FILE", "Options from a TOML file, or a known recipe.", own.FILES)
     ] = None,
-    file_format: own.Format = None,
-    sep: own.Sep = None,
-    encoding: own.Encoding = None,
-    quotes: own.Quotes = None,
-    no_header: own.NoHeader = False,
-    columns: own.Names = None,
-    items_format: own.ItemsFormat = None,
-    items_sep: own.ItemsSep = None,
-    items_encoding: own.ItemsEncoding = None,
-    items_quotes: own.ItemsQuotes = None,
-    items_no_header: own.ItemsNoHeader = False,
-    items_columns: own.ItemsNames = None,
-    time_format: own.TimeFormat = None,
-    user_col: own.UserCol = None,
-    item_col: own.ItemCol = None,
-    items_id_col: own.ItemsIdCol = None,
-    time_col: own.TimeCol = None,
-    rating_col: own.RatingCol = None,
-    order_col: own.OrderCol = None,
-    session_col: own.SessionCol = None,
-    title_col: own.TitleCol = None,
-    title: own.Title = None,
-    fields: own.Fields = None,
-    html: own.Html = False,
-    item_pattern: own.ItemPattern = None,
-    rows: own.Rows = None,
-    missing: own.Missing = None,
-    repeats: own.Repeats = None,
-    duplicate_items: own.DuplicateItems = None,
-    untitled: own.UntitledItems = None,
-    min_rating: own.MinRating = None,
-    core: own.Core = None,
-    min_history: own.MinHistory = None,
-    sample_users: own.SampleUsers = None,
-    seed: own.Seed = None,
-    skip_bad: own.SkipBad = False,
-    rejects: own.RejectsFile = None,
     json: Json = False,
     quiet: Quiet = False,
+    **of_files: Any,
 ) -> None:
     """Add a data set: a known one by name, or your own files.
 
@@ -122,7 +87,7 @@ def add(
         "train": train,
         "validation": validation,
     }
-    given = own.given(ctx.params) | {key: value for key, value in options.items() if value not in (None, [])}
+    given = own.given(of_files) | {key: value for key, value in options.items() if value not in (None, [])}
     if dry_run:
         plan = datasets.plan_dataset(
             name, from_path=from_path, recipe=recipe, files=files or (), home=home_of(ctx), **given
@@ -135,7 +100,7 @@ def add(
         from_path=from_path,
         recipe=recipe,
         files=files or (),
-        rejects=rejects,
+        rejects=of_files["rejects"],
         replace=replace,
         home=home_of(ctx),
         report=output.reporter,

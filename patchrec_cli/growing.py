@@ -14,6 +14,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchr
 SPLIT = "A new split"
 
 
+@own.takes_files(own.OF_APPENDING)
 def append(
     ctx: typer.Context,
     name: Name,
@@ -41,33 +42,9 @@ def append(
         float | None,
         typer.Option(metavar="SHARE", help="With --resplit: share of validation.", rich_help_panel=SPLIT),
     ] = None,
-    file_format: own.Format = None,
-    sep: own.Sep = None,
-    encoding: own.Encoding = None,
-    quotes: own.Quotes = None,
-    no_header: own.NoHeader = False,
-    columns: own.Names = None,
-    items_format: own.ItemsFormat = None,
-    items_sep: own.ItemsSep = None,
-    items_encoding: own.ItemsEncoding = None,
-    time_format: own.TimeFormat = None,
-    user_col: own.UserCol = None,
-    item_col: own.ItemCol = None,
-    items_id_col: own.ItemsIdCol = None,
-    time_col: own.TimeCol = None,
-    rating_col: own.RatingCol = None,
-    order_col: own.OrderCol = None,
-    session_col: own.SessionCol = None,
-    title_col: own.TitleCol = None,
-    title: own.Title = None,
-    rows: own.Rows = None,
-    missing: own.Missing = None,
-    repeats: own.Repeats = None,
-    untitled: own.UntitledItems = None,
-    skip_bad: own.SkipBad = False,
-    rejects: own.RejectsFile = None,
     json: Json = False,
     quiet: Quiet = False,
+    **of_files: Any,
 ) -> None:
     """Add interactions to a data set, with the users and items that come with them; all are added or none.
 
@@ -90,10 +67,10 @@ def append(
         split=split,
         train=train,
         validation=validation,
-        rejects=rejects,
+        rejects=of_files["rejects"],
         home=home_of(ctx),
         report=output.reporter,
-        **own.given(ctx.params),
+        **own.given(of_files),
     )
     if not output.emit(found, [str(found["version"])]):
         print_fields(appended_fields(found))

@@ -18,6 +18,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Data set; see `patchr
 
 
 @app.command("add", cls=Command)
+@own.takes_files(own.OF_ITEMS)
 def add(
     ctx: typer.Context,
     name: Name,
@@ -32,26 +33,9 @@ def add(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Items with their titles, one a row.", rich_help_panel=FROM_FILE),
     ] = None,
-    file_format: own.Format = None,
-    sep: own.Sep = None,
-    encoding: own.Encoding = None,
-    quotes: own.Quotes = None,
-    no_header: own.NoHeader = False,
-    columns: own.Names = None,
-    item_col: own.ItemCol = None,
-    title_col: own.TitleCol = None,
-    title_text: Annotated[
-        str | None,
-        own.option("--title-of", "TEXT", "Title of several columns, such as '{name}, {colour}'.", own.COLUMNS),
-    ] = None,
-    fields: own.Fields = None,
-    html: own.Html = False,
-    missing: own.Missing = None,
-    duplicate_items: own.DuplicateItems = None,
-    untitled: own.UntitledItems = None,
-    skip_bad: own.SkipBad = False,
     json: Json = False,
     quiet: Quiet = False,
+    **of_files: Any,
 ) -> None:
     """Add items by their titles; runs trained before can recommend them at once.
 
@@ -65,7 +49,7 @@ def add(
     from patchrec.operations.runs import list_runs
 
     output = Output(json, quiet)
-    given = own.given({**ctx.params, "title": None})  # which is the title of one item here
+    given = own.given(of_files)
     found = datasets.add_items(
         name,
         item_id=item_id,

@@ -8,10 +8,14 @@ and at last the defaults. A file has the options before the command at its top, 
     [finetune]
     batch_size = 64
 
+    [finetune.pft-s]
+    L = 10
+
     [runs.ls]
     limit = 20
 
-Only options that take a value can be set so: a switch is said when it is meant. `[finetune] resume` is none of them.
+Options of what a command names (a strategy, a head, a baseline) have a table of their own below its. Of the command's
+own only those that take a value can be set so: a switch is said when it is meant. `[finetune] resume` is none of them.
 """
 
 import os
@@ -98,27 +102,37 @@ def _merge(tree: dict[str, Any], more: Mapping[str, Any], origin: str, file: Pat
         tree[name] = Given(str(file.absolute().parent / Path(value).expanduser()) if below else value, origin)
 
 
-def check_names(tree: Mapping[str, Any], options: Sequence[str], commands: Sequence[str], where: str) -> None:
-    """Refuse keys that are neither options nor commands.
+def check_names(
+    tree: Mapping[str, Any],
+    options: Sequence[str],
+    tables: Sequence[str],
+    where: str,
+    *,
+    what: str = "command",
+    switches: bool = False,
+) -> None:
+    """Refuse keys that are neither options nor have a table.
 
     Args:
         tree: One level of what files give.
         options: Keys that take a value here.
-        commands: Keys that have a table here.
+        tables: Keys that have a table here.
         where: In words, such as "patchrec finetune".
+        what: Has a table here.
+        switches: Options may be on or off.
 
     Raises:
         UsageError: Names the first, and the choices.
     """
     for key, value in tree.items():
         if isinstance(value, dict):
-            if key not in commands:
-                raise UsageError(f"{origin_of(value)}: {unknown('command', key, commands)}")
-        elif key in commands:
-            raise UsageError(f"{value.origin}: {key} is a command; give its options in a table: [{key}]")
+            if key not in tables:
+                raise UsageError(f"{origin_of(value)}: {unknown(what, key, tables)}")
+        elif key in tables:
+            raise UsageError(f"{value.origin}: {key} is a {what}; give its options in a table: [{key}]")
         elif key not in options:
             raise UsageError(f"{value.origin}: {unknown(f'option of `{where}`', key, options)}")
-        elif isinstance(value.value, bool) or not _plain(value.value):
+        elif (isinstance(value.value, bool) and not switches) or not _plain(value.value):
             raise UsageError(f"{value.origin}: {key} takes a value, a text or number, got {value.value!r}; mend it")
 
 
@@ -149,26 +163,80 @@ def variable_of(words: Sequence[str], key: str) -> str:
     return "_".join(["PATCHREC", *words, key]).replace("-", "_").upper()
 
 
-def settings_of(params: Sequence[Any], words: Sequence[str], tree: Mapping[str, Any]) -> dict[str, Given]:
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What a command names, each with options of its own.
+
+    Attributes:
+        what: In words, such as "strategy or head".
+        options: Of each, by name.
+    """
+
+    what: str = "command"
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+NO_MEMBERS = Members()
+
+
+def settings_of(
+    params: Sequence[Any], words: Sequence[str], tree: Mapping[str, Any], members: Members = NO_MEMBERS
+) -> dict[str, Given]:
     """What is set of a command, by the name of the parameter; the environment comes before files.
 
     Args:
         params: The command's own.
         words: Its path, such as ("runs", "ls").
         tree: Its table.
+        members: That it names; what is set of them `members_of` says.
 
     Raises:
         UsageError: The table has a key that is no option.
     """
     keys = {key: param for param in params if (key := key_of(param)) is not None}
-    check_names(tree, list(keys), (), " ".join(["patchrec", *words]))
+    for key, value in tree.items():
+        owners = (
+            [] if isinstance(value, dict) or key in keys else [n for n, own in members.options.items() if key in own]
+        )
+        if owners:
+            tables = " or ".join(f"[{'.'.join([*words, name])}]" for name in owners[:3])
+            raise UsageError(f"{value.origin}: {key} is an option of {', '.join(owners)}; give it in a table: {tables}")
+    check_names(tree, list(keys), list(members.options), " ".join(["patchrec", *words]), what=members.what)
     found = {}
     for key, param in keys.items():
-        variable = variable_of(words, key)
-        given = Given(os.environ[variable], variable) if os.environ.get(variable) else tree.get(key)
+        given = _given(words, key, tree)
         if given is not None:
             found[str(param.name)] = Given(as_written(given.value, several=param.multiple), given.origin)
     return found
+
+
+def members_of(members: Members, words: Sequence[str], tree: Mapping[str, Any]) -> dict[str, dict[str, Given]]:
+    """What is set of the members that a command names, by member and option.
+
+    Args:
+        members: With their options.
+        words: The command's path.
+        tree: Its table.
+
+    Raises:
+        UsageError: A member's table has a key that is none of its options.
+    """
+    found: dict[str, dict[str, Given]] = {}
+    for name, options in members.options.items():
+        own, table = (*words, name), tree.get(name, {})
+        if not isinstance(table, dict):
+            table = {}  # which `settings_of` refuses
+        check_names(table, options, (), f"[{'.'.join(own)}]", switches=True)
+        given = {key: value for key in options if (value := _given(own, key, table)) is not None}
+        if given:
+            found[name] = given
+    return found
+
+
+def _given(words: Sequence[str], key: str, tree: Mapping[str, Any]) -> Given | None:
+    """What sets an option: its variable, else the table."""
+    variable = variable_of(words, key)
+    return Given(os.environ[variable], variable) if os.environ.get(variable) else tree.get(key)
 
 
 def as_written(value: Any, *, several: bool) -> Any:
@@ -191,8 +259,12 @@ def _below(command: Any, ctx: Any, words: tuple[str, ...], tree: Mapping[str, An
     names = command.list_commands(ctx) if hasattr(command, "commands") else ()
     if not names:
         keys = {str(param.name): key_of(param) for param in command.params}
-        for name, given in settings_of(command.params, words, tree).items():
+        members = command.members()
+        for name, given in settings_of(command.params, words, tree, members).items():
             yield ".".join([*words, str(keys[name])]), given
+        for member, options in members_of(members, words, tree).items():
+            for key, given in options.items():
+                yield ".".join([*words, member, key]), given
         return
     check_names(tree, () if words else ROOT, names, " ".join(["patchrec", *words]))
     for name in names:

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from patchrec.errors import PluginError, UsageError, flag_of
 from patchrec_cli.command import Command, Sections, write_sections
+from patchrec_cli.layers import Given, Members, members_of
 
 if TYPE_CHECKING:
     from patchrec.options import Options
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 VALUES = "patchrec.named-options"
 WORDS = "patchrec.words"
+SETTINGS = "patchrec.named-settings"
 SWITCH = "yes|no"  # the type of an option that is on or off
 
 
@@ -122,10 +124,21 @@ class NamedCommand(Command):
             params = [*params, *build_params(models, taken)]
         return params
 
+    def members(self) -> Members:
+        """What can be named, with the options of each."""
+        named = {name: list(m.options.model_fields) for family in self.families for name, m in family.members().items()}
+        return Members(" or ".join(family.what for family in self.families), named)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Remember the words for the help, which is written before they are read."""
         ctx.meta[WORDS] = tuple(args)
         return super().parse_args(ctx, args)
+
+    def _given(self, ctx: Any) -> dict[str, Given]:
+        """Of the command's own options; what is set of those of members waits until one is named."""
+        words, tree = ctx.command_path.split()[1:], ctx.default_map or {}
+        ctx.meta[SETTINGS] = members_of(self.members(), words, tree)
+        return super()._given(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the command's own options, then those of the members that are named, or of all."""
@@ -194,7 +207,7 @@ def build_params(models: "tuple[type[Options], ...]", taken: frozenset[str]) -> 
 
 
 def option_values(ctx: typer.Context, family: Family, name: str | None) -> dict[str, Any]:
-    """The options of a family's named member that were given on the command line, as text; it has accepted them.
+    """The options of a family's named member: from the command line, else from settings; it has accepted them.
 
     They are checked here so that a slip is told before a model is loaded.
 
@@ -220,7 +233,14 @@ def option_values(ctx: typer.Context, family: Family, name: str | None) -> dict[
                 f"{family.what} {name!r} names an option {flag_of(field)}, which `{ctx.command_path}` uses itself; "
                 "the plugin has to rename it"
             )
-    chosen.bind(values)
+    settings: dict[str, Given] = ctx.meta.get(SETTINGS, {}).get(name, {})
+    taken = {field: given for field, given in settings.items() if field not in values}
+    values |= {field: given.value for field, given in taken.items()}
+    try:
+        chosen.bind(values)
+    except UsageError as error:
+        whence = ", ".join(f"{flag_of(field)} from {given.origin}" for field, given in taken.items())
+        raise UsageError(f"{error} ({whence})" if taken else str(error)) from error
     return values
 
 

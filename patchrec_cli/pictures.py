@@ -10,7 +10,7 @@ from patchrec_cli.display import Output, plain, print_fields, print_note
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 
 if TYPE_CHECKING:
-    from patchrec.reports.chart import Chart
+    from patchrec.drawing.chart import Chart
 
 Runs = Annotated[
     list[str] | None,
@@ -84,7 +84,7 @@ def plot(
 
 def values_of(charts: "Sequence[Chart]") -> list[str]:
     """The numbers of charts, one a line: name, place, value."""
-    from patchrec.reports.chart import Curves
+    from patchrec.drawing.chart import Curves
 
     lines = []
     for chart in charts:

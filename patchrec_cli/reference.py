@@ -74,9 +74,10 @@ SETTINGS = """\
 What is not on the command line comes from the first of these that has it: a variable, `--config FILE`, `patchrec.toml`
 in the folder, your own file (`~/.config/patchrec/config.toml` on Linux), and the default. `patchrec config show
 --origin` shows which. A file has a table for each command, with its options that take a value (no switches, no
-`--resume`), and `home` and `log_file` at its top; a path there is below the file's folder. The variable of an option
-names command and option: `PATCHREC_FINETUNE_BATCH_SIZE`, `PATCHREC_RUNS_LS_LIMIT`. A run that goes on (`--resume`) has
-its own settings.
+`--resume`), and `home` and `log_file` at its top; a path there is below the file's folder. Options of a strategy, a
+head or a baseline have a table below that of the command that names it, and count where it is the one. The variable of
+an option names command and option: `PATCHREC_FINETUNE_BATCH_SIZE`, `PATCHREC_RUNS_LS_LIMIT`,
+`PATCHREC_FINETUNE_PFT_S_L`. A run that goes on (`--resume`) has its own settings.
 
 ```toml
 home = "store"
@@ -84,6 +85,9 @@ home = "store"
 [finetune]
 backbone = "smollm2-135m"
 batch_size = 64
+
+[finetune.pft-s]
+L = 10
 
 [runs.ls]
 limit = 20

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Seeds = Annotated[
     str | None,
     typer.Option(
-        "--seeds", metavar="N,N", help="Make a run for each of these seeds, such as 0,1,2 or 0-4, as one group."
+        "--seeds",
+        metavar="N,N",
+        help="Make a run for each of these seeds, such as 0,1,2 or 0-4, as one group; with --resume GROUP: in it.",
     ),
 ]
 
@@ -94,7 +96,6 @@ def fit_group(
         beside = {"strategy": asked.get("strategy"), "head": asked.get("head"), "from": asked.get("start")}
         refuse_beside_resume(
             {
-                "seeds": seeds,
                 **beside,
                 **marks.given,
                 **settings,
@@ -103,7 +104,8 @@ def fit_group(
             }
         )
         name = f"{command} {asked['name']}" if asked.get("name") else command
-        found = operations.resume_seeds(resume, name, force=force, home=home, report=output.reporter)
+        more = () if seeds is None else read_seeds(seeds)
+        found = operations.resume_seeds(resume, name, more, force=force, home=home, report=output.reporter)
     else:
         if force:
             raise UsageError("--force goes with --resume: it resumes in spite of what changed; drop it")

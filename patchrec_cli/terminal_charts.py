@@ -1,4 +1,4 @@
-"""Charts in the terminal, through plotext: what `patchrec.reports.chart` describes, in characters."""
+"""Charts in the terminal, through plotext: what `patchrec.drawing.chart` describes, in characters."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from math import log10
 from typing import Any
 
-from patchrec.reports import chart as charts
-from patchrec.reports.chart import Chart, Curves, Rows, tick_texts
-from patchrec.reports.extra import needed
+from patchrec.drawing import chart as charts
+from patchrec.drawing.chart import Chart, Curves, Rows, tick_texts
+from patchrec.drawing.extra import needed
 from patchrec_cli.display import WIDTH, clean, print_lines
 
 HEIGHT = 22

@@ -1,11 +1,11 @@
 """The options of commands that fit: the settings of a new run, declared once."""
 
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
 
+from patchrec_cli.declared import takes
 from patchrec_cli.parameters import PROMPT, Backbone, Data, HistoryLength, PromptForm, SeparatorsAfter, Windows
 
 TRAINING = "Training"  # sections of options
@@ -121,25 +121,9 @@ BASELINE_SETTINGS = {
 }
 
 
+FIRST = ("ctx", "name", "strategy", "head", "start")  # what a reader of the help wants to see before the settings
+
+
 def takes_settings(settings: dict[str, Any] = SETTINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let Typer see an option for each setting where a command takes `**settings`, after its own first parameters."""
-
-    def extended(command: Callable[..., None]) -> Callable[..., None]:
-        own = dict(inspect.signature(command).parameters)
-        (catch_all,) = [name for name, found in own.items() if found.kind is inspect.Parameter.VAR_KEYWORD]
-        del own[catch_all]
-        shared = {
-            name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in settings.items()
-        }
-        first = [parameter for name, parameter in own.items() if name in FIRST]
-        rest = [parameter for name, parameter in own.items() if name not in FIRST]
-        parameters = [*first, *shared.values(), *rest]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return command
-
-    return extended
-
-
-FIRST = ("ctx", "name", "strategy", "head", "start")  # what a reader of the help wants to see before the settings
+    return takes(settings, FIRST)

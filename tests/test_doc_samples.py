@@ -8,18 +8,16 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_up_data import LETTERS, walk
 
-from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset, Sequences
+from patchrec.data.histories import Dataset
 from patchrec.operations.training.train import baseline, finetune
 from patchrec.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = frozenset({"recbole", "rectools", "pandas"})  # what samples of other programs import; those are compiled alone
-NUM_USERS, NUM_ITEMS, LENGTH = 8, 20, 8
 
 
 def blocks(page: Path) -> list[str]:
@@ -41,26 +39,12 @@ WITH_SAMPLES = [page for page in PAGES if blocks(page)]
 
 
 def films() -> Dataset:
-    """Users who watch film after film; one is called 42."""
-    items = np.concatenate([(start + np.arange(LENGTH)) % NUM_ITEMS for start in range(NUM_USERS)])
-    return Dataset(
-        name="films",
-        catalog=Catalog(
-            tuple(f"k-{item}" for item in range(NUM_ITEMS)),
-            tuple(f"Film {chr(97 + item)}" for item in range(NUM_ITEMS)),
-            tuple({"year": 1985 + item} for item in range(NUM_ITEMS)),
-        ),
-        sequences=Sequences(
-            user_ids=tuple(str(40 + user) for user in range(NUM_USERS)),
-            offsets=np.arange(NUM_USERS + 1) * LENGTH,
-            items=items,
-            timestamps=np.tile(np.arange(LENGTH) * 86_400, NUM_USERS),
-            train_stop=np.full(NUM_USERS, LENGTH - 2),
-            validation_stop=np.full(NUM_USERS, LENGTH - 1),
-        ),
-        noun="film",
+    """Films, and users of whom one is called 42."""
+    titles = [f"Film {letter}" for letter in LETTERS]
+    return walk(
+        "films", titles, first_year=1985, item_id="k-{}", user_id="{}", first_user=40, held_out=1, noun="film",
         verb="watched",
-    )
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from patchrec.data.digests import catalog_digest
 from patchrec.errors import InputError, not_found
 
 if TYPE_CHECKING:  # NumPy takes a tenth of a second that a listing must not wait for
@@ -127,8 +126,7 @@ class Catalog:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over ids and titles in order (hex, 16 digits)."""
-        text = json.dumps([self.item_ids, self.titles], ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return catalog_digest([self.item_ids], [self.titles])
 
 
 def numbered(texts: Iterable[str]) -> IntArray:

@@ -1,6 +1,5 @@
 """Users' sequences, the examples of a split and the histories before their targets. No titles, no files."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from patchrec.config import SplitName, Windows
 from patchrec.data.catalog import Catalog
+from patchrec.data.digests import sequences_digest
 from patchrec.errors import not_found
 from patchrec.history import PER_ITEM, FloatArray, History, IntArray
 
@@ -98,12 +98,9 @@ class Sequences:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over users, items, times and split bounds (hex, 16 digits)."""
-        digest = hashlib.sha256("\x1f".join(self.user_ids).encode("utf-8", "surrogatepass"))
-        for array in (self.offsets, self.items, self.timestamps, self.train_stop, self.validation_stop):
-            digest.update(b"none" if array is None else np.ascontiguousarray(array, dtype="<i8").tobytes())
-        if self.sessions is not None:
-            digest.update(np.ascontiguousarray(self.sessions, dtype="<i8").tobytes())
-        return digest.hexdigest()[:16]
+        columns = (self.offsets, self.items, self.timestamps, self.train_stop, self.validation_stop)
+        whole = (None if column is None else [column] for column in columns)
+        return sequences_digest([self.user_ids], whole, None if self.sessions is None else [self.sessions])
 
 
 @dataclass(frozen=True)

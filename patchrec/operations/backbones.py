@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from patchrec.errors import UsageError
 from patchrec.reporting import SILENT, Reporter
@@ -12,9 +12,6 @@ from patchrec.store.naming import check_name
 
 if TYPE_CHECKING:
     from patchrec.model.pull import Pulled
-
-Scale = Literal["paper", "small", "made"]
-SMALL = ("smollm2-135m", "tiny-random")  # pretrained, or made for tests, and small enough for a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +107,11 @@ def make_backbone(
     return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
 
 
-def scale_of(store: Store, name: str) -> Scale:
-    """What the defaults of a run go by: `small` trains on a CPU, `made` has random weights, `paper` is all else."""
+def is_made(store: Store, name: str) -> bool:
+    """Whether a backbone is one that `make_backbone` made, of random weights."""
     from patchrec.model.pull import MADE
 
-    if name in SMALL:
-        return "small"
-    row = next((backbone for backbone in store.backbones.all() if backbone.name == name), None)
-    return "made" if row is not None and row.source.startswith(MADE) else "paper"
+    return any(backbone.name == name and backbone.source.startswith(MADE) for backbone in store.backbones.all())
 
 
 def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled":

@@ -5,9 +5,8 @@ numbers mean something else where it is frequent. What cannot be trained on is a
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from patchrec.store import Store
 from patchrec.store import home as default_home
 
 EXAMPLES = 3
+MOST_EXAMPLES = 2 * EXAMPLES
 LARGE = 200_000
 """Items of a catalog that is not encoded unless it is asked for: it takes a minute and more."""
 
@@ -47,41 +47,65 @@ class Finding:
         return self.what if self.count is None else f"{self.what}: {self.count:,}{shown}"
 
 
-def audit_texts(catalog: Catalog, num_used: int) -> list[Finding]:
+@dataclass(slots=True)
+class _Titles:
+    """Titles of one sort among those that go by: how many, of how many items, and a few of them."""
+
+    titles: int = 0
+    items: int = 0
+    examples: list[tuple[int, str]] = field(default_factory=list)  # with how many items share each, most first
+
+    def note(self, title: str, count: int) -> None:
+        self.titles += 1
+        self.items += count
+        if len(self.examples) < MOST_EXAMPLES or count > self.examples[-1][0]:
+            self.examples = sorted([*self.examples, (count, title)], key=lambda one: -one[0])[:MOST_EXAMPLES]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return tuple(title for _, title in self.examples)
+
+
+def audit_texts(titles: Iterable[tuple[str, int]], num_items: int, num_used: int) -> list[Finding]:
     """What the titles and their use tell, whatever reads them.
 
     Args:
-        catalog: The items.
+        titles: Distinct ones with the number of items that have them, by first item; none is kept.
+        num_items: Items of the catalog.
         num_used: Items with an interaction.
     """
-    titles, counts = catalog.titles, Counter(catalog.titles)
-    equal = [title for title, count in counts.most_common() if count > 1]
-    blank = [title for title in counts if is_blank(title)]
-    steered = [title for title in counts if steering(title)]
+    equal, blank, steered = _Titles(), _Titles(), _Titles()
+    for title, count in titles:
+        if count > 1:
+            equal.note(title, count)
+        if is_blank(title):
+            blank.note(title, count)
+        if steering(title):
+            steered.note(title, 1)
     found = (
         Finding(
             "items that share their title with another",
-            sum(counts[title] for title in equal),
-            tuple(equal),
+            equal.items,
+            equal.shown,
             "they share its score, and reports give items and titles apart; of own files, --title '{title} ({year})' "
             "makes titles that differ",
         ),
         Finding(
             "items with a blank title",
-            sum(counts[title] for title in blank),
-            tuple(blank),
+            blank.items,
+            blank.shown,
             "add the data set again with --untitled drop or id",
             fault=True,
         ),
         Finding(
             "titles with control characters or marks that turn the direction of writing",
-            len(steered),
-            tuple(steered),
+            steered.titles,
+            steered.shown,
             "they are left out where titles are shown; mend the file if they are not meant",
         ),
         Finding(
             "items without interaction",
-            len(titles) - num_used,
+            num_items - num_used,
             (),
             "they are ranked all the same; of own files, --core 1 leaves them out",
         ),
@@ -148,10 +172,11 @@ def audit_dataset(dataset: str, *, backbone: str | None = None, home: Path | Non
         NotFoundError: No such data set, or backbone.
     """
     with Store.open(home) as store:
-        about, catalog = store.datasets.show(dataset), store.catalogs.load(dataset)
+        about = store.datasets.show(dataset)
         folder = None if backbone is None else find_backbone(store, backbone).folder
-    found = audit_texts(catalog, about["summary"]["items_used"])
-    if folder is not None:
+        found = _texts_of(store, about)
+        catalog = None if folder is None else store.catalogs.load(dataset, with_metadata=False)
+    if folder is not None and catalog is not None:
         words = PromptConfig(noun=about["noun"], verb=about["verb"])
         found += audit_tokens(catalog, folder, str(backbone), words)
     return [{**asdict(finding), "said": str(finding)} for finding in found]
@@ -179,21 +204,29 @@ def catalog_checks(home: Path | None) -> list[dict[str, Any]]:
 
 
 def _checks_of(store: Store, name: str, backbones: dict[str, Path]) -> Iterator[dict[str, Any]]:
-    about, catalog = store.datasets.show(name), store.catalogs.load(name)
-    words = PromptConfig(noun=about["noun"], verb=about["verb"])
-    by_source = {"": audit_texts(catalog, about["summary"]["items_used"])}
+    about = store.datasets.show(name)
+    num_items = about["summary"]["items"]
+    by_source = {"": _texts_of(store, about)}
     left = ""
-    if len(catalog) <= LARGE:
+    if backbones and num_items <= LARGE:
+        catalog = store.catalogs.load(name, with_metadata=False)
+        words = PromptConfig(noun=about["noun"], verb=about["verb"])
         by_source |= {key: audit_tokens(catalog, folder, key, words) for key, folder in backbones.items()}
     elif backbones:
         left = f"; too large to read here: patchrec data show {name} --backbone {next(iter(backbones))}"
     yield _check(
-        f"data {name}", f"items: {len(catalog):,}; backbones that read them: {len(by_source) - 1}{left}", "", ok=True
+        f"data {name}", f"items: {num_items:,}; backbones that read them: {len(by_source) - 1}{left}", "", ok=True
     )
     for backbone, findings in by_source.items():
         for finding in findings:
             whose = f"data {name}, {backbone}" if backbone else f"data {name}"
             yield _check(whose, str(finding), finding.mend, ok=not finding.fault)
+
+
+def _texts_of(store: Store, about: dict[str, Any]) -> list[Finding]:
+    """What the titles of a stored data set and their use tell."""
+    name, summary = about["name"], about["summary"]
+    return audit_texts(store.catalogs.titles(name), summary["items"], summary["items_used"])
 
 
 def _check(name: str, detail: str, fix: str, *, ok: bool) -> dict[str, Any]:
@@ -213,4 +246,4 @@ def _backbones(store: Store) -> dict[str, Path]:
 def _there(findings: Sequence[Finding]) -> list[Finding]:
     """Those of something, each with a few examples."""
     kept = [finding for finding in findings if finding.count != 0]
-    return [Finding(one.what, one.count, one.examples[: 2 * EXAMPLES], one.mend, one.fault) for one in kept]
+    return [Finding(one.what, one.count, one.examples[:MOST_EXAMPLES], one.mend, one.fault) for one in kept]

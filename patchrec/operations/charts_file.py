@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchrec.data.whole_files import write_whole
+from patchrec.drawing.chart import Chart
+from patchrec.drawing.colours import file_style
+from patchrec.drawing.png import png
+from patchrec.drawing.svg import document
 from patchrec.errors import UsageError
-from patchrec.reports.chart import Chart
-from patchrec.reports.colours import file_style
-from patchrec.reports.png import png
-from patchrec.reports.svg import document
 
 ENDINGS = (".svg", ".png")
 

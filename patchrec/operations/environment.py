@@ -124,13 +124,15 @@ def _check_store(home: Path | None) -> str:
 
 def _check_data(home: Path | None) -> str:
     """Whether every data set is what was added, to the last interaction."""
+    from patchrec.store.fingerprints import check
+
     folder = _folder(home)
     if not (folder / "store.db").exists():
         return "none yet"
     with Store.open(folder, read_only=True) as store:
         names = store.datasets.names()
         for name in names:
-            store.datasets.load(name)
+            check(store, name)
     return f"{', '.join(names)}: as added" if names else "none yet"
 
 

@@ -16,7 +16,7 @@ from patchrec.evaluation import evaluate as engine
 from patchrec.evaluation.protocols import Counting, Protocol
 from patchrec.evaluation.rows import TOP
 from patchrec.model.pull import DEFAULT_BACKBONE
-from patchrec.operations.backbones import find_backbone, scale_of
+from patchrec.operations.backbones import find_backbone, is_made
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import (
     fingerprints,
@@ -359,7 +359,9 @@ def _untrained_run(
             report.picked("backbone", name, "the default")
         chosen = StrategyConfig(name=strategy, options=plain_options(options))
         given = {"form": None, "windows": None, "K": None}
-        prompt, history = shape_defaults(dataset, scale_of(store, name), find_kind("title"), None, given, report)
+        prompt, history = shape_defaults(
+            dataset, name, find_kind("title"), None, given, report, made=is_made(store, name)
+        )
         layers = None
     planner = plan_for(chosen)
     pulled = find_backbone(store, name, report)

@@ -108,11 +108,9 @@ def load(
         CorruptError: The checkpoint's bytes are not those written. PluginError: A third party's kind failed.
     """
     if run.status not in ("done", "running"):
-        stopped = run.status in ("interrupted", "lost", "waiting")
-        again = (run.group if run.status == "waiting" else None) or run.name
-        step = f"go on with `patchrec {run.command} --resume {again}`, or " if stopped else ""
         raise UsageError(
-            f"run {run.name} is {run.status} and cannot rank; {step}choose a done one from `patchrec runs ls`"
+            f"run {run.name} is {run.status} and cannot rank; {run.to_be_done}, or choose a done one from `patchrec "
+            "runs ls`"
         )
     refuse_changed_plugins(store, run, report)
     kind = find_kind(run.kind)
@@ -285,16 +283,18 @@ def checkpoint_folder(store: Store, run: Run) -> Path | None:
     """
     saved = store.runs.checkpoints(run.name)
     if saved:
-        again, mend = f"`patchrec {run.command} --resume {run.name}`", None
+        mend = None
         if run.status == "done":
-            mend = f"remove that folder, and {again} makes the run anew"
+            mend = f"remove that folder, and {run.resume} makes the run anew"
             if not saved[-1].path.exists():
-                raise NotFoundError(f"run {run.name}: its checkpoint {saved[-1].path} is gone; {again} makes it anew")
+                raise NotFoundError(
+                    f"run {run.name}: its checkpoint {saved[-1].path} is gone; {run.resume} makes it anew"
+                )
         read_manifest(saved[-1].path, mend)
         return saved[-1].path
     if run.config.training is None and run.status == "done":
         return None
-    raise NotFoundError(f"run {run.name} has no checkpoint; go on with `patchrec {run.command} --resume {run.name}`")
+    raise NotFoundError(f"run {run.name} has no checkpoint yet; {run.to_be_done}")
 
 
 def weights_folder(store: Store, run: Run, report: Reporter = SILENT) -> Path:

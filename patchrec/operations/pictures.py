@@ -10,6 +10,7 @@ import numpy as np
 
 from patchrec.config import SplitName
 from patchrec.data.histories import Dataset
+from patchrec.drawing.chart import Chart, Curves, Level, Mark, Point, Row, Rows, Series, steps_up, thinned
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.evaluation.compare import shared_targets
 from patchrec.evaluation.rows import default_values
@@ -19,7 +20,6 @@ from patchrec.evaluation.slices import slices_of_rankings
 from patchrec.operations.compared import runs_of
 from patchrec.operations.comparison import compare_runs
 from patchrec.reporting import SILENT, Reporter
-from patchrec.reports.chart import Chart, Curves, Level, Mark, Point, Row, Rows, Series, steps_up, thinned
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation, RankingRow
 from patchrec.store.runs import LossRow, Run, ValidationRow

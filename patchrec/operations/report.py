@@ -6,6 +6,8 @@ from typing import Any
 
 from patchrec import __version__
 from patchrec.config import SplitName
+from patchrec.drawing.page import page
+from patchrec.drawing.svg import figure
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.operations.charts_file import check_file, write_file
 from patchrec.operations.example_users import choose, example_users
@@ -19,8 +21,6 @@ from patchrec.operations.pictures import (
     verdict,
 )
 from patchrec.reporting import SILENT, Reporter
-from patchrec.reports.page import page
-from patchrec.reports.svg import figure
 from patchrec.store import Store
 from patchrec.store.evaluations import Evaluation
 from patchrec.store.runs import Run

@@ -7,6 +7,7 @@ from patchrec import __version__
 from patchrec.operations.asked_runs import asking_words, stamp
 from patchrec.store import Store
 from patchrec.store.audit import Fault
+from patchrec.store.fingerprints import catalog_fingerprint
 from patchrec.store.runs import Run
 
 
@@ -29,7 +30,7 @@ class RunFaults:
         faults = [*self._changed_plugins(run), *self._other_data(run), *self._other_parts(run)]
         faults += self._missing_checkpoint(run)
         if run.status == "lost":
-            fix = f"go on with `patchrec {run.command} --resume {run.name}`, or `patchrec runs rm {run.name}`"
+            fix = f"{run.to_be_done}, or `patchrec runs rm {run.name}`"
             faults.append(Fault("its process ended without a word", fix))
         return faults
 
@@ -72,8 +73,7 @@ class RunFaults:
         catalogs = {version["fingerprint"]: version["num_items"] for version in about["versions"]}
         num_items = about["summary"]["items"]
         if self.most_items is None or num_items <= self.most_items:
-            catalog = self.store.catalogs.load(dataset, with_metadata=False)
-            catalogs = {mark: size for mark, size in catalogs.items() if catalog.prefix(size).fingerprint == mark}
+            catalogs = {mark: n for mark, n in catalogs.items() if catalog_fingerprint(self.store, dataset, n) == mark}
         today, versions = about["fingerprints"]["sequences"], [one["fingerprint"] for one in about["data_versions"]]
         return {"catalog": set(catalogs), "split": set(versions) if today == versions[-1] else {today}}
 
@@ -108,7 +108,7 @@ class RunFaults:
         saved = self.store.runs.checkpoints(run.name)
         if saved[-1].path.is_dir() if saved else run.settings.get("training") is None:
             return []
-        fix = f"restore its folder, or make it anew with `patchrec {run.command} --resume {run.name}`"
+        fix = f"restore its folder, or make it anew with {run.resume}"
         return [Fault("its checkpoint is gone", fix)]
 
 

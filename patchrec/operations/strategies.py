@@ -222,10 +222,12 @@ def _prompt(
         form = {key: value for key, value in chosen.items() if key in PromptConfig.model_fields}
         cut = {key: value for key, value in chosen.items() if key not in form}
         return PromptConfig(**form), HistoryConfig(**cut), None
-    from patchrec.operations.backbones import find_backbone, scale_of
+    from patchrec.operations.backbones import find_backbone, is_made
     from patchrec.operations.training.defaults import shape_defaults
 
-    config, shape = shape_defaults(dataset, scale_of(store, backbone), plugins.find_kind("title"), None, given, report)
+    config, shape = shape_defaults(
+        dataset, backbone, plugins.find_kind("title"), None, given, report, made=is_made(store, backbone)
+    )
     return config, shape, find_backbone(store, backbone, report).folder
 
 

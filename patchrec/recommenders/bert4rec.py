@@ -27,10 +27,7 @@ def make_bert4rec(num_items: int, max_items: int, options: BERT4RecOptions) -> n
     return BERT4Rec(
         num_items,
         max_items,
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
         masked=options.masked,
     )
 

@@ -30,10 +30,7 @@ def make_esasrec(num_items: int, max_items: int, options: ESASRecOptions) -> nn.
     return ESASRec(
         num_items,
         max_items,
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
         negatives=options.negatives,
     )
 

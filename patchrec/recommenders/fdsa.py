@@ -22,10 +22,7 @@ def make_fdsa(ground: Ground, options: FieldOptions) -> nn.Module:
         ground.num_items,
         ground.max_items,
         feature_bags(ground, options),
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
     )
 
 

@@ -23,10 +23,7 @@ def make_hstu(num_items: int, max_items: int, options: HSTUOptions) -> nn.Module
     return HSTU(
         num_items,
         max_items,
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
     )
 
 

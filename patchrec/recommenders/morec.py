@@ -50,15 +50,7 @@ def make_morec(ground: Ground, options: MoRecOptions) -> nn.Module:
             is_new=ground.is_new,
             max_tokens=options.text_tokens or 64,
         )
-    return MoRec(
-        encoder,
-        ground.max_items,
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        mlp=options.mlp,
-        dropout=options.dropout,
-    )
+    return MoRec(encoder, ground.max_items, **options.size, mlp=options.mlp)
 
 
 # Of two rates on the validation targets of ml-100k (docs/results.md).

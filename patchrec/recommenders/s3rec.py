@@ -36,10 +36,7 @@ def make_s3rec(ground: Ground, options: S3RecOptions) -> nn.Module:
         ground.num_items,
         ground.max_items,
         feature_bags(ground, options),
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
         pretraining=options.pretraining,
         objectives=Objectives(options.aap, options.mip, options.map, options.sp, options.mask_share),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from patchrec.options import Options
 from patchrec.recommenders.factories import item_model_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 
@@ -20,6 +22,11 @@ class TransformerOptions(Options):
     layers: int = Field(2, ge=1, le=1_024, description="transformer layers")
     heads: int = Field(2, ge=1, description="attention heads, a divisor of the width")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of activations dropped in training")
+
+    @property
+    def size(self) -> Mapping[str, Any]:
+        """What a model of `patchrec.model` is made with, by the names that it has there."""
+        return {name: getattr(self, name) for name in ("width", "layers", "heads", "dropout")}
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> TransformerOptions:
@@ -43,10 +50,7 @@ def make_sasrec(num_items: int, max_items: int, options: SASRecOptions) -> nn.Mo
     return SASRec(
         num_items,
         max_items,
-        width=options.width,
-        layers=options.layers,
-        heads=options.heads,
-        dropout=options.dropout,
+        **options.size,
         bce=options.loss == "bce",
     )
 

@@ -62,6 +62,12 @@ class Catalogs:
             metadata=tuple(json_object(metadata or "{}") for _, _, metadata in rows) if some else (),
         )
 
+    def titles(self, dataset: str) -> Iterator[tuple[str, int]]:
+        """Distinct titles of a catalog with the number of items that have them, by first item; one at a time."""
+        found = "SELECT title, count(*) FROM items WHERE dataset = ? GROUP BY title ORDER BY min(item)"
+        with self._store.read() as db:
+            yield from db.execute(found, [dataset])
+
     def versions(self, dataset: str) -> list[CatalogVersion]:
         """Every version of a catalog, the first one first; the last one is today's."""
         rows = self._store.rows(

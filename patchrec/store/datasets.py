@@ -137,12 +137,7 @@ class Datasets:
                 noun=about["noun"],
                 verb=about["verb"],
             )
-        found = dataset.fingerprints
-        if found != about["fingerprints"]:
-            raise CorruptError(
-                f"data set {name!r} is not what was stored ({found} instead of {about['fingerprints']}); "
-                f"remove it with `patchrec data rm {name}` and add it again"
-            )
+        refuse_changed(name, dataset.fingerprints, about["fingerprints"])
         return dataset
 
     def load_as(self, name: str, fingerprint: str) -> Dataset:
@@ -345,6 +340,19 @@ class Datasets:
                 [name],
             )
             return np.fromiter(chain.from_iterable(found), dtype=kind, count=count * width)
+
+
+def refuse_changed(name: str, found: dict[str, str], stored: dict[str, str]) -> None:
+    """Refuse a data set whose fingerprints are not those that were stored with it.
+
+    Raises:
+        CorruptError: They differ.
+    """
+    if found != stored:
+        raise CorruptError(
+            f"data set {name!r} is not what was stored ({found} instead of {stored}); "
+            f"remove it with `patchrec data rm {name}` and add it again"
+        )
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:

@@ -112,6 +112,16 @@ class Run:
         """The command that makes such a run."""
         return f"baseline {self.kind}" if self.stage == "baseline" else self.stage
 
+    @property
+    def resume(self) -> str:
+        """The command that goes on with it, or makes it anew, as messages show it."""
+        return f"`patchrec {self.command} --resume {self.name}`"
+
+    @property
+    def to_be_done(self) -> str:
+        """What a user does about a run that is not done."""
+        return "wait for it" if self.status == "running" else f"go on with {self.resume}"
+
 
 @dataclass(frozen=True, slots=True)
 class LossRow:
@@ -361,7 +371,9 @@ class Runs:
         with self._store.write() as db:
             run = self.get(name)
             if run.status != "done":
-                raise UsageError(f"run {run.name!r} is {run.status}; its score is chosen once it is done")
+                raise UsageError(
+                    f"run {run.name!r} is {run.status}; its score is chosen once it is done; {run.to_be_done}"
+                )
             summary = {**(run.summary or {}), "score_choice": {"chosen": score, **why}}
             db.table("runs").update(run.id, {"summary": json.dumps(summary)})
 

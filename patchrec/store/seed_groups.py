@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from patchrec.errors import not_found
+from patchrec.config import RunConfig
+from patchrec.errors import UsageError, not_found
 from patchrec.store.marks import NO_MARKS, Marks, put
 from patchrec.store.run_plugins import RunPlugin
 from patchrec.store.runs import LIST_THEM, WAITS, Run
@@ -83,6 +84,33 @@ class SeedGroups:
             for run in planned:
                 self.plan(run, name, marks)
             return self.all()[name]
+
+    def extend(self, name: str, planned: Sequence[Planned]) -> SeedGroup:
+        """Add runs that wait to a group, all of them or none; they get the note and the tags that all its runs have.
+
+        Args:
+            name: Which.
+            planned: Equal to its runs but for seed and parent.
+
+        Raises:
+            NotFoundError: No such group. UsageError: It has a run of such a seed, or had one.
+        """
+        with self._store.write():
+            group = self.find(name)
+            if group is None:
+                raise not_found("group of seeds", name, self.all(), LIST_THEM)
+            there = [run.config.seed for run in planned if group.of_seed(run.config.seed) is not None]
+            if there:
+                raise UsageError(
+                    f"group {group.name} has seed {there[0]} already (it has {', '.join(map(str, group.seeds))}); name "
+                    "new ones alone"
+                )
+            notes = {run.note for run in group.runs}
+            tags = set.intersection(*(set(run.tags) for run in group.runs))
+            marks = Marks(note=notes.pop() if len(notes) == 1 else None, tags=tuple(sorted(tags)))
+            for run in planned:
+                self.plan(run, group.name, marks)
+            return self.all()[group.name]
 
     def mark(self, name: str, marks: Marks, *, without: Collection[str] = ()) -> SeedGroup:
         """Call a group otherwise, and note and tag all its runs, which keep their names.

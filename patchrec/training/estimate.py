@@ -26,6 +26,8 @@ LONGEST_MEASUREMENT = 8.0  # seconds that one measured forest may take
 ALLOCATOR = 150_000_000
 """Bytes that glibc's allocator holds beside what is used, over steps of unequal forests: 110 to 180 million on each of
 six shapes, whatever their size."""
+COMPILED = 50_000_000
+"""Bytes of the products that a CPU keeps compiled in bfloat16, of as many shapes as `patchrec` lets it keep."""
 _FLOAT32, _BFLOAT16 = 4, 2
 
 
@@ -91,7 +93,9 @@ class Memory:
     Attributes:
         masks: Of the largest forest, and of the one that is compiled beside it.
         logits: With the gradients of heads that are held beside them.
-        allocator: What is held and not used.
+        allocator: What is held and not used, and products that are compiled. With adapters as much as activations take
+            beyond the logits: what adapters keep of each product is small, lands where a large block was freed, and
+            leaves it too short for the next.
     """
 
     weights: int
@@ -178,8 +182,13 @@ def memory_of(learner: "LanguageLearner", forests: Sequence[LabelledForest]) -> 
         nodes=max(len(labelled.forest) for labelled in forests),
         masks=max(mask_bytes(labelled.forest, backbone.device) for labelled in forests),
         logits=max(logits_bytes(labelled, backbone) for labelled in forests),
-        allocator=ALLOCATOR if backbone.device.type == "cpu" else 0,
+        allocator=_beside(learner.training) if backbone.device.type == "cpu" else 0,
     )
+
+
+def _beside(training: TrainingConfig) -> int:
+    """What a CPU holds beside tensors where all weights learn."""
+    return ALLOCATOR + (COMPILED if training.dtype == "bfloat16" else 0)
 
 
 def estimate_memory(
@@ -201,17 +210,20 @@ def estimate_memory(
         parameters: Weights in all.
         trained: Those that training updates; they alone have a gradient and AdamW's two moments.
         nodes: N of the largest forest.
-        masks: Bytes of one forest's at most. logits: What the heads hold. allocator: What it holds beside.
+        masks: Bytes of one forest's at most. logits: What the heads hold. allocator: What it holds beside where all
+            weights learn.
     """
+    activations = nodes * bytes_per_node(shape, training)
+    torn = max(0, activations - logits) if allocator and training.lora_rank is not None else 0
     cast = _BFLOAT16 if training.dtype == "bfloat16" else 0  # the backward pass needs the weights as they were used
     return Memory(
         weights=parameters * (_FLOAT32 + cast),
         gradients=trained * _FLOAT32,
         moments=trained * 2 * _FLOAT32,
-        activations=nodes * bytes_per_node(shape, training),
+        activations=activations,
         masks=2 * masks,
         logits=logits,
-        allocator=allocator,
+        allocator=allocator + torn,
     )
 
 

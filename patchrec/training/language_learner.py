@@ -240,7 +240,7 @@ class LanguageLearner:
             OutOfResourcesError: The message names the prompt and the title.
         """
         wanted = memory_of(self, [labelled])
-        own = wanted.activations + wanted.masks + wanted.logits
+        own = wanted.activations + wanted.masks + wanted.logits + wanted.allocator
         if own > self.room:
             raise OutOfResourcesError(
                 f"a forest of {len(labelled.forest):,} nodes takes about {own / 1e9:,.1f} GB, "

@@ -5,37 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pytest
+from made_up_data import walkers
 
-from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset, Sequences
 from patchrec.store import Store
-
-NUM_USERS, NUM_ITEMS, LENGTH = 12, 20, 14
-
-
-def walkers() -> Dataset:
-    """Users who walk through the catalog in order from different starts: the next item is always the next title."""
-    items = np.concatenate([(start + np.arange(LENGTH)) % NUM_ITEMS for start in range(NUM_USERS)])
-    return Dataset(
-        name="walkers",
-        catalog=Catalog(
-            tuple(f"i{item:02d}" for item in range(NUM_ITEMS)),
-            tuple(f"{chr(97 + item)}<|eot|>" for item in range(NUM_ITEMS)),
-        ),
-        sequences=Sequences(
-            user_ids=tuple(f"u{user}" for user in range(NUM_USERS)),
-            offsets=np.arange(NUM_USERS + 1) * LENGTH,
-            items=items,
-            timestamps=np.tile(np.arange(LENGTH) * 86_400, NUM_USERS),
-            train_stop=np.full(NUM_USERS, LENGTH - 4),
-            validation_stop=np.full(NUM_USERS, LENGTH - 2),
-        ),
-        noun="letter",
-        verb="read",
-    )
-
 
 T = TypeVar("T")
 Made = dict[Callable[[Path], Any], tuple[Path, Any]]

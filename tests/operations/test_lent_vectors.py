@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import walkers
+from made_up_data import walkers
 from safetensors.torch import load_file
 
 from patchrec.errors import NotFoundError, UsageError

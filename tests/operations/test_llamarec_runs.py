@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import walkers
+from made_up_data import walkers
 
 from patchrec.errors import NotFoundError, UsageError
 from patchrec.operations.blend import blend

@@ -84,3 +84,23 @@ def test_a_kind_that_says_nothing_claims_nothing(walkers: Dataset) -> None:
     silent = replace(find_kind("sasrec"), defaults_from="")
     training_defaults("baseline", walkers, None, silent, {}, report)  # type: ignore[arg-type]
     assert report.lines[0].endswith("(the defaults of sasrec)")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "kind", "why"),
+    [
+        ("ml-100k", "meta-llama/Llama-3.2-1B-Instruct", "title", "as in the paper but for targets that share a prefix"),
+        ("ml-100k", "llama-3.2-1b", "llamarec", "the paper's for titles"),
+        ("own", "llama-3.2-1b", "llamarec", "the paper's for titles of MovieLens-100K"),
+        ("ml-100k", "/models/large", "title", "the paper's for Llama-3.2-1B"),
+        ("own", "/models/large", "llamarec", "the paper's for titles of MovieLens-100K with Llama-3.2-1B"),
+    ],
+)
+def test_settings_of_the_paper_for_something_else_are_told_as_such(
+    walkers: Dataset, dataset: str, backbone: str, kind: str, why: str
+) -> None:
+    report = Lines()
+    training_defaults(
+        "finetune", replace(walkers, name=dataset), backbone, find_kind(kind), {"dtype": "bfloat16"}, report
+    )  # type: ignore[arg-type]
+    assert report.lines[0].endswith(f"({why})")

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from asking import Asker, running
+from made_up_data import LETTERS, walk
 
-from patchrec.data.catalog import Catalog
-from patchrec.data.histories import Dataset, Sequences
+from patchrec.data.histories import Dataset
 from patchrec.operations.load import LoadedRun, load
 from patchrec.operations.training.train import baseline, finetune
 from patchrec.serving.app import make_app
@@ -16,30 +15,10 @@ from patchrec.serving.batching import Batcher
 from patchrec.serving.served import Served
 from patchrec.store import Store
 
-NUM_USERS, NUM_ITEMS, LENGTH = 12, 20, 14
-
 
 def letters() -> Dataset:
-    """Users who walk through the catalog in order from different starts."""
-    items = np.concatenate([(start + np.arange(LENGTH)) % NUM_ITEMS for start in range(NUM_USERS)])
-    return Dataset(
-        name="letters",
-        catalog=Catalog(
-            tuple(f"i{item:02d}" for item in range(NUM_ITEMS)),
-            tuple(f"{chr(97 + item)} story" for item in range(NUM_ITEMS)),
-            tuple({"year": 1980 + item} for item in range(NUM_ITEMS)),
-        ),
-        sequences=Sequences(
-            user_ids=tuple(f"u{user}" for user in range(NUM_USERS)),
-            offsets=np.arange(NUM_USERS + 1) * LENGTH,
-            items=items,
-            timestamps=np.tile(np.arange(LENGTH) * 86_400, NUM_USERS),
-            train_stop=np.full(NUM_USERS, LENGTH - 4),
-            validation_stop=np.full(NUM_USERS, LENGTH - 2),
-        ),
-        noun="letter",
-        verb="read",
-    )
+    """Letters of the years from 1980 on."""
+    return walk("letters", [f"{letter} story" for letter in LETTERS], first_year=1980)
 
 
 @pytest.fixture(scope="session")

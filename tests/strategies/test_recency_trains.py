@@ -9,7 +9,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from conftest import walkers
+from made_up_data import walkers
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.training.train import finetune
 from patchrec.store import Store
@@ -24,8 +24,7 @@ print(json.dumps([run.label, run.steps, evaluate(run.run, limit=4, home=home).nu
 
 
 def test_the_installed_example_is_fine_tuned_with_and_evaluated(recency_environment, tmp_path: Path):
-    made_up = Path(__file__).parents[1] / "operations"
-    words = ["-c", TRAIN, str(tmp_path / "home"), str(made_up)]
+    words = ["-c", TRAIN, str(tmp_path / "home"), str(Path(__file__).parents[1])]
     done = warm.run(words, env=recency_environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["recency M=2 growth=2", 2, 4]

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -51,28 +53,33 @@ def learner_of(folder: Path, training: TrainingConfig) -> LanguageLearner:
 
 
 def main() -> None:
-    hidden, inner, layers, heads, keys, vocabulary, nodes, checkpointed, targets = map(int, sys.argv[1:])
+    hidden, inner, layers, heads, keys, vocabulary, nodes, checkpointed, low, rank, targets = map(int, sys.argv[1:])
     with tempfile.TemporaryDirectory() as temporary:
-        folder = locate("tiny-random", Path(temporary)).folder
-        small = TrainingConfig(batch_size=8, max_steps=2, max_nodes=64)
-        list(learner_of(folder, small).learn(0))  # libraries load what they need at the first step
+        tiny = locate("tiny-random", Path(temporary)).folder
         config = LlamaConfig(
             vocab_size=vocabulary, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers,
             num_attention_heads=heads, num_key_value_heads=keys, max_position_embeddings=16384, bos_token_id=0,
             eos_token_id=1, tie_word_embeddings=True,
         )  # fmt: skip
-        folder = folder.rename(folder.with_name("own"))  # a pulled one may not be changed
+        folder = Path(shutil.copytree(tiny, tiny.with_name("own")))
         LlamaForCausalLM(config).save_pretrained(folder)
         training = TrainingConfig(
-            batch_size=targets, max_steps=3, max_nodes=nodes, gradient_checkpointing=bool(checkpointed)
+            batch_size=targets,
+            max_steps=3,
+            max_nodes=nodes,
+            gradient_checkpointing=bool(checkpointed),
+            dtype="bfloat16" if low else "float32",
+            lora_rank=rank or None,
         )
+        small = training.model_copy(update={"batch_size": 8, "max_steps": 2, "max_nodes": 64})
+        list(learner_of(tiny, small).learn(0))  # libraries load what they need at the first step
         learner = learner_of(folder, training)
         said = memory_of(learner, [labelled for _, labelled in count_steps(learner).forests])
         before = status("VmRSS") - sum(parameter.nbytes for parameter in learner.backbone.parameters())
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
         for _ in learner.learn(0):
             pass
-    print(json.dumps({"peak": status("VmHWM") - before, "said": said.total}))
+    print(json.dumps({"peak": status("VmHWM") - before, "said": said.total, **asdict(said)}))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,14 @@ def test_only_trained_weights_have_a_gradient_and_moments():
     assert (memory.weights, memory.gradients, memory.moments) == (6 * 5000, 4 * 100, 8 * 100)
 
 
+def test_with_adapters_the_allocator_holds_what_activations_take_beyond_the_logits():
+    adapted = TRAINING.model_copy(update={"lora_rank": 2})
+    said = estimate_memory(SHAPE, adapted, parameters=5000, trained=100, nodes=100, logits=7000, allocator=11)
+    assert said.allocator == 11 + said.activations - 7000
+    elsewhere = estimate_memory(SHAPE, adapted, parameters=5000, trained=100, nodes=100, logits=7000)  # no glibc
+    assert elsewhere.allocator == 0
+
+
 def test_the_shape_is_read_from_the_model(tiny_folder):
     backbone = Backbone.load(tiny_folder, name="tiny-random", device="cpu")
     shape = ModelShape.of(backbone)

@@ -24,12 +24,23 @@ from patchrec.training.estimate import ALLOCATOR, count_steps, logits_bytes, mem
 MEASURE = Path(__file__).parent / "measured_peak.py"
 CPU = torch.device("cpu")
 TRAINING = TrainingConfig(batch_size=8)
-# hidden, inner, layers, heads, key heads, vocabulary, nodes of a pass, checkpointed
+# hidden, inner, layers, heads, key heads, vocabulary, nodes of a pass
+WIDE, LARGE = (256, 1024, 8, 8, 4, 4000, 2048), (512, 1536, 6, 8, 2, 20_000, 1024)  # LARGE: in its vocabulary
+DEEP = (128, 512, 12, 4, 4, 1000, 2048)
+# and: checkpointed, in bfloat16, rank of adapters
 SHAPES = {
-    "wide": (256, 1024, 8, 8, 4, 4000, 2048, 0),
-    "large vocabulary": (512, 1536, 6, 8, 2, 20_000, 1024, 0),
-    "deep": (128, 512, 12, 4, 4, 1000, 2048, 0),
-    "checkpointed": (512, 1536, 6, 8, 2, 20_000, 1024, 1),
+    "wide": (*WIDE, 0, 0, 0),
+    "large vocabulary": (*LARGE, 0, 0, 0),
+    "deep": (*DEEP, 0, 0, 0),
+    "checkpointed": (*LARGE, 1, 0, 0),
+    "wide in bfloat16": (*WIDE, 0, 1, 0),
+    "large vocabulary in bfloat16": (*LARGE, 0, 1, 0),
+    "checkpointed in bfloat16": (*LARGE, 1, 1, 0),
+    "wide with adapters": (*WIDE, 0, 0, 8),
+    "large vocabulary with adapters": (*LARGE, 0, 0, 8),
+    "deep with adapters": (*DEEP, 0, 0, 8),
+    "checkpointed with adapters": (*LARGE, 1, 0, 8),
+    "wide with adapters in bfloat16": (*WIDE, 0, 1, 8),
 }
 
 
@@ -43,9 +54,11 @@ def measured(shape: tuple[int, ...], targets: int) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is not told here")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_peak_is_within_a_tenth_of_what_is_said(shape):
+def test_the_peak_is_near_what_is_said(shape):
+    """Within a tenth; with adapters in bfloat16 up to a sixth is said too much."""
     found = measured(SHAPES[shape], 256)
-    assert found["peak"] == pytest.approx(found["said"], rel=0.1), found
+    least = 0.83 if SHAPES[shape][-2:] == (1, 8) else 0.9
+    assert least <= found["peak"] / found["said"] <= 1.1, found
 
 
 @pytest.mark.parametrize("seed", range(3))

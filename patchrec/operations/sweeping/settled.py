@@ -1,5 +1,6 @@
 """Lines of a sweep whose runs are known: settled from the file, found in the store, or made there to wait."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -22,6 +23,7 @@ class Settled:
 
     Attributes:
         planned: A run for each seed; none where that cannot be said before its parts are done.
+        begun: Runs of a group that has no other seeds, but not all of these: the rest will join them.
         waits: Parts that it needs and that are not done. What is planned is then a trial alone.
     """
 
@@ -29,6 +31,7 @@ class Settled:
     planned: list[Planned]
     group: str | None = None
     runs: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
 
     @property
@@ -116,7 +119,7 @@ def _tried(store: Store, line: Line, parts: Mapping[str, Settled]) -> list[Plann
 
 
 def find(store: Store, one: Settled) -> Settled:
-    """A line with its runs, where they are made already: a group of these very runs, or one such run."""
+    """A line with its runs, where they are made already: of a group that has all of them, or one such run."""
     if one.waits:
         return one
     wanted = [_identity(run.config, run.fingerprints) for run in one.planned]
@@ -128,15 +131,22 @@ def find(store: Store, one: Settled) -> Settled:
         ]
         best = max(same, key=lambda run: (run.status == "done", run.id), default=None)
         return one if best is None else replace(one, group=best.group, runs=(best.name,))
+    begun = one
     for group in reversed(store.seed_groups.all().values()):
-        alike = [_identity(run.config, run.fingerprints) for run in group.runs] == wanted
-        if alike and all(has_the_same_plugins(store, run) for run in group.runs):
-            return replace(one, group=group.name, runs=tuple(run.name for run in group.runs))
-    return one
+        there = {_identity(run.config, run.fingerprints): run for run in group.runs}
+        shared = [there[identity] for identity in wanted if identity in there]
+        if len(shared) < min(len(wanted), len(there)) or not all(has_the_same_plugins(store, run) for run in shared):
+            continue
+        names = tuple(run.name for run in shared)
+        if len(shared) == len(wanted):
+            return replace(one, group=group.name, runs=names)
+        if not begun.begun:
+            begun = replace(one, group=group.name, begun=names)
+    return begun
 
 
-def _identity(config: RunConfig, fingerprints: Any) -> tuple[str, dict[str, str]]:
-    return config.model_dump_json(), dict(fingerprints)
+def _identity(config: RunConfig, fingerprints: Mapping[str, str]) -> str:
+    return json.dumps([config.model_dump_json(), dict(fingerprints)], sort_keys=True)
 
 
 def make(store: Store, one: Settled) -> Settled:
@@ -147,5 +157,9 @@ def make(store: Store, one: Settled) -> Settled:
             return found
         if len(one.planned) == 1:
             return replace(one, runs=(store.seed_groups.plan(one.planned[0]).name,))
+        if found.begun:
+            known = {store.runs.get(name).seed for name in found.begun}
+            store.seed_groups.extend(str(found.group), [run for run in one.planned if run.config.seed not in known])
+            return find(store, one)
         group = store.seed_groups.create(one.planned)
         return replace(one, group=group.name, runs=tuple(run.name for run in group.runs))

@@ -127,7 +127,7 @@ def sweep(path: Path, *, dry_run: bool = False, home: Path | None = None, report
         read = _read_test(chosen, found, plan, home, report)
     except InterruptedRunError as error:
         raise InterruptedRunError(f"{error}; the whole sweep: {again}", error.exit_code) from error
-    comparison = compare_runs(names, metric=plan.metric, data=dataset.name, home=home, report=SILENT)
+    comparison = compare_runs(chosen, metric=plan.metric, data=dataset.name, home=home, report=SILENT)
     return SweepResult(dataset.name, plan.metric, *counted, lines, first, names, read, comparison)
 
 
@@ -268,8 +268,8 @@ def _counted(
     """How many runs a sweep has, and how many are to be fitted and to be evaluated on validation."""
 
     def open_runs(lines: Sequence[Settled], is_done: Callable[[Run], bool]) -> tuple[int, int]:
-        made = {name for one in lines for name in one.runs}
-        new = sum(len(one.seeds) for one in lines if not one.runs)
+        made = {name for one in lines for name in one.runs or one.begun}
+        new = sum(len(one.seeds) - len(one.begun) for one in lines if not one.runs)
         return len(made) + new, new + sum(not is_done(store.runs.get(name)) for name in made)
 
     number, to_fit = open_runs(fitted, lambda run: run.status == "done")

@@ -6,14 +6,13 @@ K = 100, one epoch.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from patchrec.config import HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError, wrong_values
-from patchrec.operations.backbones import Scale
 from patchrec.recommender import Kind
 from patchrec.reporting import Reporter
 
@@ -26,10 +25,20 @@ _OF_PROMPT = {"form", "separators", "max_title_tokens", "long_titles"}
 MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokenizer
 # Backbones small enough for a CPU: prompts whose targets share nearly everything, and the rate that suits their size.
 _SMALL_SHAPE: dict[str, Any] = {"form": "continuation", "windows": "anchored"}
-_SMALL_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-4}
-_SMALL_EPOCHS = 2  # of fine-tuning: after one such a model ranks below SASRec, after two near it (docs/results.md)
-_MADE_TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 3e-3}
-_MADE_EPOCHS = 4  # of random weights (docs/results.md)
+Scale = Literal["paper", "small", "made", "other"]
+_SCALES: dict[str, Scale] = {
+    "llama-3.2-1b": "paper",
+    "meta-llama/Llama-3.2-1B-Instruct": "paper",
+    "smollm2-135m": "small",
+    "tiny-random": "small",
+}
+_TRAINING: dict[Scale, dict[str, Any]] = {
+    "small": {"batch_size": 128, "learning_rate": 3e-4},
+    "made": {"batch_size": 128, "learning_rate": 3e-3},
+}
+# Of fine-tuning: after one a pretrained model ranks below SASRec, after two near it; random weights take longer
+# (docs/results.md).
+_EPOCHS: dict[Scale, int] = {"small": 2, "made": 4}
 # what is told of training settings that were picked
 _TOLD: dict[str, Callable[[TrainingConfig], str]] = {
     "batch_size": lambda config: f"{config.batch_size} targets a step",
@@ -71,27 +80,30 @@ def refuse_values(stage: Stage, given: Mapping[str, Any]) -> None:
 
 def shape_defaults(
     dataset: Dataset,
-    scale: Scale,
+    backbone: str,
     kind: Kind,
     inherited: RunConfig | None,
     given: Mapping[str, Any],
     report: Reporter,
+    *,
+    made: bool = False,
 ) -> tuple[PromptConfig, HistoryConfig]:
     """Prompt and histories of a new run: what was given, else the parent run's, else the defaults, which are told.
 
     Args:
         dataset: Whose words the prompt has.
-        scale: Of the backbone.
+        backbone: By name.
         kind: What ranks; some ask for windows of their own.
         inherited: The parent's configuration.
         given: `form`, `separators`, `max_title_tokens`, `long_titles`, `windows` and `K`; None where not given.
         report: Where the choice is told.
+        made: Whether the backbone has the random weights that it was made with.
 
     Raises:
         UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
-    small = scale != "paper"
+    small = _scale(backbone, made) in _TRAINING
     base: dict[str, Any] = {"max_title_tokens": MAX_TITLE_TOKENS} | (_SMALL_SHAPE if small else {})
     if inherited is not None:
         base = inherited.history.model_dump() | (inherited.prompt or PromptConfig()).model_dump(include=_OF_PROMPT)
@@ -114,7 +126,14 @@ def shape_defaults(
 
 
 def training_defaults(
-    stage: Stage, dataset: Dataset, scale: Scale | None, kind: Kind, given: Mapping[str, Any], report: Reporter
+    stage: Stage,
+    dataset: Dataset,
+    backbone: str | None,
+    kind: Kind,
+    given: Mapping[str, Any],
+    report: Reporter,
+    *,
+    made: bool = False,
 ) -> TrainingConfig:
     """Training settings of a new run: what was given, else the defaults of kind, backbone and data set, which are told.
 
@@ -125,9 +144,10 @@ def training_defaults(
         UsageError: A value that cannot be.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
-    base, why = _base(dataset, scale)
-    if stage == "finetune" and scale != "paper" and scale is not None:
-        base = base | {"epochs": _MADE_EPOCHS if scale == "made" else _SMALL_EPOCHS}
+    scale = None if backbone is None else _scale(backbone, made)
+    base, why = _base(dataset, scale, kind)
+    if stage == "finetune" and scale is not None and scale in _EPOCHS:
+        base = base | {"epochs": _EPOCHS[scale]}
     base = base | dict(kind.training or {})
     if _TOLD.keys() & (kind.training or {}).keys():
         why = _told_of(kind)
@@ -163,12 +183,21 @@ def _unlike_the_paper(config: TrainingConfig) -> str:
     return f" but for {' and '.join(differs)}" if differs else ""
 
 
-def _base(dataset: Dataset, scale: Scale | None) -> tuple[dict[str, Any], str]:
+def _scale(backbone: str, made: bool) -> Scale:
+    return "made" if made else _SCALES.get(backbone, "other")
+
+
+def _base(dataset: Dataset, scale: Scale | None, kind: Kind) -> tuple[dict[str, Any], str]:
     """Defaults of a backbone on a data set, and why; none without a backbone."""
     if scale is None:
         return {}, ""
-    if scale != "paper":
-        return _MADE_TRAINING if scale == "made" else _SMALL_TRAINING, "made for a CPU"
+    if scale in _TRAINING:
+        return _TRAINING[scale], "made for a CPU"
     batch_size, learning_rate = PAPER.get(dataset.name, _OTHER_DATA)
-    why = _PAPERS if dataset.name in PAPER else "the paper's for MovieLens-100K"
+    # what the paper's are for, where that is another than this
+    what = ["titles"] if kind.name != "title" else []
+    what += ["MovieLens-100K"] if dataset.name not in PAPER else []
+    whose = [" of ".join(what)] if what else []
+    whose += ["Llama-3.2-1B"] if scale != "paper" else []
+    why = f"the paper's for {' with '.join(whose)}" if whose else _PAPERS
     return {"batch_size": batch_size, "learning_rate": learning_rate}, why

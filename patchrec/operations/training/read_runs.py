@@ -115,5 +115,6 @@ def _refuse_other(run: Run, dataset: str, flag: str) -> None:
         )
     if run.status != "done":
         raise UsageError(
-            f"{flag}: run {run.name} is {run.status} and may answer otherwise later; name one that is done"
+            f"{flag}: run {run.name} is {run.status} and may answer otherwise later; {run.to_be_done}, or name one "
+            "that is done"
         )

@@ -370,10 +370,7 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
     """A stopped run, to go on from its newest checkpoint with its own configuration."""
     run = store.runs.get(name)
     if command not in (run.command, run.command.partition(" ")[0]):
-        raise UsageError(
-            f"run {run.name} is of `patchrec {run.command}`; resume it with "
-            f"`patchrec {run.command} --resume {run.name}`"
-        )
+        raise UsageError(f"run {run.name} is of `patchrec {run.command}`; resume it with {run.resume}")
     if run.status == "done":
         saved = store.runs.checkpoints(run.name)
         if not saved or saved[-1].path.exists():
@@ -399,13 +396,23 @@ def _reopened(store: Store, name: str, command: str, report: Reporter, *, force:
 def _begin_waiting(store: Store, run: Run, job: TrainingJob, *, force: bool) -> None:
     """See to it that a run which waited for its turn begins with what its group was planned with."""
     now = fingerprints(Saved(run.config, job.dataset, start=job.start, starts=job.starts))
+    if not force:
+        refuse_planned_otherwise(run, now)
+    store.runs.begin_waiting(run.name, versions(), now)
+
+
+def refuse_planned_otherwise(run: Run, now: Mapping[str, str]) -> None:
+    """Refuse to begin with other data, prompt or tokenizer than a run of the group was planned with.
+
+    Raises:
+        UsageError: The message says which part differs.
+    """
     other = sorted(part for part, value in now.items() if run.fingerprints.get(part) != value)
-    if other and not force:
+    if other:
         raise UsageError(
             f"run {run.name} was planned with another {' and '.join(other)}, so its seeds would not compare; start a "
             "new group, or use --force to go on all the same"
         )
-    store.runs.begin_waiting(run.name, versions(), now)
 
 
 def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | None, report: Reporter) -> RunResult:

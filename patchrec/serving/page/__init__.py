@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from patchrec.reports.page import style_sheet
+from patchrec.drawing.page import style_sheet
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("page", "asking", "completing", "drawing", "tabs", "two")

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchrec.errors import UsageError
-from patchrec.reports import png as drawing
-from patchrec.reports.chart import (
+from patchrec.drawing import png as raster
+from patchrec.drawing.chart import (
     Curves,
     Level,
     Mark,
@@ -26,9 +25,10 @@ from patchrec.reports.chart import (
     x_span,
     y_span,
 )
-from patchrec.reports.colours import file_style
-from patchrec.reports.extra import needed
-from patchrec.reports.svg import document, figure
+from patchrec.drawing.colours import file_style
+from patchrec.drawing.extra import needed
+from patchrec.drawing.svg import document, figure
+from patchrec.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda number: round(number, 6))
@@ -112,7 +112,7 @@ def test_an_interval_and_its_value_are_drawn_where_they_are():
 def test_a_png_is_drawn_from_the_same_picture():
     pytest.importorskip("resvg_py")
     try:
-        found = drawing.png(document([curves(), rows()], file_style()))
+        found = raster.png(document([curves(), rows()], file_style()))
     except UsageError as error:
         pytest.skip(str(error))
     assert found.startswith(b"\x89PNG\r\n")
@@ -123,7 +123,7 @@ def test_without_a_font_a_png_is_refused(monkeypatch):
     draw = resvg.svg_to_bytes
     monkeypatch.setattr(resvg, "svg_to_bytes", lambda **given: draw(**given, skip_system_fonts=True))
     with pytest.raises(UsageError, match="no font is installed"):
-        drawing.png(document([curves()], file_style()))
+        raster.png(document([curves()], file_style()))
 
 
 def test_a_missing_package_is_told_with_the_command_that_brings_it():

@@ -1,8 +1,8 @@
 """Charts as PNG, through resvg: the same picture as the SVG, and the same on every machine with the same fonts."""
 
+from patchrec.drawing.colours import FONT
+from patchrec.drawing.extra import needed
 from patchrec.errors import UsageError
-from patchrec.reports.colours import FONT
-from patchrec.reports.extra import needed
 
 ZOOM = 2.0  # pixels for each unit of the picture: sharp on dense screens and on paper
 

@@ -14,8 +14,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from patchrec.reports.colours import CHART_FORMS, DARK, LIGHT, chart_rules
-from patchrec.reports.text import possible
+from patchrec.drawing.colours import CHART_FORMS, DARK, LIGHT, chart_rules
+from patchrec.drawing.text import possible
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -9,9 +9,9 @@ from math import log10
 
 from markupsafe import Markup, escape
 
-from patchrec.reports import chart as charts
-from patchrec.reports.chart import Chart, Curves, Mark, Row, Rows, Series, tick_texts, ticks
-from patchrec.reports.text import possible
+from patchrec.drawing import chart as charts
+from patchrec.drawing.chart import Chart, Curves, Mark, Row, Rows, Series, tick_texts, ticks
+from patchrec.drawing.text import possible
 
 WIDTH = 560
 SHAPES, COLOURS = 4, 8
@@ -25,7 +25,7 @@ def document(drawn: Sequence[Chart], style: str) -> str:
 
     Args:
         drawn: At least one.
-        style: Rules for the classes (`patchrec.reports.colours`).
+        style: Rules for the classes (`patchrec.drawing.colours`).
     """
     inner, y = Markup(), 0.0
     for chart in drawn:
