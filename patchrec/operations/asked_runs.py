@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from patchrec.config import RunConfig
 
 
-def asking_words(config: "RunConfig") -> tuple[str, str]:
+def asking_words(asking: "RunConfig | Run") -> tuple[str, str]:
     """What a run does with the runs that it asks, and how another one is made."""
-    if config.stage == "blend":
+    if asking.stage == "blend":
         return "mixes", "blend again with `patchrec blend RUN RUN`"
-    return "reads", f"make another with `patchrec {config.command}`"
+    return "reads", f"make another with `patchrec {asking.command}`"
 
 
 def stamp(store: Store, run: Run) -> str:

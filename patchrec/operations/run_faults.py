@@ -24,6 +24,7 @@ class RunFaults:
     most_items: int | None = None
     _data: dict[str, dict[str, set[str]] | None] = field(default_factory=dict)
     _layouts: dict[str, str | None] = field(default_factory=dict)
+    _there: dict[str, Run] | None = None
 
     def of(self, run: Run) -> list[Fault]:
         """Everything that is wrong with a run; empty where it can be used, or goes on."""
@@ -79,16 +80,14 @@ class RunFaults:
 
     def _other_parts(self, run: Run) -> list[Fault]:
         """That a run which it mixes or reads is gone, or answers otherwise than it did then."""
-        if not run.settings.get("parts"):
+        if not run.parts:
             return []
-        names = self.store.runs.names()
-        gone = [part.run for part in run.config.parts if part.run not in names]
-        other = [
-            part.run
-            for part in run.config.parts
-            if part.run in names and stamp(self.store, self.store.runs.get(part.run)) != part.stamp
-        ]
-        does, again = asking_words(run.config)
+        if self._there is None:
+            self._there = {one.name: one for one in self.store.runs.listed()}
+        there = self._there
+        gone = [name for name, _ in run.parts if name not in there]
+        other = [name for name, then in run.parts if name in there and stamp(self.store, there[name]) != then]
+        does, again = asking_words(run)
         fix = f"{again}, or `patchrec runs rm {run.name}`"
         trashed = set(gone).intersection(self.store.trash.names())
         found = [

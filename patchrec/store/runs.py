@@ -90,16 +90,33 @@ class Run:
         Raises:
             CorruptError: That is not what patchrec writes.
         """
+        return tuple(one["name"] for one in self._stored("strategies", "name"))
+
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """The runs that it mixes or reads, by name, and what each was then (`PartConfig`), as they are stored.
+
+        Raises:
+            CorruptError: That is not what patchrec writes.
+        """
+        return tuple((one["run"], str(one.get("stamp", ""))) for one in self._stored("parts", "run"))
+
+    def _stored(self, what: str, key: str) -> list[dict[str, Any]]:
+        """A list of its settings, of objects that have a text under a key."""
+        found = self.settings.get(what) or []
         try:
-            return tuple(str(one["name"]) for one in self.settings.get("strategies") or ())
+            if all(isinstance(one[key], str) for one in found):
+                return list(found)
         except (TypeError, KeyError) as error:
             raise _damaged(self.name, error) from error
+        raise _damaged(self.name, ValueError(f"{what} have no {key}"))
 
     @property
     def score(self) -> "ScoreName":
         """What the run ranks by: the score chosen on validation, else that of its configuration."""
         chosen: ScoreName | None = (self.summary or {}).get("score_choice", {}).get("chosen")
-        return chosen or self.config.score
+        known: ScoreName | None = self.settings.get("score") if self.settings.get("stage") == self.stage else None
+        return chosen or known or self.config.score  # earlier versions had other stages, and no score
 
     @property
     def item_weight(self) -> float | None:

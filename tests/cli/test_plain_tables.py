@@ -36,7 +36,12 @@ def test_what_has_another_width_or_does_not_fit_is_left_to_rich(cell):
 
 def test_listings_need_neither_rich_nor_pydantic(toy_store, monkeypatch):
     monkeypatch.setenv("PATCHREC_HOME", str(toy_store.home))
-    assert main(["baseline", "markov", "-q"]) == 0
+    for words in (
+        ["baseline", "markov"],
+        ["baseline", "popularity"],
+        ["blend", "markov-1", "popularity-1", "--weights", "1,1"],
+    ):
+        assert main([*words, "-q"]) == 0
     codes, modules = modules_after(["data", "ls"], ["runs", "ls"], ["runs", "ls", "--json"], ["runs", "ls", "-q"])
     assert codes == [0, 0, 0, 0]
     assert not {"rich", "pydantic", "typer._adapters", "numpy"} & modules
