@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from patchrec.data.histories import Dataset
-from patchrec.errors import UsageError, not_found
+from patchrec.errors import PatchrecError, UsageError, not_found
 from patchrec.operations.datasets import add_items
 from patchrec.operations.filters import FILE_MARK, Filtered, Filters
 from patchrec.operations.growing import append_events
@@ -197,12 +197,20 @@ class Served:
             self.runs = tuple(self._caught_up(store, old, dataset) for old in self.runs)
 
     def _caught_up(self, store: Store, old: InService, dataset: Dataset) -> InService:
-        """A run over the data set as it is now. The recommender stays where nothing that it is made of changed."""
+        """A run over the data set as it is now. The recommender stays where nothing that it is made of changed.
+
+        One that can't be loaded again, since somebody removed it, goes on as it is: what was added is stored already.
+        """
         before = old.loaded.dataset
         same = dataset.catalog.fingerprint == before.catalog.fingerprint
         if same and np.array_equal(dataset.popularity, before.popularity):
             return InService(LoadedRun(old.loaded.run, dataset, old.loaded.recommender), old.answers, old.loaded_at)
-        return self._loaded(store, store.runs.get(old.loaded.run.name), dataset)
+        name = old.loaded.run.name
+        try:
+            return self._loaded(store, store.runs.get(name), dataset)
+        except PatchrecError as error:
+            self._report.note(f"run {name} goes on over the data as it was: {error}")
+            return old
 
     def _loaded(self, store: Store, run: Run, dataset: Dataset) -> InService:
         loaded = load(store, run, report=self._report, dataset=dataset)

@@ -13,6 +13,7 @@ import pytest
 from asking import Asker, running
 
 from patchrec.operations.recommend import recommend
+from patchrec.operations.runs import remove_run
 from patchrec.operations.training.train import baseline, finetune
 from patchrec.serving.app import make_app
 from patchrec.serving.batching import Batcher
@@ -174,6 +175,22 @@ def test_what_is_appended_is_known_to_all_runs(two: Path, tmp_path: Path) -> Non
         for run in ("vanilla-1", "popularity-1"):
             [line] = asker.recommended(user="u0", allow=["zz story"], run=run)["ranking"]
             assert line["item_id"] == "i99"
+
+
+def test_a_run_that_was_removed_goes_on_and_what_was_added_is_stored_and_known_to_the_others(
+    two: Path, tmp_path: Path
+) -> None:
+    home = Path(shutil.copytree(two, tmp_path / "home"))
+    served = Served("popularity-1", "vanilla-1", home=home)
+    with running(make_app(served, Batcher())) as asker:
+        before = asker.recommended(user="u3", k=5, run="vanilla-1")
+        remove_run("vanilla-1", home=home)
+        status, found = asker.post("/items", {"item_id": "new", "title": "new story"})
+        assert status == 201, found
+        assert asker.recommended(user="u3", k=5, run="vanilla-1") == before
+        assert served.of("popularity-1").loaded.dataset.catalog.titles[-1] == "new story"
+    with Store.open(home) as store:
+        assert store.datasets.load("letters").catalog.titles[-1] == "new story"
 
 
 @pytest.mark.parametrize(
