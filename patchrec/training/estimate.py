@@ -214,7 +214,9 @@ def estimate_memory(
             weights learn.
     """
     activations = nodes * bytes_per_node(shape, training)
-    torn = max(0, activations - logits) if allocator and training.lora_rank is not None else 0
+    torn = 0
+    if allocator and training.lora_rank is not None:  # checkpointed layers run again once the logits are gone
+        torn = activations if training.gradient_checkpointing else max(0, activations - logits)
     cast = _BFLOAT16 if training.dtype == "bfloat16" else 0  # the backward pass needs the weights as they were used
     return Memory(
         weights=parameters * (_FLOAT32 + cast),

@@ -75,6 +75,9 @@ def test_with_adapters_the_allocator_holds_what_activations_take_beyond_the_logi
     adapted = TRAINING.model_copy(update={"lora_rank": 2})
     said = estimate_memory(SHAPE, adapted, parameters=5000, trained=100, nodes=100, logits=7000, allocator=11)
     assert said.allocator == 11 + said.activations - 7000
+    frugal = adapted.model_copy(update={"gradient_checkpointing": True})
+    said = estimate_memory(SHAPE, frugal, parameters=5000, trained=100, nodes=100, logits=7000, allocator=11)
+    assert said.allocator == 11 + said.activations
     elsewhere = estimate_memory(SHAPE, adapted, parameters=5000, trained=100, nodes=100, logits=7000)  # no glibc
     assert elsewhere.allocator == 0
 
