@@ -392,7 +392,9 @@ class Backbone(nn.Module):
             assert self.items.head is not None
             patches = None if batch.catalog is None else self._bag(self.embedding, *batch.catalog)
             states = self.items.head.states(hidden[on_device(items.nodes, self.device)])
-            losses[1] = summed_cross_entropy(states, *self.items.head.weight_and_bias(patches), items)
+            weight, bias = self.items.head.weight_and_bias(patches)
+            bias = self.items.head.classes(bias) if torch.is_grad_enabled() else bias
+            losses[1] = summed_cross_entropy(states, weight, bias, items)
         return torch.stack(losses)
 
     def prefill(self, encoder: PathEncoder, forest: Forest) -> tuple[Tensor, Context]:

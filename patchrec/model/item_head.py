@@ -5,10 +5,13 @@ for each item gives the logits of the whole catalog. Of three tables, `patch` re
 
     row = P alike(patch) / D + free,    logit = alike(hidden) . row + s log((count + 1) / (total + I))
 
-where `alike` divides by the root mean square. P and `free` begin at zero and s at 1, so that the head begins as the
-popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
-direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r, whatever the
-backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text at once.
+where `alike` divides by the root mean square. An item that nobody chose yet is no class while the model learns (that
+it was not chosen says nothing where it was not there), and is ranked as if it had been chosen as often as the typical
+item: its count + 1 is the geometric mean of the others'. P and `free` begin at zero and s at 1, so that the head begins
+as the popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r
+in the direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r,
+whatever the backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text
+at once.
 `text` is the same without `free`: a row is what the text says, and nothing is learned of an item alone.
 
 With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once. Under `text` it
@@ -92,6 +95,10 @@ class ItemHead(nn.Module):
         """
         raise NotImplementedError
 
+    def classes(self, bias: Tensor | None) -> Tensor | None:
+        """(I,) the bias while the model learns, differentiable; -inf for items that are no class then."""
+        return bias
+
     def states(self, hidden: Tensor) -> Tensor:
         """(n, D) what the linear layer takes of (n, D) hidden states."""
         return hidden
@@ -111,8 +118,9 @@ class PatchHead(ItemHead):
 
     Attributes:
         projection: (D, D) P.
-        prior: (I,) log-probability of every item by its count, add-one smoothed.
-        unseen: (1,) that of an item with count 0.
+        prior: (I,) log-probability of every item by its count, add-one smoothed; `unseen` where that is 0.
+        unseen: (1,) that of the typical item, for new ones; of none where all are new.
+        new: (I,) items that are no class while the model learns, by their count; None: there are none, or all are.
         prior_scale: (1,) s; no scalar, which a backbone split over processes cannot hold.
         texts: (I, D) states over the items' texts, fixed; None: rows are made of item patches.
     """
@@ -134,11 +142,16 @@ class PatchHead(ItemHead):
         self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
         self.free = nn.Parameter(torch.zeros(num_items, hidden_size)) if own_rows else None
         self.prior_scale = nn.Parameter(torch.ones(1))
-        floor = -np.log(popularity.sum() + num_items)
+        prior = np.log(popularity + 1.0) - np.log(popularity.sum() + num_items)
+        chosen = popularity > 0
+        typical = float(prior[chosen].mean()) if chosen.any() else float(-np.log(num_items))
         self.prior: Tensor
-        self.register_buffer("prior", torch.from_numpy(np.log(popularity + 1.0) + floor).float())
+        self.register_buffer("prior", torch.from_numpy(np.where(chosen, prior, typical)).float())
         self.unseen: Tensor
-        self.register_buffer("unseen", torch.tensor([floor], dtype=torch.float32))
+        self.register_buffer("unseen", torch.tensor([typical], dtype=torch.float32))
+        self.new: Tensor | None
+        some = 0 < chosen.sum() < num_items
+        self.register_buffer("new", torch.from_numpy(~chosen) if some else None, persistent=False)
 
     def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `ItemHead.weight_and_bias`."""
@@ -149,6 +162,10 @@ class PatchHead(ItemHead):
             if self.free is not None:
                 rows = rows + self.free.float()
             return rows, self.prior_scale.float() * self.prior.float()
+
+    def classes(self, bias: Tensor | None) -> Tensor | None:
+        """See `ItemHead.classes`."""
+        return bias if self.new is None or bias is None else bias.masked_fill(self.new, -torch.inf)
 
     def states(self, hidden: Tensor) -> Tensor:
         """See `ItemHead.states`."""

@@ -24,6 +24,9 @@ from patchrec.model.tokenizer import make_encoder
 TITLES = ("Toy Story", "Alien", "Aliens", "M", "Alien")
 POPULARITY = np.array([7, 3, 0, 1, 2])
 I = len(TITLES)  # noqa: E741
+CHOSEN = POPULARITY > 0
+PRIOR = np.log((POPULARITY + 1) / (POPULARITY.sum() + I))
+PRIOR[~CHOSEN] = PRIOR[CHOSEN].mean()  # as if they had been chosen as often as the typical item
 CONFIGS = [ItemSideConfig(table, vectors) for table in ("patch", "text", "free", None) for vectors in (True, False)]
 
 
@@ -67,14 +70,13 @@ def labels_of(*asked):
 
 def slow_patch_scores(head, hidden, patches):
     """Logits item by item, as the documentation writes them."""
-    width, total = hidden.shape[1], POPULARITY.sum()
+    width = hidden.shape[1]
     hidden = hidden / hidden.pow(2).mean(dim=1, keepdim=True).sqrt()
     columns = []
     for item in range(len(patches)):
         alike = patches[item] / patches[item].pow(2).mean().sqrt()
         row = head.projection @ alike / width + (0.0 if head.free is None else head.free[item])
-        prior = float(np.log((POPULARITY[item] + 1) / (total + I)))
-        columns.append(hidden @ row + head.prior_scale * prior)
+        columns.append(hidden @ row + head.prior_scale * float(PRIOR[item]))
     return torch.stack(columns, dim=1)
 
 
@@ -123,8 +125,18 @@ def test_a_free_table_begins_as_its_seed_says():
 def test_a_patch_table_begins_as_the_popularity_prior():
     head = make_side(ItemSideConfig("patch"), trained=False).head
     scores = head.scores(torch.randn(2, 6), torch.randn(I, 6))
-    shares = torch.from_numpy((POPULARITY + 1) / (POPULARITY.sum() + I)).float()
+    shares = torch.from_numpy(np.exp(PRIOR) / np.exp(PRIOR).sum()).float()
     torch.testing.assert_close(scores.softmax(dim=1), shares.expand(2, I))
+
+
+def test_items_that_nobody_chose_are_no_class_while_it_learns():
+    head = make_side(ItemSideConfig("patch")).head
+    bias = head.weight_and_bias(torch.randn(I, 6))[1]
+    assert torch.equal(head.classes(bias).isinf(), torch.from_numpy(~CHOSEN))
+    assert torch.equal(head.classes(bias)[CHOSEN], bias[CHOSEN])
+    for popularity in (np.ones(I, dtype=np.int64), np.zeros(I, dtype=np.int64)):  # none is new, or all are
+        same = ItemSide(I, 6, ItemSideConfig("patch"), popularity).head
+        assert torch.equal(same.classes(bias), bias)
 
 
 @pytest.mark.parametrize("width", [64, 576])
@@ -201,7 +213,7 @@ def test_items_that_join_a_catalog_are_ranked_by_their_text(tmp_path):
     torch.testing.assert_close(scores[:, :I], saved.head.scores(hidden, patches[:I]))
     alike = functional.normalize(patches[I:]) * 6**0.5
     by_text = functional.normalize(hidden) * 6**0.5 @ (alike @ saved.head.projection.T / 6).T
-    never = saved.head.prior_scale * float(np.log(1 / (POPULARITY.sum() + I)))
+    never = saved.head.prior_scale * float(PRIOR[~CHOSEN][0])
     torch.testing.assert_close(scores[:, I:], by_text + never)
     assert torch.equal(grown.vectors[:I], saved.vectors)
     assert not grown.vectors[I:].any()
@@ -383,7 +395,7 @@ def test_patches_may_be_made_of_other_texts_than_titles(tiny_folder, backbone, e
 def test_one_pass_gives_both_losses(backbone, encoder, table, grad):
     with_items(backbone, ItemSideConfig(table, item_vectors=True))
     batch, nodes = prompt_batch(backbone, encoder.fresh())
-    titles, items = labels_of((3, 9, 1), (int(nodes[-1]), 7, 2)), labels_of((int(nodes[-1]), 2, 1))
+    titles, items = labels_of((3, 9, 1), (int(nodes[-1]), 7, 2)), labels_of((int(nodes[-1]), 3, 1))
     with torch.set_grad_enabled(grad):
         both = backbone(batch, titles, items)
         assert both.shape == (2,)
@@ -392,7 +404,10 @@ def test_one_pass_gives_both_losses(backbone, encoder, table, grad):
         assert backbone(batch, titles)[1] == 0
         assert backbone(batch, None, items)[0] == 0
         hidden = backbone.hidden(batch)
-        expected = -backbone.item_logits(hidden, encoder).log_softmax(dim=1)[nodes[-1], 2]
+        logits = backbone.item_logits(hidden, encoder)
+        if grad and table == "patch":  # what nobody chose is no class while it learns
+            logits = logits.masked_fill(torch.from_numpy(~CHOSEN), -torch.inf)
+        expected = -logits.log_softmax(dim=1)[nodes[-1], 3]
         torch.testing.assert_close(both[1], expected)
         assert both.requires_grad == grad
     if grad:
