@@ -23,7 +23,7 @@ from patchrec_cli.app import main
 
 ADMIN = {"Authorization": "Bearer sesame"}
 RUNS = ("pft-s-1", "vanilla-1")
-PFT_S = "pft-s L=3, both item_loss=1.0 item_weight=1.0"
+PFT_S = "pft-s L=3, both"
 
 
 @pytest.fixture(scope="module")

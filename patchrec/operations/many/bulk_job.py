@@ -230,9 +230,8 @@ def _users(dataset: Dataset, request: Request, unknown: Unknown, report: Reporte
     found = indices(dataset, distinct, unknown)
     if len(names) > len(distinct):
         again = len(names) - len(distinct)
-        report.note(
-            f"{again:,} {'line names' if again == 1 else 'lines name'} a user who is there already; each is taken once"
-        )
+        left = f"{again:,} {'line is' if again == 1 else 'lines are'} left out"
+        report.note(f"who stands there more than once is taken once: {left}")
     if len(found[0]) < len(distinct):
         out = len(distinct) - len(found[0])
         report.note(f"{out:,} of {len(distinct):,} users are not in data set {dataset.name!r} and are left out")
