@@ -118,7 +118,6 @@ def make(name: str, backbones: Path, shape: Shape, texts: Sequence[str], said: s
     Raises:
         UsageError: A shape that cannot be.
     """
-    shape.check()
 
     def fill(work: Path) -> _Source:
         make_model(work, shape, texts, seed=seed)
@@ -151,7 +150,7 @@ def _keep(name: str, folder: Path, fill: Callable[[Path], _Source]) -> Pulled:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
-        with disk_errors(f"fetching {name}", f"nothing was kept, it needs 1 GB in {str(folder.parent)!r}", "try again"):
+        with disk_errors(f"keeping {name}", f"nothing was kept, it needs 1 GB in {str(folder.parent)!r}", "try again"):
             source = fill(work)
         facts = {
             "name": name,
