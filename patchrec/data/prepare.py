@@ -25,7 +25,7 @@ from patchrec.data.movielens import Loaded
 from patchrec.data.readers import FORMATS
 from patchrec.data.recipe import OF_ITEMS, Recipe, Written, known_recipes, make_recipe
 from patchrec.data.selection import in_no_core, select
-from patchrec.data.sources import SOURCES, Source
+from patchrec.data.sources import SOURCES
 from patchrec.data.splits import Arranged, Split, arrange, split_of
 from patchrec.data.suspects import steering_note
 from patchrec.data.values import further_columns, text_of, title_of
@@ -96,7 +96,7 @@ def prepare(
     """
     known = known or name
     if known in SOURCES and recipe is None:
-        return _known(name, SOURCES[known], from_path, split, options, cache or default_cache(), report)
+        return _known(name, known, from_path, split, options, cache or default_cache(), report)
     found = gathered(name, recipe, options, from_path=from_path)
     return _own(name, found, split or split_of(found.split, found.train, found.validation), rejects, report)
 
@@ -336,7 +336,7 @@ def _fitting_split(found: Interactions, report: Reporter) -> Split:
 
 def _known(
     name: str,
-    source: Source,
+    known: str,
     from_path: Path | None,
     split: Split | None,
     options: Mapping[str, Any],
@@ -346,9 +346,9 @@ def _known(
     given = [key for key, value in options.items() if value not in (None, False, ()) and key not in WORDS]
     for key in given:
         if key not in OF_KNOWN:
-            raise UsageError(
-                f"{name!r} is a data set known by name, {flag_of(key)} cannot go with it; choose another name"
-            )
+            instead = "choose another name" if name == known else "drop it"
+            raise UsageError(f"{known!r} is a data set known by name, {flag_of(key)} cannot go with it; {instead}")
+    source = SOURCES[known]
     recipe = make_recipe({key: options.get(key) for key in (*WORDS, *OF_KNOWN)})
     words = {key: getattr(recipe, key) for key in WORDS}
     path, origin = source.fetch(cache, report) if from_path is None else (from_path, f"file {from_path.name!r}")
@@ -358,7 +358,7 @@ def _known(
     if not isinstance(loaded, Loaded):
         if split is not None or given:
             left = "--split" if split is not None else flag_of(given[0])
-            raise UsageError(f"{name!r} comes with its published splits and has no times; leave {left} out")
+            raise UsageError(f"{known!r} comes with its published splits and has no times; leave {left} out")
         catalog, sequences = loaded
         arranged = Arranged(sequences, None, {"rule": "published"}, MIN_HISTORY)
         dataset = _dataset(name, catalog, arranged, words, report)

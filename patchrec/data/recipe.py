@@ -303,5 +303,7 @@ def find_recipe(named: Path | str | Recipe | None) -> Recipe | None:
     if str(named) in known_recipes():
         return known_recipes()[str(named)]
     if not Path(named).suffix and not Path(named).is_file():
-        raise not_found("recipe", str(named), known_recipes(), "or give a TOML file")
+        from patchrec.data.sources import SOURCES  # numpy comes with it
+
+        raise not_found("recipe", str(named), [*known_recipes(), *SOURCES], "or give a TOML file")
     return read_recipe(Path(named))

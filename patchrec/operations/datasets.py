@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -66,7 +67,8 @@ def add_dataset(
         elif name in store.datasets.names():
             raise UsageError(f"data set {name!r} is there already; see `patchrec data show {name}`, or remove it first")
         known = name if recipe is None else str(recipe)
-        if known in SOURCES and not files:
+        if known in SOURCES:
+            _refuse_files(name, recipe, files)
             split = split_of(*(options.pop(key, None) for key in ("split", "train", "validation")))
             prepared = prepare(
                 name, known=known, from_path=from_path, split=split, rejects=rejects, report=report, **options
@@ -112,6 +114,7 @@ def plan_dataset(
     from patchrec.data.understand import understand
 
     if (name if recipe is None else str(recipe)) in SOURCES:
+        _refuse_files(name, recipe, files)
         raise UsageError(
             f"{recipe or name!r} is a data set known by name: there is nothing to find out; drop --dry-run"
         )
@@ -132,7 +135,6 @@ def _recipe(
     """All that is said of a data set of files, each file where it belongs."""
     from patchrec.data.prepare import gathered, with_options
     from patchrec.data.recipe import Recipe, find_recipe, known_recipes
-    from patchrec.data.sources import SOURCES
     from patchrec.data.splits import choose_split
     from patchrec.data.understand import assigned
 
@@ -145,13 +147,27 @@ def _recipe(
         except UsageError as error:
             raise error if isinstance(named, Recipe) else InputError(f"{str(named)!r}: {error}") from error
     if files:
-        if name in SOURCES and recipe is None:
-            raise UsageError(f"{name!r} is a data set known by name, files cannot go with it; choose another name")
         if from_path is not None and recipe is None:
             raise UsageError("--from PATH holds the files of a known data set or of a --recipe, not own files; drop it")
         own = with_options(recipe, {"interactions": (), "items": (), **options})
         options = {**options, **assigned(list(map(str, files)), own, needed=not (recipe and recipe.interactions))}
     return gathered(name, recipe, options, from_path=from_path, folder=folder)
+
+
+def _refuse_files(name: str, recipe: Path | str | Recipe | None, files: Sequence[Path]) -> None:
+    """Refuse files beside a data set known by name, which is read whole: its place is said with `--from`.
+
+    Raises:
+        UsageError: The message has the right command.
+    """
+    if not files:
+        return
+    known = name if recipe is None else str(recipe)
+    place = "PATH" if str(files[0]) == "-" else str(files[0])
+    named = [] if recipe is None else ["--recipe", known]
+    command = shlex.join(["patchrec", "data", "add", name, *named, "--from", place])
+    own = "; or choose another name for files of your own" if recipe is None else ""
+    raise UsageError(f"{known!r} is a data set known by name, its archive or folder goes with --from: `{command}`{own}")
 
 
 def list_datasets(*, home: Path | None = None) -> list[dict[str, Any]]:

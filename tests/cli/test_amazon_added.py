@@ -1,6 +1,8 @@
 """Amazon-like files from end to end, and what a known data set keeps of itself."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,8 +102,25 @@ def test_titles_of_fields_that_are_none_are_refused(cli, tmp_path):
 def test_a_known_data_set_is_added_again_under_another_name(cli, tmp_path):
     folder = ml_100k(tmp_path / "ml")
     assert cli("data", "add", "ml-100k", "--from", folder).code == 0
+    archive = shutil.make_archive(str(tmp_path / "ml"), "zip", folder)
     ran = cli("data", "add", "last", "--recipe", "ml-100k", "--from", folder, "--split", "leave-one-out")
     assert ran.code == 0, ran.err
+    ran = cli("data", "add", "core", "--recipe", "ml-100k", "--from", archive, "--core", "3")
+    assert ran.code == 0, ran.err
+    assert cli("data", "show", "core", "--json").json["dataset"]["summary"]["items"] == 25
     found = cli("data", "show", "last", "--json").json["dataset"]
     assert (found["split"]["rule"], found["targets"]["test"], found["noun"]) == ("leave-one-out", 3, "movie")
     assert cli("data", "add", "x", "--recipe", "ml-100k", "--from", folder, "--dry-run").code == 2
+    assert "'ml-100k'" in cli("data", "add", "x", "--recipe", "ml-100k", "--items", "u.item").err
+
+
+@pytest.mark.parametrize("further", [[], ["--dry-run"], ["--core", "3"]], ids=" ".join)
+@pytest.mark.parametrize("named", [["last", "--recipe", "ml-100k"], ["ml-100k"]], ids=" ".join)
+@pytest.mark.parametrize("file", [".", "u.data"])
+def test_a_file_beside_a_known_data_set_is_told_the_command_that_works(cli, tmp_path, named, file, further):
+    folder = ml_100k(tmp_path / "my ml")
+    ran = cli("data", "add", named[0], folder / file, *named[1:], *further)
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    again = cli(*shlex.split(ran.err.split("`")[1])[1:])
+    assert again.code == 0, again.err
+    assert cli("data", "show", named[0], "--json").json["dataset"]["summary"]["users"] == 3

@@ -750,10 +750,11 @@ def test_a_folder_that_lacks_a_file_of_a_recipe_is_named(cli, films):
 
 
 def test_a_recipe_that_nobody_knows_is_refused(cli):
-    ran = cli("data", "add", "films", "--recipe", "ml-lastest", "--from", ".")
-    assert ran.code == 4
-    assert len(ran.err.splitlines()) == 1
-    assert "did you mean 'ml-latest'" in ran.err
+    for slip, meant in {"ml-lastest": "ml-latest", "ml-100": "ml-100k"}.items():
+        ran = cli("data", "add", "films", "--recipe", slip, "--from", ".")
+        assert ran.code == 4
+        assert len(ran.err.splitlines()) == 1
+        assert f"did you mean {meant!r}" in ran.err
 
 
 def test_from_is_of_no_use_beside_files(cli, files, tmp_path):
