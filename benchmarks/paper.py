@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmarks.prompts import tell
 from benchmarks.sections import run as run_sections
@@ -29,11 +29,13 @@ from patchrec.model.backbone import Backbone, fast_dtype
 from patchrec.model.pull import DEFAULT_BACKBONE
 from patchrec.operations.backbones import find_backbone
 from patchrec.operations.evaluate import EvaluationResult, evaluate
+from patchrec.operations.training.defaults import refuse_values
 from patchrec.operations.training.train import RunResult, baseline, finetune, pretrain
 from patchrec.reporting import SILENT
 from patchrec.store import Store
 
 Start = Literal["pretrained", "none", "itself"]
+Loss = Literal["catalog", "vocabulary"]
 BASELINES = ("popularity", "recent", "markov", "item-knn", "sasrec", "esasrec")  # that need no model and little time
 COLUMNS = (
     Column("", "label"),
@@ -82,8 +84,9 @@ class Job:
         M, L: Of PFT-I and PFT-S, where a table does not vary them.
         limit: A sample of so many test targets; None takes all.
         long: How many items a long history has.
-        settings: Of every run, as `patchrec.operations.training.train` takes them.
+        settings: Of every run of a language model, as `patchrec.operations.training.train` takes them.
         kinds: Baselines of the table of recommenders.
+        loss: Of titles, where they are fine-tuned; None: the default. Pre-training has no choice.
     """
 
     home: Path | None
@@ -96,6 +99,7 @@ class Job:
     long: str
     settings: Mapping[str, Any]
     kinds: Sequence[str] = BASELINES
+    loss: Loss | None = None
 
     @property
     def strategies(self) -> dict[str, dict[str, Any]]:
@@ -205,9 +209,10 @@ def _evaluated(job: Job, line: Line, seed: int) -> EvaluationResult:
         return evaluate(_pretrained(job, line, seed).run, strategy=line.strategy, options=dict(line.options), **common)
     start = "none" if line.start == "none" else _pretrained(job, line, seed).run
     own = {"backbone": job.backbone} if line.start == "none" else {}
+    of_head = {"loss": job.loss} if "loss" in plugins.find_kind(line.head).options.model_fields else {}
     run = finetune(
-        strategy=line.strategy, options=dict(line.options), head=line.head, start=start, data=job.data, seed=seed,
-        reuse=True, home=job.home, **{**job.settings, **line.settings, **own},
+        strategy=line.strategy, options=dict(line.options), head=line.head, head_options=of_head, start=start,
+        data=job.data, seed=seed, reuse=True, home=job.home, **{**job.settings, **line.settings, **own},
     )  # fmt: skip
     return evaluate(run.run, **common)
 
@@ -237,14 +242,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the tables asked for, print them, and give an exit code."""
     given = _parser().parse_args(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    names = ("layers", "epochs", "max_steps", "batch_size", "learning_rate", "tree_targets", "K")
+    names = (
+        "layers", "epochs", "max_steps", "batch_size", "learning_rate", "tree_targets", "dropout", "max_nodes", "K",
+    )  # fmt: skip
     settings = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     job = Job(
         given.home, given.data, given.backbone, range(given.seeds), given.M, given.L, given.limit, given.long, settings,
-        given.kinds,
+        given.kinds, given.loss,
     )  # fmt: skip
     try:
         _refuse_unknown(given.kinds)
+        refuse_values("finetune", settings)
         with Store.open(given.home) as store:
             folder = find_backbone(store, given.backbone).folder
             store.datasets.load(given.data)
@@ -294,6 +302,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, help="targets a step; None: the default")
     add("--learning-rate", type=float, help="of both stages; None: the default")
     add("--tree-targets", type=int, help="1 makes targets independent, as in the paper; None: whole trees")
+    add("--loss", choices=get_args(Loss), help="of titles, fine-tuned; None: the default")
+    add("--dropout", type=float, help="of both stages; None: the default")
+    add("--max-nodes", type=int, help="of one forward pass, both stages; None: the default")
     add("--K", type=int, help="newest items kept; None: the default")
     add("--json", type=Path, metavar="FILE", help="write all raw numbers")
     return parser

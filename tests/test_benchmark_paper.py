@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_benchmark_training import readers
 
-from benchmarks.paper import BASELINES, TABLES, Job, main
+from benchmarks.paper import BASELINES, TABLES, Job, Line, main
 from patchrec.store import Store
 
 FEW = [
@@ -70,6 +70,36 @@ def test_numbers_are_means_over_seeds(home: Path, tmp_path: Path) -> None:
         values = [one["log_prob"] for one in row["seeds"].values()]
         assert len(values) == 2
         assert row["log_prob"] == pytest.approx(sum(values) / 2)
+
+
+def test_the_loss_is_of_fine_tuned_titles_and_dropout_of_every_language_model(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [Line("popularity"), Line("titles", "vanilla"), Line("itself", "vanilla", start="itself")]
+    lines += [Line(head, "item-mean", head=head, start="none") for head in ("item", "both")]
+    monkeypatch.setitem(TABLES, "table-2", lambda job: iter(lines))
+    numbers = tmp_path / "numbers.json"
+    learning = ["--loss", "catalog", "--dropout", "0.25", "--max-nodes", "512"]
+    assert main(["table-2", *FEW, *learning, "--home", str(home), "--json", str(numbers)]) == 0
+    rows = json.loads(numbers.read_text())["sections"]["table-2"]["tables"][0]["rows"]
+    with Store.open(home) as store:
+        configs = {row["label"]: store.runs.get(row["seeds"]["0"]["run"]).config for row in rows}
+        configs["pre-trained"] = store.runs.get(configs["titles"].parent).config
+    losses = {label: config.kind.options.get("loss") for label, config in configs.items()}
+    assert losses["titles"] == losses["both"] == "catalog"
+    assert losses["item"] is None
+    assert losses["itself"] == losses["pre-trained"] == "vocabulary"
+    for label in ("titles", "item", "both", "pre-trained"):
+        assert (configs[label].training.dropout, configs[label].training.max_nodes) == (0.25, 512)
+
+
+def test_a_value_that_cannot_be_is_told_before_anything_is_trained(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["table-2", *FEW, "--dropout", "1", "--home", str(home)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "--dropout" in told[0]
 
 
 def test_a_slip_is_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
