@@ -44,7 +44,7 @@ def ls(
         patchrec runs ls --tag paper
         patchrec runs ls --where "status = 'done' and created >= '2026-11-01' and K = 100"
     """
-    from patchrec.operations import runs
+    from patchrec.operations import datasets, runs
 
     output = Output(json, quiet)
     rows = runs.list_runs(where=where, tags=tags or (), limit=limit, home=home_of(ctx))
@@ -70,6 +70,8 @@ def ls(
         if not (quiet or json):
             print_note("note: no run fits")
         output.next_step("patchrec runs ls")
+    elif not datasets.list_datasets(home=home_of(ctx)):
+        output.next_step("patchrec data add ml-100k")
     else:
         output.next_step("patchrec pretrain", "patchrec finetune --strategy pft-s --L 5")
 

@@ -73,6 +73,13 @@ def test_runs_are_listed_newest_first(runs):
     assert "pft-i-1" in runs("runs", "ls").out
 
 
+def test_an_empty_store_names_what_comes_first(cli, toy, tmp_path):
+    assert cli("runs", "ls").err == "next: patchrec data add ml-100k\n"
+    with Store.open(tmp_path / "home") as store:
+        store.datasets.add(toy, source="made up", licence="none", split={"rule": "leave-one-out"})
+    assert cli("runs", "ls").err.splitlines()[0] == "next: patchrec pretrain"
+
+
 def test_a_run_is_shown_by_the_beginning_of_its_name(runs):
     ran = runs("runs", "show", "vanil", "--json")
     shown = ran.json["run"]
