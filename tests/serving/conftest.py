@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from asking import Asker, running
+from browser import Tab, browsing
 from made_up_data import LETTERS, walk
 
 from patchrec.data.histories import Dataset
@@ -47,4 +48,11 @@ def asker(made: Path) -> Iterator[Asker]:
     batcher = Batcher()
     with running(make_app(served, batcher, admin_token="sesame", max_body=200_000)) as found:
         found.served, found.batcher = served, batcher
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """A page in a browser of its own, for the tests of a file."""
+    with browsing(tmp_path_factory.mktemp("profile")) as found:
         yield found

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from asking import Asker, running
-from browser import CHROMIUM, Tab, browsing
+from browser import CHROMIUM, Tab
 
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import Dataset, Sequences
@@ -25,12 +25,6 @@ HOSTILE = (
 )  # fmt: skip
 ROWS = "[...document.querySelectorAll('#ranking tr:not(.why)')]"
 DONE = "document.getElementById('status').textContent.includes('recommended')"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browsing(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

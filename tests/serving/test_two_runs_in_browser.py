@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from asking import Asker, running
-from browser import CHROMIUM, Tab, browsing
+from browser import CHROMIUM, Tab
 from test_page_in_browser import CONTRAST, HOSTILE, opened
 
 from patchrec.data.catalog import Catalog
@@ -24,12 +24,6 @@ ONE = "document.getElementById('status').textContent.includes('items recommended
 TWO = "document.getElementById('status').textContent.includes('recommended by both')"
 TABS = "[...document.querySelectorAll('[role=tab]')].map(one => [one.textContent, one.ariaSelected, one.tabIndex])"
 PANELS = "[...document.querySelectorAll('[role=tabpanel]')].map(one => one.checkVisibility())"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browsing(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
