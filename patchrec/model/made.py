@@ -41,6 +41,13 @@ class Shape:
     key_heads: int | None = None
     spread: float = 0.02
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of its files at most: weights of 4 bytes, and 100 bytes for each token."""
+        D, inner = self.width, self.inner or 4 * self.width
+        of_layer = (2 + 2 * (self.key_heads or self.heads) / self.heads) * D * D + 3 * D * inner + 2 * D
+        return int(4 * (self.tokens * D + self.layers * of_layer + D)) + 100 * self.tokens
+
     def check(self) -> None:
         """Refuse a shape that cannot be.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +32,43 @@ class Known:
     Attributes:
         hub: Repository on the Hugging Face hub; None for a model made here.
         licence: What its weights may be used for, by name.
+        room: On disk while it is fetched, about.
     """
 
     name: str
     hub: str | None
     licence: str
     summary: str
+    room: str
 
 
 KNOWN = {
     known.name: known
     for known in (
-        Known("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "Apache-2.0", "135 M weights; trains on a CPU"),
-        Known("llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 (gated)", "the paper's backbone"),
-        Known("t5-small", "google-t5/t5-small", "Apache-2.0", "60 M weights, encoder and decoder; for baselines"),
-        Known("bert-base-uncased", "google-bert/bert-base-uncased", "Apache-2.0", "110 M weights; for baselines"),
         Known(
-            "all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", "22 M weights; for baselines"
+            "smollm2-135m",
+            "HuggingFaceTB/SmolLM2-135M-Instruct",
+            "Apache-2.0",
+            "135 M weights; trains on a CPU",
+            "1 GB",
         ),
-        Known("tiny-random", None, "Apache-2.0", "two random layers, no download: for tests and dry runs"),
+        Known(
+            "llama-3.2-1b", "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 (gated)", "the paper's backbone", "2.5 GB"
+        ),
+        Known(
+            "t5-small", "google-t5/t5-small", "Apache-2.0", "60 M weights, encoder and decoder; for baselines", "250 MB"
+        ),
+        Known(
+            "bert-base-uncased", "google-bert/bert-base-uncased", "Apache-2.0", "110 M weights; for baselines", "450 MB"
+        ),
+        Known(
+            "all-minilm-l6-v2",
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "Apache-2.0",
+            "22 M weights; for baselines",
+            "100 MB",
+        ),
+        Known("tiny-random", None, "Apache-2.0", "two random layers, no download: for tests and dry runs", "1 MB"),
     )
 }
 DEFAULT_BACKBONE = "smollm2-135m"
@@ -123,7 +142,7 @@ def make(name: str, backbones: Path, shape: Shape, texts: Sequence[str], said: s
         make_model(work, shape, texts, seed=seed)
         return _Source(f"{MADE} {said}", f"seed {seed}", "none: random weights")
 
-    return _keep(name, backbones / folder_name(name), fill)
+    return _keep(name, backbones / folder_name(name), fill, f"{ceil(shape.num_bytes / 1e6):,} MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +154,27 @@ class _Source:
 
 def _pull(name: str, folder: Path, report: Reporter) -> Pulled:
     """Fetch a backbone."""
+    known = KNOWN.get(name)
 
     def fill(work: Path) -> _Source:
         source, revision = _fetch(name, work, report)
-        known = KNOWN.get(name)
         return _Source(source, revision, known.licence if known else "see the model's page")
 
-    return _keep(name, folder, fill)
+    return _keep(name, folder, fill, known.room if known else None)
 
 
-def _keep(name: str, folder: Path, fill: Callable[[Path], _Source]) -> Pulled:
-    """Fill a temporary folder beside the final one, then rename: a backbone is whole or absent."""
+def _keep(name: str, folder: Path, fill: Callable[[Path], _Source], room: str | None) -> Pulled:
+    """Fill a temporary folder beside the final one, then rename: a backbone is whole or absent.
+
+    Args:
+        room: What it needs on disk, in words; None: not known.
+    """
+    needed = f"it needs {room} in" if room else "it was to go to"
     private_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pull-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
-        with disk_errors(f"keeping {name}", f"nothing was kept, it needs 1 GB in {str(folder.parent)!r}", "try again"):
+        with disk_errors(f"keeping {name}", f"nothing was kept, {needed} {str(folder.parent)!r}", "try again"):
             source = fill(work)
         facts = {
             "name": name,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
-from patchrec.model.made import FEWEST_TOKENS, Shape, make_model, make_tiny
+from patchrec.model.made import FEWEST_TOKENS, TINY, Shape, make_model, make_tiny
 
 TITLES = ("Toy Story", "Toy Story 2", "The Lion King", "The Lion in Winter", "Amélie", "Léon")
 SHAPE = Shape(width=16, layers=1, heads=2, tokens=300)
@@ -57,6 +57,13 @@ def test_without_texts_every_byte_is_a_token(tmp_path):
     tiny = Backbone.load(tmp_path / "tiny", name="tiny", device="cpu").tokenizer()
     assert tiny.vocab_size == FEWEST_TOKENS
     assert len(tiny("Léon", add_special_tokens=False).input_ids) == 5
+
+
+@pytest.mark.parametrize("shape", [SHAPE, TINY, Shape(width=64, layers=3, heads=4, key_heads=1, inner=80, tokens=900)])
+def test_files_are_about_as_large_as_is_said_beforehand(tmp_path, shape):
+    make_model(tmp_path / "model", shape, [f"Film {number}" for number in range(900)])
+    size = sum(path.stat().st_size for path in (tmp_path / "model").iterdir())
+    assert 0.7 * shape.num_bytes < size <= shape.num_bytes
 
 
 @pytest.mark.parametrize(
