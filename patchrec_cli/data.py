@@ -264,6 +264,23 @@ def core_said(core: dict[str, int] | None) -> str | None:
     return f"{core['core']}; left out: {out}"
 
 
+def cold_said(cold: dict[str, Any] | None) -> str | None:
+    """What `--cold-items` drew and left out."""
+    if cold is None:
+        return None
+    drawn = f"{count(cold['items'])} drawn ({cold['share']}, seed {cold['seed']})"
+    named = {"users": "users", "interactions": "interactions", "targets": "test targets"}
+    out = ", ".join(f"{words} {count(cold[key])}" for key, words in named.items() if cold[key])
+    return f"{drawn}, {count(cold['in_test'])} of them in test" + (f"; left out: {out}" if out else "")
+
+
+def items_said(summary: dict[str, Any]) -> str:
+    """How many items there are and occur; stores of earlier versions do not say how many the test split alone has."""
+    alone = summary.get("items_test_only")
+    used = f"{count(summary['items'])}, {count(summary['items_used'])} of them used"
+    return used + (f", {count(alone)} in the test split alone" if alone else "")
+
+
 def print_plan(plan: dict[str, Any]) -> None:
     """What files seem to hold, as people read it."""
     for table in plan["tables"]:
@@ -317,11 +334,12 @@ def dataset_fields(shown: dict[str, Any]) -> dict[str, object]:
         "source": shown["source"],
         "licence": shown["licence"],
         "users": count(summary["users"]),
-        "items": f"{count(summary['items'])}, {count(summary['items_used'])} of them used",
+        "items": items_said(summary),
         "titles": count(summary["titles"]) + (f", made as {text!r}" if text else ""),
         "interactions": f"{count(summary['interactions'])}; a user has {summary['shortest']} to {summary['longest']}",
         **read_fields(shown["split"].get("account", {})),
         "core": core_said(shown["split"].get("core_left_out")),
+        "cold items": cold_said(shown["split"].get("cold_items_left_out")),
         "targets": f"{targets}; after {several(shown['min_history'], 'items')} or more",
         "split": ", ".join(f"{key} {said_of(key, item)}" for key, item in split.items() if not isinstance(item, dict)),
         "words": f"{shown['noun']}, {shown['verb']}",

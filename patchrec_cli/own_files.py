@@ -107,7 +107,14 @@ OPTIONS: dict[str, Any] = {
     "sample_users": Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Keep N users, drawn by --seed.", rich_help_panel=KEPT)
     ],
-    "seed": Annotated[int | None, typer.Option(metavar="N", min=0, help="Of --sample-users.", rich_help_panel=KEPT)],
+    "cold_items": Annotated[
+        float | None,
+        option("--cold-items", "SHARE", "Share of items, drawn by --seed, for the test split alone.", KEPT),
+    ],
+    "seed": Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Of --sample-users and --cold-items.", rich_help_panel=KEPT),
+    ],
     "skip_bad": Annotated[bool, option("--skip-bad", None, "Leave out rows that cannot be used, and say why.", KEPT)],
     "rejects": Annotated[
         Path | None, option("--rejects", "FILE", "Write those rows there, with reasons; implies --skip-bad.", KEPT)
@@ -146,7 +153,7 @@ _PLAIN = (
     "sep", "encoding", "quotes", "items_format", "items_sep", "items_encoding", "items_quotes", "time_format",
     "user_col", "item_col", "items_id_col", "time_col", "rating_col", "order_col", "session_col", "title_col", "title",
     "item_pattern", "rows", "missing", "repeats", "duplicate_items", "untitled", "min_rating", "core", "min_history",
-    "sample_users", "seed",
+    "sample_users", "cold_items", "seed",
 )  # fmt: skip
 
 

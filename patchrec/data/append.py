@@ -21,7 +21,7 @@ from patchrec.data.suspects import steering_note
 from patchrec.errors import InputError
 from patchrec.reporting import SILENT, Reporter
 
-NOT_AGAIN = ("core", "min_history", "sample_users")
+NOT_AGAIN = ("core", "min_history", "sample_users", "cold_items")
 """What is kept by looking at all interactions is not asked of some."""
 _ASKED_ANEW = ("skip_bad", "split", "train", "validation", "interactions", "items", *NOT_AGAIN)
 _WRITTEN = tuple(name for name in Written.model_fields if name != "inherited")

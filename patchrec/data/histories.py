@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from patchrec.config import SplitName, Windows
 from patchrec.data.catalog import Catalog
 from patchrec.data.digests import sequences_digest
 from patchrec.errors import not_found
-from patchrec.history import PER_ITEM, FloatArray, History, IntArray
+from patchrec.history import PER_ITEM, BoolArray, FloatArray, History, IntArray
 
 
 def list_users(dataset: str) -> str:
@@ -95,6 +96,27 @@ class Sequences:
         positions = np.arange(len(users)) - self.offsets[users]
         return np.flatnonzero((positions >= first[users]) & (positions < stop[users]))
 
+    def targets_per_user(self, split: SplitName, min_history: int) -> IntArray:
+        """(U,) number of interactions of each user in a split that come after so many of the user."""
+        first, stop = self.all_bounds(split)
+        return np.maximum(stop - np.maximum(first, min_history), 0)
+
+    def select(self, mask: BoolArray) -> "Sequences":
+        """The interactions where `mask` (n,) holds, each in the split that it was in; users without any go."""
+        before = np.concatenate([[0], np.cumsum(mask)]).astype(np.int64)
+        first, stop = before[self.offsets[:-1]], before[self.offsets[1:]]
+        some = stop > first
+        return Sequences(
+            user_ids=tuple(compress(self.user_ids, some.tolist())),
+            offsets=np.append(first[some], before[-1]),
+            items=self.items[mask],
+            timestamps=None if self.timestamps is None else self.timestamps[mask],
+            train_stop=(before[self.offsets[:-1] + self.train_stop] - first)[some],
+            validation_stop=(before[self.offsets[:-1] + self.validation_stop] - first)[some],
+            sessions=None if self.sessions is None else self.sessions[mask],
+            ratings=None if self.ratings is None else self.ratings[mask],
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over users, items, times and split bounds (hex, 16 digits)."""
@@ -152,8 +174,7 @@ class Dataset:
 
     def targets_per_user(self, split: SplitName) -> IntArray:
         """(U,) number of targets of each user in a split."""
-        first, stop = self.sequences.all_bounds(split)
-        return np.maximum(stop - np.maximum(first, self.min_history), 0)
+        return self.sequences.targets_per_user(split, self.min_history)
 
     def num_targets(self, split: SplitName) -> int:
         """Number of targets of a split."""

@@ -11,6 +11,7 @@ import numpy as np
 from patchrec.config import SPLITS
 from patchrec.data.archives import SourceFiles
 from patchrec.data.catalog import Catalog
+from patchrec.data.cold_items import REASON, leave_to_test
 from patchrec.data.downloads import default_cache
 from patchrec.data.goodreads import MIN_HISTORY
 from patchrec.data.histories import Dataset
@@ -37,7 +38,7 @@ OWN_LICENCE = "own data; its terms were not given"
 LISTED = 20
 """So many skipped lines are told one by one."""
 WORDS = ("noun", "verb")
-OF_KNOWN = ("title", "core", "min_history", "sample_users", "seed")
+OF_KNOWN = ("title", "core", "min_history", "sample_users", "cold_items", "seed")
 """What changes a data set known by name, beside its words and its split."""
 
 
@@ -165,12 +166,14 @@ def _own(name: str, recipe: Recipe, split: Split | None, rejects: Path | None, r
     check_options(recipe)
     read = read_files(recipe, rejects, report)
     of_log, of_items = read.of_log, None if read.items is None else read.of_items
-    found, catalog, told = _selected(read.found, read.catalog, recipe, of_log, of_items, report)
-    arranged = arrange(found, split or _fitting_split(found, report))
+    found, catalog, core = _selected(read.found, read.catalog, recipe, of_log, of_items, report)
+    arranged, cold = _arranged(found, split or _fitting_split(found, report), recipe, of_log, report)
     about = {
         **arranged.about,
         "interactions_read": of_log.read,
-        **told,
+        **_accounts(arranged, catalog, of_log, of_items),
+        **core,
+        **cold,
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
     }
     if recipe.min_rating is not None:
@@ -239,7 +242,7 @@ def read_files(recipe: Recipe, rejects: Path | None, report: Reporter, into: Cat
 def _selected(
     found: Interactions, catalog: Catalog, recipe: Recipe, of_log: Rejects, of_items: Rejects | None, report: Reporter
 ) -> tuple[Interactions, Catalog, dict[str, Any]]:
-    """What the recipe keeps, told, and the account of all rows; `of_items` None: there is no table of items."""
+    """What the recipe keeps, told, and the record of its core; `of_items` None: there is no table of items."""
     before = {"users": len(found.user_ids), "items": len(catalog)}
     kept, left, core = select(found, catalog, recipe, of_log.left_out)
     if of_items is not None:
@@ -250,10 +253,37 @@ def _selected(
     if core is not None:
         users, items = (f"{core[what]:,} of {number:,} {what}" for what, number in before.items())
         report.note(f"{core['core']}-core: left out {users} and {items}")
-    accounts = {"interactions": account(len(kept), of_log)}
+    return kept, left, {} if core is None else {"core_left_out": core}
+
+
+def _arranged(
+    found: Interactions, split: Split, recipe: Recipe, of_log: Rejects, report: Reporter
+) -> tuple[Arranged, dict[str, Any]]:
+    """Interactions in the order of time, split, and the record of cold items, told."""
+    arranged = arrange(found, split)
+    if recipe.cold_items is None:
+        return arranged, {}
+    arranged, record = leave_to_test(arranged, recipe.cold_items, recipe.seed)
+    if record["interactions"]:
+        late = Rejects()
+        late.left_out[f"interactions {REASON}"] = record["interactions"]
+        tell_left_out(late, "interactions", report)
+        of_log.left_out += late.left_out
+    drawn, in_test = (f"{record[key]:,}" for key in ("items", "in_test"))
+    report.note(f"cold items: {drawn} drawn, {in_test} of them in the test split, the others in none")
+    if record["users"]:
+        report.note(f"users of whom nothing is left, and who are left out: {record['users']:,}")
+    if record["targets"]:
+        report.note(f"test targets before which too few items are left, and which are not asked: {record['targets']:,}")
+    return arranged, {"cold_items_left_out": record}
+
+
+def _accounts(arranged: Arranged, catalog: Catalog, of_log: Rejects, of_items: Rejects | None) -> dict[str, Any]:
+    """The account of all rows; `of_items` None: there is no table of items."""
+    accounts = {"interactions": account(len(arranged.sequences.items), of_log)}
     if of_items is not None:
-        accounts["items"] = account(len(left), of_items)
-    return kept, left, {"account": accounts} | ({} if core is None else {"core_left_out": core})
+        accounts["items"] = account(len(catalog), of_items)
+    return {"account": accounts}
 
 
 def _any_ending(written: Written) -> bool:
@@ -369,12 +399,12 @@ def _known(
     if recipe.title is not None:
         catalog = retitled(catalog, recipe.title)
         selection |= {"title": recipe.title}
+    of_log, of_items = Rejects(), Rejects()
+    of_log.read, of_items.read = len(found), len(catalog)
+    found, catalog, core = _selected(found, catalog, recipe, of_log, of_items, report)
+    arranged, cold = _arranged(found, split or Split(rule="paper"), recipe, of_log, report)
     if given != ["title"] * len(given):
-        of_log, of_items = Rejects(), Rejects()
-        of_log.read, of_items.read = len(found), len(catalog)
-        found, catalog, told = _selected(found, catalog, recipe, of_log, of_items, report)
-        selection |= told
-    arranged = arrange(found, split or Split(rule="paper"))
+        selection |= {**_accounts(arranged, catalog, of_log, of_items), **core, **cold}
     dataset = _dataset(name, catalog, arranged, words, report)
     return Prepared(dataset, origin, source.licence, {**arranged.about, **selection}, arranged.ratings)
 

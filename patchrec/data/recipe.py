@@ -83,6 +83,7 @@ class Recipe(Closed):
         core: Keep users and items with so many interactions, again and again until all have them.
         min_history: Keep users with so many interactions.
         sample_users: Keep so many users, drawn by the seed.
+        cold_items: Leave this share of the items, drawn by the seed, to the test split alone.
         skip_bad: Leave rows out that cannot be used.
         noun, verb: Words of the prompt.
         split, train, validation: The split rule and its fractions.
@@ -129,6 +130,7 @@ class Recipe(Closed):
     core: int | None = Field(None, ge=1)
     min_history: int | None = Field(None, ge=1)
     sample_users: int | None = Field(None, ge=1)
+    cold_items: float | None = Field(None, gt=0, lt=1)
     seed: int = Field(0, ge=0)
     skip_bad: bool = False
     noun: str | None = None

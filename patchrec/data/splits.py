@@ -51,7 +51,7 @@ class Split(Closed):
 
     @model_validator(mode="after")
     def _fits(self) -> "Split":
-        if _fraction(self.train) + _fraction(self.validation) > 1:
+        if fraction_of(self.train) + fraction_of(self.validation) > 1:
             raise ValueError(f"train {self.train} and validation {self.validation} are more than 1 together")
         return self
 
@@ -172,7 +172,7 @@ def cut(split: Split, offsets: IntArray, seconds: IntArray | None) -> tuple[IntA
         train_stop = np.where(lengths > 1, np.maximum(lengths - 2, 1), lengths)
         return train_stop, np.where(lengths > 1, lengths - 1, lengths), about
     about |= {"train": split.train, "validation": split.validation}
-    until = [_fraction(split.train), _fraction(split.train) + _fraction(split.validation)]
+    until = [fraction_of(split.train), fraction_of(split.train) + fraction_of(split.validation)]
     if split.rule == "ratio":
         train_stop, validation_stop = (_floor_of(lengths, part) for part in until)
         return train_stop, validation_stop, about
@@ -224,6 +224,6 @@ def _floor_of(lengths: IntArray, part: Fraction) -> IntArray:
     return lengths * part.numerator // part.denominator
 
 
-def _fraction(value: float) -> Fraction:
+def fraction_of(value: float) -> Fraction:
     """The fraction that was written: 0.1 is 1/10, not the float nearest to it."""
     return Fraction(repr(value))

@@ -21,7 +21,7 @@ from patchrec.operations.datasets import shown_dataset
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 
-OF_RULES = ("rule", "train", "validation", "train_until", "validation_until")
+OF_RULES = ("rule", "train", "validation", "train_until", "validation_until", "cold_items_left_out")
 """What `datasets.split` says of the rule, among what it says of files."""
 TOLD = {
     "repeated": "left out: user, item and second are stored already",
@@ -82,6 +82,11 @@ def append_interactions(
     with Store.open(home) as store:
         about = store.datasets.show(name)
         rule = _rule(about["split"], split, train, validation) if again else None
+        if again and "cold_items_left_out" in about["split"]:
+            report.note(
+                "the new split keeps no items for test alone (--cold-items of `patchrec data add`): those may be in "
+                "train now; for another split with such items add the data set anew"
+            )
         arrived = None
         if interactions:
             _tell_not_again(about["split"], options, report)
@@ -223,7 +228,8 @@ def _tell_not_again(about: dict[str, Any], options: dict[str, Any], report: Repo
     named = [flag_of(key) for key in NOT_AGAIN if options.get(key) is not None]
     if named:
         raise UsageError(f"{named[0]} looks at all interactions, and these are some; drop it")
-    skipped = [flag_of(key) for key in NOT_AGAIN if recipe.get(key) is not None]
+    made_by = [key for key in NOT_AGAIN if recipe.get(key) is not None or f"{key}_left_out" in about]
+    skipped = [flag_of(key) for key in made_by]
     if skipped:
         report.note(f"{' and '.join(skipped)} of `patchrec data add` looked at all interactions; it is not asked again")
 

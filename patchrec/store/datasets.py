@@ -356,7 +356,7 @@ def refuse_changed(name: str, found: dict[str, str], stored: dict[str, str]) -> 
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
-    """Counts of a data set: users, items, interactions, and interactions and targets of each split."""
+    """Counts of a data set: users, items (used, and those of the test split alone), interactions, and of each split."""
     import numpy as np
 
     from patchrec.config import SPLITS
@@ -364,7 +364,9 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
     sequences = dataset.sequences
     lengths = np.diff(sequences.offsets)
     times = sequences.timestamps
-    per_split = {}
+    per_split, known = {}, np.zeros(len(dataset.catalog), dtype=np.bool_)
+    for split in ("train", "validation"):
+        known[sequences.items[sequences.places_of(split)]] = True
     for split in SPLITS:
         first, stop = sequences.all_bounds(split)
         targets = dataset.targets_per_user(split)
@@ -377,6 +379,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "users": len(sequences),
         "items": len(dataset.catalog),
         "items_used": len(np.unique(sequences.items)),
+        "items_test_only": int((~known[np.unique(sequences.items)]).sum()),
         "titles": len(set(dataset.catalog.titles)),
         "interactions": len(sequences.items),
         "longest": int(lengths.max(initial=0)),

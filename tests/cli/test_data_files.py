@@ -317,6 +317,7 @@ OPTIONS = [
     ["--title", "{product_name} ({colour})"],
     ["--noun", "good thing", "--verb", "has bought"],
     ["--core", "2", "--min-history", "2", "--sample-users", "2", "--seed", "7"],
+    ["--cold-items", "0.4", "--seed", "1"],
     ["--order-col", "stars", "--time-format", "s"],
     ["--item-pattern", r"[A-Z]\d"],
     ["--untitled", "id", "--duplicate-items", "last"],
@@ -796,6 +797,8 @@ COLUMNS = ["--user-col", "customer_id", "--item-col", "sku", "--title-col", "pro
         ([*BOTH, *COLUMNS, "--min-rating", "nan"], 2, ["--min-rating"]),
         ([*BOTH, *COLUMNS, "--seed", "-1"], 2, ["--seed"]),
         ([*BOTH, *COLUMNS, "--sample-users", "0"], 2, ["--sample-users"]),
+        ([*BOTH, *COLUMNS, "--cold-items", "1"], 2, ["--cold-items", "less than 1"]),
+        ([*BOTH, *COLUMNS, "--split", "temporal", "--cold-items", "0.99"], 3, ["nothing to learn", "lower it"]),
         ([*BOTH, *COLUMNS, "--rows", "quantity > 0"], 2, ["--rows", "'quantity'", "choices", "event"]),
         ([*BOTH, *COLUMNS, "--rows", "(select 1)"], 2, ["--rows", "'select'"]),
         ([*BOTH, *COLUMNS, "--rows", "event = 'sold'"], 3, ["--rows"]),
@@ -999,7 +1002,7 @@ def test_every_option_is_in_the_help(cli):
         "interactions items recipe format sep encoding quotes no-header columns items-format items-sep items-encoding "
         "items-quotes items-no-header items-columns time-format user-col item-col items-id-col time-col rating-col "
         "order-col title-col title item-pattern rows missing repeats duplicate-items untitled min-rating core "
-        "min-history sample-users seed skip-bad rejects split train validation noun verb dry-run from json"
+        "min-history sample-users cold-items seed skip-bad rejects split train validation noun verb dry-run from json"
     )
     assert [option for option in options.split() if not re.search(rf"--{option}(?![-\w])", told)] == []
 

@@ -70,6 +70,7 @@ OPTIONS = st.fixed_dictionaries(
         "core": st.integers(1, 3),
         "min_history": st.integers(1, 3),
         "sample_users": st.integers(1, 3),
+        "cold_items": st.floats(0, 1),
     },
 )
 
