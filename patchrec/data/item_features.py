@@ -79,6 +79,23 @@ def checked_fields(catalog: Catalog, text: str) -> tuple[str, ...]:
     return fields
 
 
+def known_fields(catalog: Catalog, text: str | None, *, titles: bool = False) -> tuple[str, ...]:
+    """Fields that were written, checked, or all that suit.
+
+    Args:
+        catalog: The items.
+        text: Written as "genres,year"; None: what suits.
+        titles: Whether the words of titles join what suits, where titles share any.
+
+    Raises:
+        UsageError: As `checked_fields` and `suitable_fields`.
+    """
+    if text is not None:
+        return checked_fields(catalog, text)
+    fields = suitable_fields(catalog)
+    return (*fields, TITLE) if titles and TITLE not in fields and _shared(_values(catalog, TITLE)) else fields
+
+
 def item_features(catalog: Catalog, fields: Sequence[str]) -> ItemFeatures:
     """The features that some fields give."""
     names: dict[str, int] = {}

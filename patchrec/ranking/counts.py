@@ -77,7 +77,7 @@ class Recent(Popularity):
         self._options = options
 
     def _count(self, dataset: Dataset) -> dict[str, Any]:
-        places, users, positions = _train(dataset.sequences)
+        places, users, positions = train_places(dataset.sequences)
         if dataset.sequences.timestamps is None:
             ages = (dataset.sequences.train_stop[users] - 1 - positions).astype(np.float64)
         else:
@@ -117,7 +117,7 @@ class Markov(_Counts):
         return log_probs
 
     def _count(self, dataset: Dataset) -> dict[str, Any]:
-        places, users, _ = _train(dataset.sequences)
+        places, users, _ = train_places(dataset.sequences)
         items = dataset.sequences.items[places]
         same = users[1:] == users[:-1]
         pairs = _coo(items[:-1][same], items[1:][same], len(dataset.catalog), len(dataset.catalog))
@@ -147,7 +147,9 @@ class ItemKNN(_Counts):
 
     def log_probs(self, queries: Sequence[Query]) -> FloatArray:
         """(B, I) log-probability of every item."""
-        scores: FloatArray = (self._weights(queries) @ self._similar).toarray()
+        scores: FloatArray = (
+            aged([query.history.items for query in queries], self._options.decay, len(self._prior)) @ self._similar
+        ).toarray()
         totals = scores.sum(axis=1, keepdims=True)
         known = totals > 0
         smoothing = np.where(known, self._options.smoothing, 1.0)
@@ -155,19 +157,8 @@ class ItemKNN(_Counts):
         log_probs: FloatArray = np.log((1 - smoothing) * shares + smoothing * self._prior)
         return log_probs
 
-    def _weights(self, queries: Sequence[Query]) -> Any:
-        """(B, I + 1) sparse weights of each history's items; items that came after fitting are the last column."""
-        lengths = np.array([len(query.history) for query in queries], dtype=np.int64)
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        ages = np.repeat(indptr[1:], lengths) - 1 - np.arange(indptr[-1])
-        items = np.concatenate([np.empty(0, np.int64), *(query.history.items for query in queries)])
-        num_items = len(self._prior)
-        return _sparse().csr_array(
-            (self._options.decay**ages, np.minimum(items, num_items), indptr), shape=(len(queries), num_items + 1)
-        )
-
     def _count(self, dataset: Dataset) -> dict[str, Any]:
-        places, users, _ = _train(dataset.sequences)
+        places, users, _ = train_places(dataset.sequences)
         had = _coo(users, dataset.sequences.items[places], len(dataset.sequences), len(dataset.catalog))
         had.data[:] = 1  # a user who had an item twice is one user
         return super()._count(dataset) | _parts(_neighbours(had, self._options.neighbours, self._options.shrink))
@@ -196,7 +187,20 @@ def _neighbours(had: Any, neighbours: int, shrink: float) -> Iterator[Any]:
         rows, columns, similarity = rows[best], columns[best], similarity[best]
         kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < neighbours  # place among those of its row
         shape = (common.shape[0], num_items)
-        yield _sparse().coo_array((similarity[kept], (rows[kept], columns[kept])), shape=shape).tocsr()
+        yield sparse().coo_array((similarity[kept], (rows[kept], columns[kept])), shape=shape).tocsr()
+
+
+def aged(histories: Sequence[IntArray], decay: float, num_items: int) -> Any:
+    """(B, I + 1) sparse weights of each history's items: decay^age, where the newest item has age 0.
+
+    Items that came after fitting are the last column.
+    """
+    lengths = np.array([len(items) for items in histories], dtype=np.int64)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    ages = np.repeat(indptr[1:], lengths) - 1 - np.arange(indptr[-1])
+    items = np.concatenate([np.empty(0, np.int64), *histories])
+    shape = (len(histories), num_items + 1)
+    return sparse().csr_array((decay**ages, np.minimum(items, num_items), indptr), shape=shape)
 
 
 def _smoothed(weights: Any) -> FloatArray:
@@ -204,7 +208,7 @@ def _smoothed(weights: Any) -> FloatArray:
     return np.asarray((weights + 1.0) / (weights.sum() + len(weights)), dtype=np.float64)
 
 
-def _train(sequences: Sequences) -> tuple[IntArray, IntArray, IntArray]:
+def train_places(sequences: Sequences) -> tuple[IntArray, IntArray, IntArray]:
     """Train interactions in order: (n,) places in the flat arrays, (n,) users, (n,) positions of their user."""
     users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
     positions = np.arange(len(users)) - sequences.offsets[users]
@@ -212,7 +216,7 @@ def _train(sequences: Sequences) -> tuple[IntArray, IntArray, IntArray]:
     return places, users[places], positions[places]
 
 
-def _sparse() -> Any:
+def sparse() -> Any:
     """`scipy.sparse`, whose import takes a fifth of a second that nothing else must wait for."""
     import scipy.sparse  # type: ignore[import-untyped]
 
@@ -222,12 +226,12 @@ def _sparse() -> Any:
 def _coo(rows: IntArray, columns: IntArray, num_rows: int, num_columns: int) -> Any:
     """(num_rows, num_columns) sparse: how often each pair occurs."""
     ones = np.ones(len(rows), dtype=np.int64)
-    return _sparse().coo_array((ones, (rows, columns)), shape=(num_rows, num_columns)).tocsr()
+    return sparse().coo_array((ones, (rows, columns)), shape=(num_rows, num_columns)).tocsr()
 
 
 def _parts(blocks: Any) -> dict[str, Any]:
     """Arrays of the blocks of rows of one sparse matrix: (S,) `data`, (S,) `indices`, (rows + 1,) `indptr`."""
-    matrix = _sparse().vstack(list(blocks), format="csr")
+    matrix = sparse().vstack(list(blocks), format="csr")
     matrix.sort_indices()
     return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
 
@@ -235,4 +239,4 @@ def _parts(blocks: Any) -> dict[str, Any]:
 def _matrix(arrays: Mapping[str, Any], num_items: int) -> Any:
     """(I + 1, I) sparse matrix of such arrays: the row after the last is empty, for items that it does not know."""
     indptr = np.append(arrays["indptr"], arrays["indptr"][-1:])
-    return _sparse().csr_array((arrays["data"], arrays["indices"], indptr), shape=(num_items + 1, num_items))
+    return sparse().csr_array((arrays["data"], arrays["indices"], indptr), shape=(num_items + 1, num_items))

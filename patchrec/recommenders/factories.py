@@ -55,6 +55,8 @@ def counted_kind(
     source: str = "",
     shape: Mapping[str, Any] | None = None,
     empty_history: bool = False,
+    settle: Callable[[Any, Dataset, Reporter], Options] | None = None,
+    knows_new_items: bool = False,
 ) -> Kind:
     """A kind that counts the train split.
 
@@ -66,6 +68,9 @@ def counted_kind(
         source: The paper.
         shape: Defaults of how its histories are cut.
         empty_history: Whether its answer to an empty history means something.
+        settle: Fills in options that depend on the data set (`Kind.settle`).
+        knows_new_items: Whether it answers for items that came after it was fitted, too: it has `grow(dataset)`, which
+            is called with the data set as it is now once it was restored.
     """
 
     def learner(fitting: Fitting) -> Learner:
@@ -83,6 +88,8 @@ def counted_kind(
             model.fit(saved.dataset)
         else:
             restore(saved.folder, model)
+            if knows_new_items:
+                model.grow(saved.dataset)  # type: ignore[attr-defined]
         return DenseRecommender(name, model, precedence(saved.dataset.popularity), saved.dataset.catalog.titles)
 
     return Kind(
@@ -92,6 +99,7 @@ def counted_kind(
         load,
         _copy,
         options=options,
+        settle=settle,
         source=source,
         shape=shape or {},
         empty_history=empty_history,

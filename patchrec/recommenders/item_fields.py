@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
+from patchrec.options import Options
 from patchrec.recommenders.sasrec import TransformerOptions
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from patchrec.reporting import Reporter
 
 
-class FieldOptions(TransformerOptions):
-    """Size and regularisation of a transformer that reads fields of items."""
+class ReadsFields(Options):
+    """Which fields of items are read."""
 
     fields: str | None = Field(
         None,
@@ -26,21 +27,25 @@ class FieldOptions(TransformerOptions):
     )
 
 
-O = TypeVar("O", bound=FieldOptions)  # noqa: E741
+class FieldOptions(ReadsFields, TransformerOptions):
+    """Size and regularisation of a transformer that reads fields of items."""
 
 
-def settle_fields(options: O, dataset: Dataset, report: Reporter) -> O:
+O = TypeVar("O", bound=ReadsFields)  # noqa: E741
+
+
+def settle_fields(options: O, dataset: Dataset, report: Reporter, *, titles: bool = False) -> O:
     """Options with the fields that a run reads: those that were given, checked, or all that suit, told.
+
+    With `titles` their words join what suits.
 
     Raises:
         UsageError: A field that the catalog does not have, or that says nothing.
     """
-    from patchrec.data.item_features import TITLE, checked_fields, suitable_fields
+    from patchrec.data.item_features import TITLE, known_fields
 
-    if options.fields is not None:
-        fields = checked_fields(dataset.catalog, options.fields)
-    else:
-        fields = suitable_fields(dataset.catalog)
+    fields = known_fields(dataset.catalog, options.fields, titles=titles)
+    if options.fields is None:
         why = "words of titles: the catalog has no field that suits" if fields == (TITLE,) else "all that suit"
         report.picked("fields", ",".join(fields), why)
     return options.model_copy(update={"fields": ",".join(fields)})
@@ -52,7 +57,7 @@ def feature_bags(ground: Ground, options: FieldOptions) -> npt.NDArray[np.int32]
     Raises:
         UsageError: As `settle_fields`.
     """
-    from patchrec.data.item_features import checked_fields, item_features, suitable_fields
+    from patchrec.data.item_features import item_features, known_fields
 
     if ground.checkpoint is not None:
         from safetensors import safe_open
@@ -63,5 +68,4 @@ def feature_bags(ground: Ground, options: FieldOptions) -> npt.NDArray[np.int32]
             bags: npt.NDArray[np.int32] = saved.get_tensor("features.bags")
             return bags
     catalog = ground.dataset.catalog.prefix(ground.num_items)
-    fields = suitable_fields(catalog) if options.fields is None else checked_fields(catalog, options.fields)
-    return item_features(catalog, fields).bags
+    return item_features(catalog, known_fields(catalog, options.fields)).bags

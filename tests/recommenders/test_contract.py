@@ -94,6 +94,7 @@ def test_a_blend_keeps_the_contract(blend_contract, fact):
 
 def test_the_built_in_kinds_are_these():
     one_model = {"title", "item", "both", "llamarec", "popularity", "recent", "markov", "item-knn", "sasrec", "esasrec"}
+    one_model |= {"content"}
     published = {"gru4rec", "caser", "bert4rec", "linrec", "mamba4rec", "hstu"}
     published |= {"fdsa", "s3rec", "morec", "lite-llm4rec", "p5", "pod", "lightlm"}
     assert set(KINDS) == {*one_model, *published, "blend", "predictions"}
