@@ -1,27 +1,36 @@
 """What a backbone knows of items besides their tokens: vectors added to their patches, and a head that scores them all.
 
 The head stands at the node where an answer begins: one product of that node's last hidden state with a table of a row
-for each item gives the logits of the whole catalog. Of three tables, `patch` reads the items' texts:
+for each item gives the logits of the whole catalog. Of four tables, three read the items' texts:
 
     row = P alike(patch) / D + free,    logit = alike(hidden) . row + s log((count + 1) / (total + I))
 
-where `alike` divides by the root mean square. An item that nobody chose yet is no class while the model learns (that
+where `alike` divides by the root mean square.
+
+Under `tied` an item has one vector: `free` of its row, times sqrt(D), is what is added to its patch in the input. It
+begins at random, as in models of identifiers; P begins at zero and s at 1. What an item is as an answer and what it
+says in a history are learned from both at once, which is what ranks best of what was tried (docs/results.md).
+
+Under `patch` vectors in the input and in the rows are two. P and `free` begin at zero, so that the head begins as the
+popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
+direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r, whatever the
+backbone: that is what the division by D is for. `text` is the same without `free`: a row is what the text says, and
+nothing is learned of an item alone.
+
+An item that nobody chose yet is no class while the model learns (that
 it was not chosen says nothing where it was not there), and is ranked as if it had been chosen as often as the typical
-item: its count + 1 is the geometric mean of the others'. P and `free` begin at zero and s at 1, so that the head begins
-as the popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r
-in the direction of a gradient, which is the most that a step of AdamW does, a logit moves by no more than D r,
-whatever the backbone: that is what the division by D is for. An item that joins the catalog later has a row by its text
-at once.
-`text` is the same without `free`: a row is what the text says, and nothing is learned of an item alone.
+item: its count + 1 is the geometric mean of the others'. One that joins the catalog later has a row by its text at
+once.
 
 With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once. Under `text` it
-stays what it is; under `patch` the free vector moves it.
+stays what it is; else the free vector moves it.
 
 `free` is a linear layer alone: a row is what was learned, and means nothing for an item that was not there.
 
 Vectors in the input are free, or those of another run's items (`lent`): fixed, and projected to the hidden size.
 
-Sources: LITE-LLM4Rec (2024) for `free`; Li et al., "E4SRec: An Elegant Effective Efficient Extensible Solution of Large
+Sources: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, for one vector in the input and in the
+head, and Press and Wolf, "Using the output embedding to improve language models", EACL 2017; LITE-LLM4Rec (2024) for `free`; Li et al., "E4SRec: An Elegant Effective Efficient Extensible Solution of Large
 Language Models for Sequential Recommendation", 2023, for `lent`. There an item is its projected vector alone, among the
 words of a prompt; here the vector is added to the item's patch, all vectors are brought to one scale, and the
 projection begins at zero, without a bias.
@@ -43,9 +52,9 @@ from torch.nn import functional
 from patchrec.errors import CorruptError, UsageError
 from patchrec.history import IntArray
 
-Table = Literal["patch", "text", "free"]
+Table = Literal["tied", "patch", "text", "free"]
 ItemEncoder = Literal["tokens", "llm"]
-_STD = 0.02  # of the rows of a free table at the start
+_STD = 0.02  # of tied vectors and of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
 _KNOWN = "patchrec"  # the one key of a file's metadata
 _OF_ITEMS = (
@@ -63,8 +72,8 @@ class ItemSideConfig:
 
     Attributes:
         table: Of the head; None: no head.
-        item_vectors: Whether items have vectors that are added to their patches in the input.
-        encoder: What the rows of a table `patch` or `text` are made of: item patches as they are, or states read once.
+        item_vectors: Whether items have vectors that are added to their patches in the input; under `tied` they do.
+        encoder: What the rows of a table that reads texts are made of: item patches as they are, or states read once.
         lent: W of the vectors where they are those of another run's items; None: they are free.
     """
 
@@ -114,7 +123,7 @@ class ItemHead(nn.Module):
 
 
 class PatchHead(ItemHead):
-    """Rows are projected item patches, plus free vectors; the bias is the popularity prior. States count by direction.
+    """Rows are projected item patches, plus own vectors; the bias is the popularity prior. States count by direction.
 
     Attributes:
         projection: (D, D) P.
@@ -131,16 +140,20 @@ class PatchHead(ItemHead):
         hidden_size: int,
         popularity: IntArray,
         *,
-        own_rows: bool = True,
+        table: Table = "patch",
         own_texts: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.table = "patch" if own_rows else "text"
+        self.table = table
         self.reads_patches = not own_texts
         self.texts: Tensor | None
         self.register_buffer("texts", torch.zeros(num_items, hidden_size) if own_texts else None)
         self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
-        self.free = nn.Parameter(torch.zeros(num_items, hidden_size)) if own_rows else None
+        self.free = None
+        if table != "text":
+            zeros = torch.zeros(num_items, hidden_size)
+            self.free = nn.Parameter(_drawn(num_items, hidden_size, seed) if table == "tied" else zeros)
         self.prior_scale = nn.Parameter(torch.ones(1))
         prior = np.log(popularity + 1.0) - np.log(popularity.sum() + num_items)
         chosen = popularity > 0
@@ -181,12 +194,17 @@ class FreeHead(ItemHead):
 
     def __init__(self, num_items: int, hidden_size: int, seed: int) -> None:
         super().__init__()
-        random = torch.Generator().manual_seed(seed)
-        self.free = nn.Parameter(torch.randn(num_items, hidden_size, generator=random) * _STD)
+        self.free = nn.Parameter(_drawn(num_items, hidden_size, seed))
 
     def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, None]:
         """See `ItemHead.weight_and_bias`."""
         return self.free.float(), None
+
+
+def _drawn(num_items: int, hidden_size: int, seed: int) -> Tensor:
+    """(I, D) vectors to begin with."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(num_items, hidden_size, generator=random) * _STD
 
 
 def _alike(rows: Tensor) -> Tensor:
@@ -200,7 +218,7 @@ class ItemSide(nn.Module):
     Attributes:
         num_items: I.
         vectors: (I, D) added to item patches in the input, averaged in session patches; zeros at the start. None: there
-            are none, or they are lent.
+            are none, they are lent, or they are the head's own (`tied`).
         lent: (I, W) of another run's items, fixed, to be filled in place; zeros for items that it does not know. None:
             vectors are free, or there are none.
         into: (D, W) projection of these, zero at the start.
@@ -217,7 +235,7 @@ class ItemSide(nn.Module):
             hidden_size: D of the backbone.
             config: What it shall have.
             popularity: (I,) train interactions of every item, for the prior.
-            seed: Fixes the rows of a free table, which alone are random.
+            seed: Fixes tied vectors and the rows of a free table, which alone are random.
         """
         super().__init__()
         self.num_items = num_items
@@ -227,14 +245,16 @@ class ItemSide(nn.Module):
         self.register_buffer("lent", None if config.lent is None else torch.zeros(num_items, config.lent))
         if config.lent is not None:
             self.into = nn.Parameter(torch.zeros(hidden_size, config.lent))
-        elif config.item_vectors:
+        elif config.item_vectors and config.table != "tied":
             self.vectors = nn.Parameter(torch.zeros(num_items, hidden_size))
         self.head: ItemHead | None = None
         if config.table == "free":
             self.head = FreeHead(num_items, hidden_size, seed)
         elif config.table is not None:
-            own_rows, own_texts = config.table == "patch", config.encoder == "llm"
-            self.head = PatchHead(num_items, hidden_size, popularity, own_rows=own_rows, own_texts=own_texts)
+            own_texts = config.encoder == "llm"
+            self.head = PatchHead(
+                num_items, hidden_size, popularity, table=config.table, own_texts=own_texts, seed=seed
+            )
 
     @torch.no_grad()
     def take(self, lent: Tensor) -> None:
@@ -247,18 +267,35 @@ class ItemSide(nn.Module):
     @property
     def adds_vectors(self) -> bool:
         """Whether items have vectors in the input."""
-        return self.vectors is not None or self.lent is not None
+        return self._own is not None or self.lent is not None
 
     def added(self, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
         """(N, D) weighted sums of item vectors, as `embedding_bag` takes them; differentiable."""
-        table = self.vectors if self.lent is None else self.lent
+        table = self._own if self.lent is None else self.lent
         assert table is not None
         sums = functional.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights.to(table.dtype))
-        return sums if self.into is None else functional.linear(sums, self.into.to(sums.dtype))
+        return self._scale * sums if self.into is None else functional.linear(sums, self.into.to(sums.dtype))
 
     def all_vectors(self) -> Tensor | None:
         """(I, D) what is added to the patch of every item; None: nothing is."""
-        return self.vectors if self.lent is None or self.into is None else functional.linear(self.lent, self.into)
+        if self.lent is not None and self.into is not None:
+            return functional.linear(self.lent, self.into)
+        return None if self._own is None else self._scale * self._own
+
+    @property
+    def _is_tied(self) -> bool:
+        return self.head is not None and self.head.table == "tied"
+
+    @property
+    def _own(self) -> Tensor | None:
+        """(I, D) free vectors of the input, where there are any."""
+        return self.head.free if self.head is not None and self._is_tied else self.vectors
+
+    @property
+    def _scale(self) -> float:
+        """What these are multiplied with in the input. Source of sqrt(D): Vaswani et al. 2017, section 3.4."""
+        assert self._own is not None
+        return float(self._own.shape[1]) ** 0.5 if self._is_tied else 1.0
 
     @property
     def texts(self) -> Tensor | None:

@@ -43,10 +43,10 @@ class TitleOptions(Options):
 class ItemHeadOptions(Options):
     """Options of an item head."""
 
-    table: Literal["patch", "text", "free"] = Field(
-        "patch",
-        description="Rows of the head: projected item patches plus free vectors, those patches alone (both with a "
-        "prior), or free vectors.",
+    table: Literal["tied", "patch", "text", "free"] = Field(
+        "tied",
+        description="Rows of the head: projected item patches plus the items' input vectors, or plus others, or alone "
+        "(all with a prior), or free vectors; default: tied, patch where input vectors are not free.",
     )
     item_vectors: bool = Field(True, description="Add a free vector of each item to its patch in the input.")
     vectors: str | None = Field(
@@ -60,12 +60,23 @@ class ItemHeadOptions(Options):
         description="Rows of the table from mean token embeddings, or from mean states of the model, read once.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tied_where_there_is_what_to_tie(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("table") is not None:
+            return values
+        free = values.get("vectors") is None and values.get("item_vectors") is not False
+        return values if free else {**values, "table": "patch"}
+
     @model_validator(mode="after")
     def _encoder_of_a_table(self) -> ItemHeadOptions:
         if self.item_encoder == "llm" and self.table == "free":
-            raise ValueError("--item-encoder llm goes with --table patch or text, not with --table free")
+            raise ValueError("--item-encoder llm goes with --table tied, patch or text, not with --table free")
         if self.vectors is not None and not self.item_vectors:
             raise ValueError("--vectors names what --no-item-vectors leaves out; drop one of the two")
+        if self.table == "tied" and (self.vectors is not None or not self.item_vectors):
+            other = "--vectors" if self.vectors is not None else "--no-item-vectors"
+            raise ValueError(f"--table tied has one vector for input and row, {other} has none to tie; drop one of the two")
         return self
 
 
@@ -321,7 +332,7 @@ def _add_items(
     if options is None:
         return
     num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
-    _refuse_too_large(num_items, width, 1 + options.item_vectors, trained=trained)
+    _refuse_too_large(num_items, width, 1 + (options.item_vectors and options.table != "tied"), trained=trained)
     kept = folder / ITEMS if folder is not None and (folder / ITEMS).is_file() else None
     said = {} if kept is None else read_metadata(kept)
     known = int(said.get("num_items", 0))

@@ -157,7 +157,7 @@ def test_an_item_head_over_states_of_the_model_reads_new_items_as_it_read_the_ot
     assert {line.item_id for line in after.ranking} == {line.item_id for line in before.ranking} | {"new"}
     again = finetune(head="item", start=made.run, **HEAD, **llm, home=home)
     assert evaluate(again.run, limit=4, home=home).score == "item"
-    with pytest.raises(UsageError, match=r"--item-encoder llm goes with --table patch"):
+    with pytest.raises(UsageError, match=r"--item-encoder llm goes with --table tied, patch or text"):
         finetune(head="item", **HEAD, head_options={"item_encoder": "llm", "table": "free"}, home=home)
 
 

@@ -325,7 +325,7 @@ def test_a_table_of_identifiers_larger_than_memory_is_refused_before_a_run_is_ma
         (f"{FINETUNE} --head item --loss catalog", "head item: no option '--loss'"),
         (f"{FINETUNE} --head item --item-weight 2", "head item: no option '--item-weight'"),
         (f"{FINETUNE} --head both --item-loss 0", "--item-loss='0': input should be greater than 0"),
-        (f"{FINETUNE} --head item --table rows", "--table='rows': input should be 'patch', 'text' or 'free'"),
+        (f"{FINETUNE} --head item --table rows", "--table='rows': input should be 'tied', 'patch', 'text' or 'free'"),
         (f"{FINETUNE} --head titel", "no head 'titel'; did you mean 'title'?"),
         (f"{FINETUNE} --head sasrec", "'sasrec' is a baseline, not a head"),
         (f"{FINETUNE} --head item --head-learning-rate 0", "--head-learning-rate=0.0"),
