@@ -28,6 +28,7 @@ CHOSEN = POPULARITY > 0
 PRIOR = np.log((POPULARITY + 1) / (POPULARITY.sum() + I))
 PRIOR[~CHOSEN] = PRIOR[CHOSEN].mean()  # as if they had been chosen as often as the typical item
 CONFIGS = [ItemSideConfig(table, vectors) for table in ("patch", "text", "free", None) for vectors in (True, False)]
+CONFIGS.append(ItemSideConfig("tied", True))
 
 
 def make_side(config, *, num_items=I, width=6, trained=True, seed=1):
@@ -80,7 +81,7 @@ def slow_patch_scores(head, hidden, patches):
     return torch.stack(columns, dim=1)
 
 
-@pytest.mark.parametrize("table", ["patch", "text"])
+@pytest.mark.parametrize("table", ["tied", "patch", "text"])
 def test_scores_and_gradients_of_a_table_of_patches_are_the_documented_ones(table):
     random = torch.Generator().manual_seed(0)
     head = make_side(ItemSideConfig(table)).head
@@ -112,9 +113,10 @@ def test_a_text_table_knows_nothing_of_an_item_alone():
     torch.testing.assert_close(by_text[:, 4], by_text[:, 1])
 
 
-def test_a_free_table_begins_as_its_seed_says():
+@pytest.mark.parametrize("table", ["tied", "free"])
+def test_vectors_that_begin_at_random_are_as_the_seed_says(table):
     first, same, other = (
-        make_side(ItemSideConfig("free"), num_items=400, width=32, trained=False, seed=seed).head.free
+        make_side(ItemSideConfig(table), num_items=400, width=32, trained=False, seed=seed).head.free
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, same)
@@ -200,6 +202,19 @@ def test_files_with_a_key_for_each_fact_are_read_as_before(tmp_path):
     assert read_metadata(tmp_path / "items") == known
     loaded.load(tmp_path / "items")
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in saved.state_dict().items())
+
+
+def test_tied_items_have_one_vector_for_input_and_row(tmp_path):
+    side = make_side(ItemSideConfig("tied", item_vectors=True))
+    assert side.vectors is None
+    assert [name for name, _ in side.named_parameters()] == ["head.projection", "head.free", "head.prior_scale"]
+    torch.testing.assert_close(side.all_vectors(), side.head.free * 6**0.5)
+    rows = side.head.weight_and_bias(torch.zeros(I, 6))[0]
+    torch.testing.assert_close(rows, side.head.free)
+    side.save(tmp_path / "items")
+    grown = make_side(ItemSideConfig("tied", item_vectors=True), num_items=I + 1, trained=False)
+    grown.load(tmp_path / "items")
+    assert not grown.all_vectors()[I].any()  # an item that joins later is its patch alone
 
 
 def test_items_that_join_a_catalog_are_ranked_by_their_text(tmp_path):
@@ -288,6 +303,8 @@ LAYOUT = Layout.of([(0, 3, Grain.SESSION), (3, 4, Grain.TEXT), (4, 6, Grain.ITEM
 def slow_inputs(backbone, encoder):
     """The prompt of HISTORY under LAYOUT, position by position."""
     weight, vectors, prompt = backbone.embedding, backbone.items.vectors, encoder.prompt
+    if backbone.items.head is not None and backbone.items.head.table == "tied":
+        vectors = backbone.items.head.free * backbone.embedding.shape[1] ** 0.5
 
     def item(number):
         patch = torch.stack([weight[token] for token in encoder.texts.of(number)]).mean(0)
@@ -313,9 +330,9 @@ def test_vectors_are_added_to_item_patches_and_averaged_in_session_patches(backb
     batch, nodes = prompt_batch(backbone, own)
     found, expected = backbone.embed(batch)[nodes], slow_inputs(backbone, own)
     torch.testing.assert_close(found, expected)
-    parameters = (
-        [backbone.embedding] if backbone.items.vectors is None else [backbone.embedding, backbone.items.vectors]
-    )
+    parameters = [backbone.embedding]
+    if backbone.items.adds_vectors:
+        parameters.append(backbone.items.head.free if config.table == "tied" else backbone.items.vectors)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
         torch.autograd.grad((found * weights).sum(), parameters),
@@ -390,7 +407,7 @@ def test_patches_may_be_made_of_other_texts_than_titles(tiny_folder, backbone, e
         torch.testing.assert_close(backbone.embed(batch)[nodes], slow_inputs(backbone, both))
 
 
-@pytest.mark.parametrize("table", ["patch", "free"])
+@pytest.mark.parametrize("table", ["tied", "patch", "free"])
 @pytest.mark.parametrize("grad", [True, False])
 def test_one_pass_gives_both_losses(backbone, encoder, table, grad):
     with_items(backbone, ItemSideConfig(table, item_vectors=True))
@@ -405,7 +422,7 @@ def test_one_pass_gives_both_losses(backbone, encoder, table, grad):
         assert backbone(batch, None, items)[0] == 0
         hidden = backbone.hidden(batch)
         logits = backbone.item_logits(hidden, encoder)
-        if grad and table == "patch":  # what nobody chose is no class while it learns
+        if grad and table != "free":  # what nobody chose is no class while it learns
             logits = logits.masked_fill(torch.from_numpy(~CHOSEN), -torch.inf)
         expected = -logits.log_softmax(dim=1)[nodes[-1], 3]
         torch.testing.assert_close(both[1], expected)

@@ -129,7 +129,8 @@ def test_a_new_item_has_no_vector_and_a_rank_all_the_same(home):
 
 def test_a_dry_run_counts_the_projection(made):
     free, lent = (
-        dry_run("finetune", **SETTINGS, **SMALL, head_options=one, home=made) for one in ({}, {"vectors": "sasrec-1"})
+        dry_run("finetune", **SETTINGS, **SMALL, head_options=one, home=made)
+        for one in ({"table": "patch"}, {"vectors": "sasrec-1"})
     )
     width = len(kept(made, "item-mean-1")["into"])
     assert lent.trained_parameters - free.trained_parameters == (16 - len(walkers().catalog)) * width

@@ -326,6 +326,8 @@ def test_a_table_of_identifiers_larger_than_memory_is_refused_before_a_run_is_ma
         (f"{FINETUNE} --head item --item-weight 2", "head item: no option '--item-weight'"),
         (f"{FINETUNE} --head both --item-loss 0", "--item-loss='0': input should be greater than 0"),
         (f"{FINETUNE} --head item --table rows", "--table='rows': input should be 'tied', 'patch', 'text' or 'free'"),
+        (f"{FINETUNE} --head item --table tied --vectors sasrec-1", "--table tied has one vector for input and row"),
+        (f"{FINETUNE} --head both --table tied --no-item-vectors", "--no-item-vectors has none to tie; drop one"),
         (f"{FINETUNE} --head titel", "no head 'titel'; did you mean 'title'?"),
         (f"{FINETUNE} --head sasrec", "'sasrec' is a baseline, not a head"),
         (f"{FINETUNE} --head item --head-learning-rate 0", "--head-learning-rate=0.0"),

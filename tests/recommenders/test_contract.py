@@ -23,6 +23,7 @@ VARIANTS = [
     ("p5", SMALL["p5"] | {"items": "titles", "decoder": "none"}),
     ("pod", SMALL["pod"] | {"search": "beam", "beam": 3, "index": "random"}),
     ("item", {"table": "free"}),
+    ("item", {"table": "patch"}),
     ("item", {"table": "text", "item_encoder": "llm"}),
     ("item", {"item_vectors": False, "item_text": "{title} ({year})"}),
 ]
