@@ -8,8 +8,9 @@ for each item gives the logits of the whole catalog. Of four tables, three read 
 where `alike` divides by the root mean square.
 
 Under `tied` an item has one vector: `free` of its row, times sqrt(D), is what is added to its patch in the input. It
-begins at random, as in models of identifiers; P begins at zero and s at 1. What an item is as an answer and what it
-says in a history are learned from both at once, which is what ranks best of what was tried (docs/results.md).
+begins at random, in the input as long as a token's embedding; P begins at zero and s at 1. What an item is as an
+answer and what it says in a history are learned from both at once, which ranks best of what was tried
+(docs/results.md).
 
 Under `patch` vectors in the input and in the rows are two. P and `free` begin at zero, so that the head begins as the
 popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
@@ -30,10 +31,11 @@ stays what it is; else the free vector moves it.
 Vectors in the input are free, or those of another run's items (`lent`): fixed, and projected to the hidden size.
 
 Sources: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018, for one vector in the input and in the
-head, and Press and Wolf, "Using the output embedding to improve language models", EACL 2017; LITE-LLM4Rec (2024) for `free`; Li et al., "E4SRec: An Elegant Effective Efficient Extensible Solution of Large
-Language Models for Sequential Recommendation", 2023, for `lent`. There an item is its projected vector alone, among the
-words of a prompt; here the vector is added to the item's patch, all vectors are brought to one scale, and the
-projection begins at zero, without a bias.
+head, and Press and Wolf, "Using the output embedding to improve language models", EACL 2017; LITE-LLM4Rec (2024) for
+`free`; Li et al., "E4SRec: An Elegant Effective Efficient Extensible Solution of Large Language Models for Sequential
+Recommendation", 2023, for `lent`. There an item is its projected vector alone, among the words of a prompt; here the
+vector is added to the item's patch, all vectors are brought to one scale, and the projection begins at zero, without a
+bias.
 
 Shapes: I items, D hidden size, W size of lent vectors, n states, N positions.
 """
@@ -54,7 +56,7 @@ from patchrec.history import IntArray
 
 Table = Literal["tied", "patch", "text", "free"]
 ItemEncoder = Literal["tokens", "llm"]
-_STD = 0.02  # of tied vectors and of the rows of a free table at the start
+_STD = 0.02  # of the rows of a free table at the start
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
 _KNOWN = "patchrec"  # the one key of a file's metadata
 _OF_ITEMS = (
@@ -142,6 +144,7 @@ class PatchHead(ItemHead):
         *,
         table: Table = "patch",
         own_texts: bool = False,
+        spread: float = _STD,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -153,7 +156,7 @@ class PatchHead(ItemHead):
         self.free = None
         if table != "text":
             zeros = torch.zeros(num_items, hidden_size)
-            self.free = nn.Parameter(_drawn(num_items, hidden_size, seed) if table == "tied" else zeros)
+            self.free = nn.Parameter(_drawn(num_items, hidden_size, spread, seed) if table == "tied" else zeros)
         self.prior_scale = nn.Parameter(torch.ones(1))
         prior = np.log(popularity + 1.0) - np.log(popularity.sum() + num_items)
         chosen = popularity > 0
@@ -194,17 +197,17 @@ class FreeHead(ItemHead):
 
     def __init__(self, num_items: int, hidden_size: int, seed: int) -> None:
         super().__init__()
-        self.free = nn.Parameter(_drawn(num_items, hidden_size, seed))
+        self.free = nn.Parameter(_drawn(num_items, hidden_size, _STD, seed))
 
     def weight_and_bias(self, patches: Tensor | None) -> tuple[Tensor, None]:
         """See `ItemHead.weight_and_bias`."""
         return self.free.float(), None
 
 
-def _drawn(num_items: int, hidden_size: int, seed: int) -> Tensor:
-    """(I, D) vectors to begin with."""
+def _drawn(num_items: int, hidden_size: int, spread: float, seed: int) -> Tensor:
+    """(I, D) vectors to begin with, of a standard deviation."""
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(num_items, hidden_size, generator=random) * _STD
+    return torch.randn(num_items, hidden_size, generator=random) * spread
 
 
 def _alike(rows: Tensor) -> Tensor:
@@ -226,7 +229,14 @@ class ItemSide(nn.Module):
     """
 
     def __init__(
-        self, num_items: int, hidden_size: int, config: ItemSideConfig, popularity: IntArray, *, seed: int = 0
+        self,
+        num_items: int,
+        hidden_size: int,
+        config: ItemSideConfig,
+        popularity: IntArray,
+        *,
+        token_size: float = _STD,
+        seed: int = 0,
     ) -> None:
         """Make it as it is before training.
 
@@ -235,6 +245,7 @@ class ItemSide(nn.Module):
             hidden_size: D of the backbone.
             config: What it shall have.
             popularity: (I,) train interactions of every item, for the prior.
+            token_size: Root mean square of the backbone's token embeddings, which tied vectors begin with in the input.
             seed: Fixes tied vectors and the rows of a free table, which alone are random.
         """
         super().__init__()
@@ -253,8 +264,9 @@ class ItemSide(nn.Module):
         elif config.table is not None:
             own_texts = config.encoder == "llm"
             self.head = PatchHead(
-                num_items, hidden_size, popularity, table=config.table, own_texts=own_texts, seed=seed
-            )
+                num_items, hidden_size, popularity, table=config.table, own_texts=own_texts,
+                spread=token_size / hidden_size**0.5, seed=seed,
+            )  # fmt: skip
 
     @torch.no_grad()
     def take(self, lent: Tensor) -> None:

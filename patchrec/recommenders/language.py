@@ -76,7 +76,9 @@ class ItemHeadOptions(Options):
             raise ValueError("--vectors names what --no-item-vectors leaves out; drop one of the two")
         if self.table == "tied" and (self.vectors is not None or not self.item_vectors):
             other = "--vectors" if self.vectors is not None else "--no-item-vectors"
-            raise ValueError(f"--table tied has one vector for input and row, {other} has none to tie; drop one of the two")
+            raise ValueError(
+                f"--table tied has one vector for input and row, {other} has none to tie; drop one of the two"
+            )
         return self
 
 
@@ -339,7 +341,9 @@ def _add_items(
     size = lent.shape[1] if lent is not None else int(said["lent"]) if "lent" in said else None
     size = None if options.vectors is None else size
     shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder, size)
-    items = ItemSide(num_items, width, shape, dataset.popularity, seed=config.seed)
+    token_size = float(torch.linalg.vector_norm(backbone.embedding.detach(), dtype=torch.float32))
+    token_size /= backbone.embedding.numel() ** 0.5
+    items = ItemSide(num_items, width, shape, dataset.popularity, token_size=token_size, seed=config.seed)
     if items.texts is not None and known < num_items:
         reader = backbone
         if kept is not None and start is not None:

@@ -79,6 +79,19 @@ def test_a_kind_says_where_its_defaults_come_from(walkers: Dataset, name: str, w
     assert report.lines[0].endswith(f"({why})")
 
 
+def test_an_item_head_on_random_weights_learns_as_models_of_identifiers_do(walkers: Dataset) -> None:
+    report = Lines()
+    item, sasrec = find_kind("item"), find_kind("sasrec")
+    made = training_defaults("finetune", walkers, "small", item, {}, report, made=True)  # type: ignore[arg-type]
+    assert (made.batch_size, made.dropout, made.validate_metric) == (1024, 0.2, "ndcg@20")
+    assert sasrec.training is not None
+    assert made.batch_size == sasrec.training["batch_size"]
+    given = {"epochs": 1, "dropout": 0.0}
+    assert training_defaults("finetune", walkers, "small", item, given, report, made=True).dropout == 0  # type: ignore[arg-type]
+    other = training_defaults("finetune", walkers, "smollm2-135m", item, {}, report)  # type: ignore[arg-type]
+    assert (other.batch_size, other.dropout, other.validate_every) == (256, 0, None)
+
+
 def test_a_kind_that_says_nothing_claims_nothing(walkers: Dataset) -> None:
     report = Lines()
     silent = replace(find_kind("sasrec"), defaults_from="")

@@ -39,6 +39,19 @@ _TRAINING: dict[Scale, dict[str, Any]] = {
 # Of fine-tuning: after one a pretrained model ranks below SASRec, after two near it; random weights take longer
 # (docs/results.md).
 _EPOCHS: dict[Scale, int] = {"small": 2, "made": 4}
+# Of fine-tuning a made backbone with such a head, over those of the kind: it knows nothing and learns the log as models
+# of identifiers do, with their steps, their dropout and the weights that ranked validation targets best.
+_OF_MADE: dict[str, dict[str, Any]] = {
+    "item": {
+        "epochs": 12,
+        "batch_size": 1024,
+        "dropout": 0.2,
+        "validate_every": 94,
+        "validate_metric": "ndcg@20",
+        "validation_targets": 1000,
+        "patience": 5,
+    }
+}
 # what is told of training settings that were picked
 _TOLD: dict[str, Callable[[TrainingConfig], str]] = {
     "batch_size": lambda config: f"{config.batch_size} targets a step",
@@ -149,6 +162,8 @@ def training_defaults(
     if stage == "finetune" and scale is not None and scale in _EPOCHS:
         base = base | {"epochs": _EPOCHS[scale]}
     base = base | dict(kind.training or {})
+    if stage == "finetune" and scale == "made":
+        base = base | _OF_MADE.get(kind.name, {})
     if _TOLD.keys() & (kind.training or {}).keys():
         why = _told_of(kind)
     if "lora_rank" in chosen:
