@@ -8,9 +8,10 @@ for each item gives the logits of the whole catalog. Of four tables, three read 
 where `alike` divides by the root mean square.
 
 Under `tied` an item has one vector: `free` of its row, times sqrt(D), is what is added to its patch in the input. It
-begins at random, in the input as long as a token's embedding; P begins at zero and s at 1. What an item is as an
-answer and what it says in a history are learned from both at once, which ranks best of what was tried
-(docs/results.md).
+begins at random: with a pretrained backbone in the input as long as a token's embedding, so that the patch is still
+heard; with one of random weights, whose patches say nothing yet, as in models of identifiers. P begins at zero and s at
+1. What an item is as an answer and what it says in a history are learned from both at once, which ranks best of what
+was tried (docs/results.md).
 
 Under `patch` vectors in the input and in the rows are two. P and `free` begin at zero, so that the head begins as the
 popularity of the train split, and learns what to add to it. When all entries of P, or all of `free`, move by r in the
@@ -56,7 +57,7 @@ from patchrec.history import IntArray
 
 Table = Literal["tied", "patch", "text", "free"]
 ItemEncoder = Literal["tokens", "llm"]
-_STD = 0.02  # of the rows of a free table at the start
+_STD = 0.02  # of the rows of a free table at the start, and of tied vectors beside random weights
 _EPSILON = 1e-12  # beside the mean square of a patch, which is 1e-6 and more in a trained model
 _KNOWN = "patchrec"  # the one key of a file's metadata
 _OF_ITEMS = (
@@ -204,6 +205,17 @@ class FreeHead(ItemHead):
         return self.free.float(), None
 
 
+def spread_beside(embedding: Tensor, *, made: bool) -> float:
+    """Standard deviation that tied vectors begin with.
+
+    Args:
+        embedding: (V, D) the backbone's token embeddings.
+        made: Whether they began at random too.
+    """
+    size = float(torch.linalg.vector_norm(embedding.detach(), dtype=torch.float32)) / embedding.numel() ** 0.5
+    return _STD if made else size / embedding.shape[1] ** 0.5
+
+
 def _drawn(num_items: int, hidden_size: int, spread: float, seed: int) -> Tensor:
     """(I, D) vectors to begin with, of a standard deviation."""
     random = torch.Generator().manual_seed(seed)
@@ -235,7 +247,7 @@ class ItemSide(nn.Module):
         config: ItemSideConfig,
         popularity: IntArray,
         *,
-        token_size: float = _STD,
+        spread: float = _STD,
         seed: int = 0,
     ) -> None:
         """Make it as it is before training.
@@ -245,7 +257,7 @@ class ItemSide(nn.Module):
             hidden_size: D of the backbone.
             config: What it shall have.
             popularity: (I,) train interactions of every item, for the prior.
-            token_size: Root mean square of the backbone's token embeddings, which tied vectors begin with in the input.
+            spread: Standard deviation of tied vectors at the start (`spread_beside`).
             seed: Fixes tied vectors and the rows of a free table, which alone are random.
         """
         super().__init__()
@@ -264,9 +276,8 @@ class ItemSide(nn.Module):
         elif config.table is not None:
             own_texts = config.encoder == "llm"
             self.head = PatchHead(
-                num_items, hidden_size, popularity, table=config.table, own_texts=own_texts,
-                spread=token_size / hidden_size**0.5, seed=seed,
-            )  # fmt: skip
+                num_items, hidden_size, popularity, table=config.table, own_texts=own_texts, spread=spread, seed=seed
+            )
 
     @torch.no_grad()
     def take(self, lent: Tensor) -> None:

@@ -19,6 +19,7 @@ _TEMPLATE = (
 )
 FEWEST_TOKENS = len(_SPECIAL) + 256  # every byte is a token
 _POSITIONS = 16384
+_MADE = {"made_by": "patchrec"}  # in the configuration, and so in every checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Shape:
 TINY = Shape(width=32, heads=4, inner=64, key_heads=2, tokens=FEWEST_TOKENS, spread=0.2)
 
 
+def is_made(config: object) -> bool:
+    """Whether a model's configuration is of one that was made here, not pretrained."""
+    return all(getattr(config, key, None) == value for key, value in _MADE.items())
+
+
 def make_tiny(folder: Path, seed: int = 0) -> None:
     """Write `tiny-random`: a Llama of two small layers with random weights and a byte tokenizer."""
     make_model(folder, TINY, seed=seed)
@@ -109,7 +115,7 @@ def make_model(folder: Path, shape: Shape, texts: Iterable[str] = (), *, seed: i
         vocab_size=words.get_vocab_size(), hidden_size=shape.width, intermediate_size=shape.inner or 4 * shape.width,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
         num_key_value_heads=shape.key_heads or shape.heads, max_position_embeddings=_POSITIONS, bos_token_id=0,
-        eos_token_id=1, tie_word_embeddings=True, initializer_range=shape.spread,
+        eos_token_id=1, tie_word_embeddings=True, initializer_range=shape.spread, **_MADE,
     )  # fmt: skip
     quiet()
     with torch.random.fork_rng(devices=[]):

@@ -327,7 +327,8 @@ def _add_items(
     import torch
 
     from patchrec.model.backbone import Backbone
-    from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata
+    from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata, spread_beside
+    from patchrec.model.made import is_made
     from patchrec.training.weights import ITEMS
 
     options = _options(config)
@@ -341,9 +342,8 @@ def _add_items(
     size = lent.shape[1] if lent is not None else int(said["lent"]) if "lent" in said else None
     size = None if options.vectors is None else size
     shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder, size)
-    token_size = float(torch.linalg.vector_norm(backbone.embedding.detach(), dtype=torch.float32))
-    token_size /= backbone.embedding.numel() ** 0.5
-    items = ItemSide(num_items, width, shape, dataset.popularity, token_size=token_size, seed=config.seed)
+    spread = spread_beside(backbone.embedding, made=is_made(backbone.model.config))
+    items = ItemSide(num_items, width, shape, dataset.popularity, spread=spread, seed=config.seed)
     if items.texts is not None and known < num_items:
         reader = backbone
         if kept is not None and start is not None:

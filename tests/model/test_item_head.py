@@ -16,7 +16,7 @@ from patchrec.layout import Grain, Layout
 from patchrec.model.attention import Extension
 from patchrec.model.backbone import Backbone
 from patchrec.model.forest import grow
-from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata
+from patchrec.model.item_head import ItemSide, ItemSideConfig, read_metadata, spread_beside
 from patchrec.model.loss import Labels, summed_cross_entropy
 from patchrec.model.patching import PathEncoder
 from patchrec.model.tokenizer import make_encoder
@@ -113,10 +113,12 @@ def test_a_text_table_knows_nothing_of_an_item_alone():
     torch.testing.assert_close(by_text[:, 4], by_text[:, 1])
 
 
-def test_tied_vectors_begin_in_the_input_as_long_as_tokens():
+def test_tied_vectors_begin_in_the_input_as_long_as_tokens_of_a_pretrained_backbone():
+    embedding = torch.randn(300, 32, generator=torch.Generator().manual_seed(0)) * 0.5
     config = ItemSideConfig("tied", item_vectors=True)
-    side = ItemSide(400, 32, config, np.ones(400, dtype=np.int64), token_size=0.5)
-    assert side.all_vectors().std().item() == pytest.approx(0.5, rel=0.05)
+    for made, size in ((False, 0.5), (True, 0.02 * 32**0.5)):
+        side = ItemSide(400, 32, config, np.ones(400, dtype=np.int64), spread=spread_beside(embedding, made=made))
+        assert side.all_vectors().std().item() == pytest.approx(size, rel=0.05)
 
 
 @pytest.mark.parametrize("table", ["tied", "free"])
@@ -127,8 +129,7 @@ def test_vectors_that_begin_at_random_are_as_the_seed_says(table):
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
-    if table == "free":
-        assert first.std().item() == pytest.approx(0.02, rel=0.05)
+    assert first.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 def test_a_patch_table_begins_as_the_popularity_prior():

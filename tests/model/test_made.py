@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from patchrec.errors import UsageError
 from patchrec.model.backbone import Backbone
-from patchrec.model.made import FEWEST_TOKENS, TINY, Shape, make_model, make_tiny
+from patchrec.model.made import FEWEST_TOKENS, TINY, Shape, is_made, make_model, make_tiny
 
 TITLES = ("Toy Story", "Toy Story 2", "The Lion King", "The Lion in Winter", "Amélie", "Léon")
 SHAPE = Shape(width=16, layers=1, heads=2, tokens=300)
@@ -50,6 +50,15 @@ def test_equal_seeds_make_equal_files_and_others_other_weights(made, tmp_path):
     assert digests(tmp_path / "again") == digests(made)
     differ = {name for name, digest in digests(tmp_path / "other").items() if digest != digests(made)[name]}
     assert differ == {"model.safetensors"}
+
+
+def test_a_made_model_says_so_and_its_checkpoints_do(made, tmp_path):
+    backbone = Backbone.load(made, name="made", device="cpu")
+    assert is_made(backbone.model.config)
+    backbone.save(tmp_path / "again")
+    assert is_made(Backbone.load(tmp_path / "again", name="made", device="cpu").model.config)
+    backbone.model.config.made_by = "others"
+    assert not is_made(backbone.model.config)
 
 
 def test_without_texts_every_byte_is_a_token(tmp_path):
