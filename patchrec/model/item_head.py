@@ -19,10 +19,9 @@ direction of a gradient, which is the most that a step of AdamW does, a logit mo
 backbone: that is what the division by D is for. `text` is the same without `free`: a row is what the text says, and
 nothing is learned of an item alone.
 
-An item that nobody chose yet is no class while the model learns (that
-it was not chosen says nothing where it was not there), and is ranked as if it had been chosen as often as the typical
-item: its count + 1 is the geometric mean of the others'. One that joins the catalog later has a row by its text at
-once.
+An item that nobody chose yet is no class while the model learns (that it was not chosen says nothing where it was not
+there), and is ranked as if it had been chosen as often as the typical item: its count + 1 is the geometric mean of the
+others'. One that joins the catalog later has a row by its text at once.
 
 With the encoder `llm` a patch is the mean of a language model's states over the item's text, read once. Under `text` it
 stays what it is; else the free vector moves it.
