@@ -22,7 +22,7 @@ from patchrec.store import Store
 DATA = "ml-100k"
 BACKBONE = "smollm2-135m"
 STRATEGY, HEAD = "item-mean", "item"
-OF_ITEMS = "gru4rec"
+LENDER = "gru4rec"
 NEIGHBOURS = {
     "neighbours": 200,
     "shrink": 0.0,
@@ -69,7 +69,7 @@ class Demo:
 
 
 def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SILENT) -> Demo:
-    """Fetch, fine-tune an item head over item patches, fit what it is mixed with, evaluate, recommend.
+    """Fetch, fit what lends and what mixes, fine-tune an item head over item patches, evaluate, recommend.
 
     Raises:
         NotFoundError: Data or model are nowhere to be had.
@@ -81,23 +81,23 @@ def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SI
         if DATA not in store.datasets.names():
             report.note(f"licence of {DATA}: {add_dataset(DATA, **where)['licence']}")
         find_backbone(store, size.backbone, report)
+    report.note(f"2/4 a small recurrent model over items ({LENDER}), which lends its item vectors, and neighbours")
     common: dict[str, Any] = {"data": DATA, "max_steps": size.max_steps, "reuse": True, **where}
+    lender = baseline(LENDER, **common).run
+    neighbours = baseline("item-knn", options=NEIGHBOURS, data=DATA, reuse=True, **where).run
     report.note(
-        f"2/4 fine-tuning the first {size.layers} layers: every item of a history one patch (item-mean) with a vector "
-        "of its own, and an item head that ranks the catalog"
+        f"3/4 fine-tuning the first {size.layers} layers: every item of a history one patch (item-mean) with its lent "
+        "vector, and an item head that ranks the catalog"
     )
     finetuned = finetune(
-        strategy=STRATEGY, head=HEAD, backbone=size.backbone, start="none", layers=size.layers, epochs=size.epochs,
-        **common,
+        strategy=STRATEGY, head=HEAD, head_options={"vectors": lender}, backbone=size.backbone, start="none",
+        layers=size.layers, epochs=size.epochs, **common,
     )  # fmt: skip
-    report.note(f"3/4 a small recurrent model over items ({OF_ITEMS}), and neighbours")
-    of_items = baseline(OF_ITEMS, **common).run
-    neighbours = baseline("item-knn", options=NEIGHBOURS, data=DATA, reuse=True, **where).run
     report.note("4/4 mixing the three, and ranking the whole catalog for held-out targets")
     # the comparison below says once how sure it is
     quietly: dict[str, Any] = {"home": home, "report": WithoutNotes(report)}
     try:
-        mixed = blend([finetuned.run, neighbours, of_items], limit=size.targets, reuse=True, **quietly).run
+        mixed = blend([finetuned.run, neighbours, lender], limit=size.targets, reuse=True, **quietly).run
     except CheckFailedError as error:
         report.note(str(error))
         mixed = finetuned.run

@@ -43,8 +43,8 @@ class TitleOptions(Options):
 class ItemHeadOptions(Options):
     """Options of an item head."""
 
-    table: Literal["tied", "patch", "text", "free"] = Field(
-        "tied",
+    table: Literal["tied", "patch", "text", "free"] | None = Field(
+        None,
         description="Rows of the head: projected item patches plus the items' input vectors, or plus others, or alone "
         "(all with a prior), or free vectors; default: tied, patch where input vectors are not free.",
     )
@@ -60,13 +60,10 @@ class ItemHeadOptions(Options):
         description="Rows of the table from mean token embeddings, or from mean states of the model, read once.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _tied_where_there_is_what_to_tie(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("table") is not None:
-            return values
-        free = values.get("vectors") is None and values.get("item_vectors") is not False
-        return values if free else {**values, "table": "patch"}
+    @property
+    def rows(self) -> Literal["tied", "patch", "text", "free"]:
+        """The table, chosen or not."""
+        return self.table or ("tied" if self.item_vectors and self.vectors is None else "patch")
 
     @model_validator(mode="after")
     def _encoder_of_a_table(self) -> ItemHeadOptions:
@@ -335,13 +332,13 @@ def _add_items(
     if options is None:
         return
     num_items, width = len(dataset.catalog), int(backbone.embedding.shape[1])
-    _refuse_too_large(num_items, width, 1 + (options.item_vectors and options.table != "tied"), trained=trained)
+    _refuse_too_large(num_items, width, 1 + (options.item_vectors and options.rows != "tied"), trained=trained)
     kept = folder / ITEMS if folder is not None and (folder / ITEMS).is_file() else None
     said = {} if kept is None else read_metadata(kept)
     known = int(said.get("num_items", 0))
     size = lent.shape[1] if lent is not None else int(said["lent"]) if "lent" in said else None
     size = None if options.vectors is None else size
-    shape = ItemSideConfig(options.table, options.item_vectors, options.item_encoder, size)
+    shape = ItemSideConfig(options.rows, options.item_vectors, options.item_encoder, size)
     spread = spread_beside(backbone.embedding, made=is_made(backbone.model.config))
     items = ItemSide(num_items, width, shape, dataset.popularity, spread=spread, seed=config.seed)
     if items.texts is not None and known < num_items:
