@@ -107,9 +107,9 @@ def rm(
 ) -> None:
     """Remove backbones from the store for good, with their folders.
 
-    Says what goes and what becomes of the runs that began with it, and asks on a terminal. Where a run loses something
-    nobody else is asked: --yes is needed. Refused while one of them is running. A model that was given by its path
-    stays where it is.
+    Says what goes and what becomes of the runs that began with it, and asks on a terminal; a script needs --yes where a
+    run loses something. Refused while one of these runs is running. A model that was given by its path stays where it
+    is.
 
     Examples:
         patchrec backbones rm small

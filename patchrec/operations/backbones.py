@@ -133,10 +133,10 @@ def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled
     from patchrec.model.pull import locate
     from patchrec.model.pulled_files import folder_name
 
-    was_here, own = _is_here(store, name), folder_name(name)
+    own = folder_name(name)
+    is_noted = own in {backbone.name for backbone in store.backbones.all()} and _is_here(store, name)
     pulled = locate(name, store.backbones.home, report)
-    kept = {backbone.name for backbone in store.backbones.all()}
-    if pulled.folder == store.backbones.home / own and not (was_here and own in kept):
+    if pulled.folder == store.backbones.home / own and not is_noted:
         _note(store, pulled)
     return pulled
 

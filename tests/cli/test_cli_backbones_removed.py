@@ -140,6 +140,14 @@ def test_what_is_fetched_again_asks_for_nothing(made, tmp_path):
     assert noted(tmp_path) == ["small", "tiny-random"]
 
 
+def test_a_run_that_is_done_fetches_nothing(made, folder, tmp_path):
+    assert made(*TITLES, "--backbone", "tiny-random").code == 0
+    assert made("backbones", "rm", "tiny-random").code == 0
+    assert made("recommend", "--run", "vanilla-1", "--history", "Alien").code == 0
+    assert made("export", "vanilla-1", tmp_path / "exported").code == 0
+    assert [path.name for path in folder.iterdir()] == ["small"]
+
+
 def test_a_run_that_starts_from_another_has_its_weights(made, tmp_path):
     assert made("pretrain", *TRAIN).code == 0
     assert made("finetune", "--strategy", "vanilla", "--from", "pretrain-1", "--max-steps", "1").code == 0
