@@ -32,6 +32,11 @@ class Options(BaseModel):
         return {}
 
     @property
+    def reads_start(self) -> bool:
+        """Whether a fitted run reads new items with the model that it began with, and so cannot do without it."""
+        return False
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """Training settings that follow from these values where none are given; a subclass may say some."""
         return {}

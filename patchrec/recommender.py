@@ -357,7 +357,8 @@ class Saved:
         config: What it was fitted with.
         dataset: Whose items it shall rank.
         folder: Of its checkpoint, verified; None where nothing was learned.
-        start: Folder of the weights that it begins with, where nothing was learned yet.
+        start: Folder of the weights that it begins with; None also where the run has weights of its own and the model
+            that it began with is gone.
         score: What it shall rank by; None: what its configuration says.
         item_weight: Of the item head's log-probability in a mixture; None: what its configuration says.
         search: `best-first` stops with a proof, `whole` scores everything.

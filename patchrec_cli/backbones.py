@@ -1,6 +1,7 @@
-"""`patchrec backbones`: the language models that are known, fetched or made."""
+"""`patchrec backbones`: the language models that are known, fetched or made; they are removed here too."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
@@ -8,8 +9,9 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.numbers import count
 from patchrec_cli.parameters import Json, Quiet, home_of
+from patchrec_cli.trash import Yes, confirm, megabytes
 
-app = command_group("backbones", "List, fetch and make language models.")
+app = command_group("backbones", "List, fetch, make and remove language models.")
 
 
 @app.command("ls", cls=Command)
@@ -93,3 +95,47 @@ def make(
     if not output.emit({"backbone": result}, [result["name"]]):
         print_fields(result)
     output.next_step(f"patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone {name}")
+
+
+@app.command("rm", cls=Command)
+def rm(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones that were fetched or made.")],
+    yes: Yes = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove backbones from the store for good, with their folders.
+
+    Says what goes and what becomes of the runs that began with it, and asks on a terminal; a script needs --yes where a
+    run loses something. Refused while one of these runs is running. A model that was given by its path stays where it
+    is.
+
+    Examples:
+        patchrec backbones rm small
+        patchrec backbones rm small smollm2-135m --yes
+    """
+    from patchrec.operations import backbone_removal as removal
+
+    output = Output(json, quiet)
+    found = removal.backbone_removal(names, home=home_of(ctx))
+    if not (json or quiet):
+        draw_removal(found)
+    size = megabytes(sum(one["size"] for one in found))
+    several = "backbone" + "s" * (len(found) != 1)
+    confirm(f"remove {count(len(found))} {several} ({size}) for good?", yes)
+    found = removal.remove_backbones(names, even_if_lost=yes or sys.stdin.isatty(), home=home_of(ctx))
+    removed = [one["name"] for one in found]
+    if not output.emit({"removed": removed, "backbones": plain(found)}, removed):
+        print_fields({"removed": removed, "freed": size})
+    output.next_step("patchrec backbones ls")
+
+
+def draw_removal(found: list[dict[str, Any]]) -> None:
+    """Print what goes, and what becomes of runs without it."""
+    columns = [Column("backbone", "name"), Column("source", "source"), Column("size", "size", right=True)]
+    print_table(columns, [one | {"size": megabytes(one["size"])} for one in found])
+    rows = [use | {"backbone": one["name"]} for one in found for use in one["runs"]]
+    if rows:
+        without = [Column("run", "run"), Column("status", "status"), Column("without it", "without")]
+        print_table(([Column("backbone", "backbone")] if len(found) > 1 else []) + without, rows, title=" ")

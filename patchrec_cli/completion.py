@@ -18,6 +18,7 @@ RUNS = (
     " UNION SELECT seed_group, max(id) FROM runs WHERE seed_group IS NOT NULL GROUP BY seed_group) ORDER BY id DESC"
 )
 REMOVED = "SELECT run FROM trash ORDER BY removed_at DESC"
+BACKBONES = "SELECT name FROM backbones ORDER BY name"
 DATA_SETS = "SELECT name FROM datasets ORDER BY name"
 
 Names = Callable[[Path], list[str]]
@@ -93,6 +94,8 @@ def _names_for(what: Any, words: list[str]) -> Names | None:
         if metavar == "RUN":
             return _stored(REMOVED if words == ["runs", "restore"] else RUNS)
         by_command = {"baseline": _baselines, "strategies": _strategies, "data": _stored(DATA_SETS)}
+        if words == ["backbones", "rm"]:
+            return _stored(BACKBONES)
         known = words == ["data", "add"]
         return _known_data if known and metavar == "NAME" else by_command.get(words[0]) if metavar == "NAME" else None
     for flag, names in {
@@ -138,7 +141,7 @@ def _heads(_: Path) -> list[str]:
 def _backbones(home: Path) -> list[str]:
     from patchrec.model.pull import KNOWN
 
-    return sorted({*KNOWN, *_stored("SELECT name FROM backbones ORDER BY name")(home)})
+    return sorted({*KNOWN, *_stored(BACKBONES)(home)})
 
 
 def _known_data(_: Path) -> list[str]:

@@ -159,6 +159,7 @@ JSON_KEYS = {
     "backbones ls": ("backbones",),
     "backbones pull": ("backbone",),
     "backbones make": ("backbone",),
+    "backbones rm": ("removed", "backbones"),
     "export": ("run", "folder", "files", "pushed"),
     "config show": ("settings", "files"),
     "env": ("environment",),

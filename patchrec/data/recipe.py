@@ -170,7 +170,7 @@ class Recipe(Closed):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "Recipe":
-        for prefix, names in (("", "user,item,time"), (OF_ITEMS, "item_id,title")):
+        for prefix, names in (("", "user_id,item_id,timestamp"), (OF_ITEMS, "item_id,title")):
             if not getattr(self, f"{prefix}header") and not getattr(self, f"{prefix}columns"):
                 option = flag_of(f"{prefix}columns")
                 raise ValueError(f"a file without header needs names of its columns: {option} {names}")

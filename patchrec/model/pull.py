@@ -103,12 +103,11 @@ def is_present(name: str, backbones: Path) -> bool:
     return (backbones / folder_name(name) / FACTS).is_file()
 
 
-def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
-    """Find a backbone by short name, hub id or path, fetching it once if needed.
+def find_here(name: str, backbones: Path) -> Pulled | None:
+    """Find a backbone by short name, hub id or path on this machine; None where it is not there.
 
     Raises:
-        NotFoundError: Unknown name, or nowhere to be had. InputError: A folder that is no usable model.
-        CorruptError: What was fetched is not what it was.
+        InputError: A folder that is no usable model. CorruptError: What was fetched is not what it was.
     """
     path = Path(name).expanduser()
     if name not in KNOWN and (path / "config.json").is_file():
@@ -116,11 +115,22 @@ def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
             str(path.resolve()), path.resolve(), str(path.resolve()), "local folder", "unknown", count_parameters(path)
         )
     folder = backbones / folder_name(name)
-    if is_present(name, backbones):
-        return Pulled(folder=folder, **read_facts(folder))
+    return Pulled(folder=folder, **read_facts(folder)) if is_present(name, backbones) else None
+
+
+def locate(name: str, backbones: Path, report: Reporter = SILENT) -> Pulled:
+    """Find a backbone by short name, hub id or path, fetching it once if needed.
+
+    Raises:
+        NotFoundError: Unknown name, or nowhere to be had. InputError: A folder that is no usable model.
+        CorruptError: What was fetched is not what it was.
+    """
+    found = find_here(name, backbones)
+    if found is not None:
+        return found
     if name not in KNOWN and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise not_found("backbone", name, KNOWN, "or give a hub id such as org/model, or a model folder")
-    return _pull(name, folder, report)
+    return _pull(name, backbones / folder_name(name), report)
 
 
 def make(name: str, backbones: Path, shape: Shape, texts: Sequence[str], said: str, *, seed: int = 0) -> Pulled:

@@ -31,11 +31,11 @@ class BackboneRow:
 
 
 def list_backbones(*, home: Path | None = None) -> list[BackboneRow]:
-    """Every backbone known by name, then the others that were pulled."""
+    """Every backbone known by name, then the others that were pulled and are there still."""
     from patchrec.model.pull import KNOWN
 
     with Store.open(home) as store:
-        pulled = {backbone.name: backbone for backbone in store.backbones.all()}
+        pulled = {backbone.name: backbone for backbone in store.backbones.all() if _is_here(store, backbone.name)}
     rows = []
     for known in KNOWN.values():
         here = pulled.pop(known.name, None)
@@ -78,7 +78,7 @@ def make_backbone(
     """Make a small causal language model of random weights whose tokens are those of a data set's titles.
 
     Args:
-        name: Of the backbone, which must be free.
+        name: Of the backbone, which must be free; that of one whose folder is gone is.
         data: By name; default: the only one.
         width, layers, heads, tokens: See `patchrec.model.made.Shape`; None: its default.
         seed: Of the weights.
@@ -95,14 +95,24 @@ def make_backbone(
     shape.check()
     with Store.open(home) as store:
         check_name("backbone", name)
-        if name in KNOWN or name in {backbone.name for backbone in store.backbones.all()}:
+        if name in KNOWN:
             raise UsageError(f"there is a backbone {name!r} already; choose another name (see `patchrec backbones ls`)")
+        if _is_here(store, name):
+            raise UsageError(
+                f"there is a backbone {name!r} already; choose another name (see `patchrec backbones ls`), or remove "
+                f"it with `patchrec backbones rm {name}`"
+            )
+        folder = store.backbones.folder(name)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(
+                f"{str(folder)!r} is there and is no backbone of patchrec; remove it, or choose another name"
+            )
         dataset = store.datasets.load(pick_dataset(store, data, report))
         titles = list(dict.fromkeys(dataset.catalog.titles))
         size = f"width {shape.width}, {shape.layers} layers, {shape.heads} heads, seed {seed}"
         # a title begins a line in one prompt and follows a word in another
         texts = [*titles, *(f" {title}" for title in titles)]
-        pulled = make(name, store.home / "backbones", shape, texts, f"titles of {dataset.name}: {size}", seed=seed)
+        pulled = make(name, store.backbones.home, shape, texts, f"titles of {dataset.name}: {size}", seed=seed)
         _note(store, pulled)
     return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
 
@@ -123,11 +133,19 @@ def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled
     from patchrec.model.pull import locate
     from patchrec.model.pulled_files import folder_name
 
-    pulled = locate(name, store.home / "backbones", report)
-    kept = {backbone.name for backbone in store.backbones.all()}
-    if pulled.folder.parent == store.home / "backbones" and folder_name(name) not in kept:
+    own = folder_name(name)
+    is_noted = own in {backbone.name for backbone in store.backbones.all()} and _is_here(store, name)
+    pulled = locate(name, store.backbones.home, report)
+    if pulled.folder == store.backbones.home / own and not is_noted:
         _note(store, pulled)
     return pulled
+
+
+def _is_here(store: Store, name: str) -> bool:
+    """Whether a backbone lies whole among the store's, whatever is noted of it."""
+    from patchrec.model.pull import is_present
+
+    return is_present(name, store.backbones.home)
 
 
 def _note(store: Store, pulled: "Pulled") -> None:

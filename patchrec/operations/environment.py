@@ -60,7 +60,11 @@ def doctor(*, home: Path | None = None) -> list[dict[str, Any]]:
         ("folder", lambda: _check_folder(home), "give yourself write access, or set PATCHREC_HOME"),
         ("trash", lambda: _check_trash(home), RESTORE),
         ("disk", lambda: _check_disk(home), "free some space, or set PATCHREC_HOME to another disk"),
-        ("backbones", lambda: _check_backbones(home), "fetch it again: patchrec backbones pull NAME"),
+        (
+            "backbones",
+            lambda: _check_backbones(home),
+            "fetch it again (patchrec backbones pull NAME), make it again, or patchrec backbones rm NAME",
+        ),
         ("plugins", _check_plugins, "mend or uninstall the plugin, or use --no-plugins"),
     ]
     return [*(_checked(name, check, fix) for name, check, fix in checks), *_catalog_checks(home)]

@@ -124,7 +124,7 @@ def load(
     saved = Saved(
         run.config,
         dataset,
-        start=start_folder(store, run.config, report) if run.config.language_model else None,
+        start=start_in_use(store, run, report) if run.config.language_model else None,
         score=score or run.score,
         item_weight=item_weight if item_weight is not None else run.item_weight,
         search=search,
@@ -320,6 +320,22 @@ def start_folder(store: Store, config: RunConfig, report: Reporter = SILENT) -> 
     if config.parent is not None:
         return weights_folder(store, store.runs.get(config.parent), report)
     return find_backbone(store, config.backbone, report).folder
+
+
+def start_in_use(store: Store, run: Run, report: Reporter = SILENT) -> Path | None:
+    """What a run begins with, for its use: one that has weights of its own gets it where it is at hand, else None.
+
+    Nothing is fetched for such a run, which may not need it.
+    """
+    from patchrec.model.pull import find_here
+
+    origin = run.config
+    while origin.parent is not None and not store.runs.checkpoints(origin.parent):
+        origin = store.runs.get(origin.parent).config
+    if origin.parent is None and origin.backbone is not None and store.runs.checkpoints(run.name):
+        found = find_here(origin.backbone, store.backbones.home)
+        return None if found is None else found.folder
+    return start_folder(store, run.config, report)
 
 
 def further_starts(store: Store, config: RunConfig, report: Reporter = SILENT) -> dict[str, Path]:

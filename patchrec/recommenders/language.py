@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from patchrec.errors import NotFoundError
 from patchrec.options import Options
 from patchrec.recommender import Fitting, Kind, Recommender, Saved
 from patchrec.reporting import SILENT
@@ -64,6 +65,11 @@ class ItemHeadOptions(Options):
     def rows(self) -> Literal["tied", "patch", "text", "free"]:
         """The table, chosen or not."""
         return self.table or ("tied" if self.item_vectors and self.vectors is None else "patch")
+
+    @property
+    def reads_start(self) -> bool:
+        """Texts of new items are read as those of the others were."""
+        return self.item_encoder == "llm"
 
     @model_validator(mode="after")
     def _encoder_of_a_table(self) -> ItemHeadOptions:
@@ -319,7 +325,8 @@ def _add_items(
         trained: Whether they will learn, which takes more memory.
 
     Raises:
-        UsageError: The checkpoint has other tables. OutOfResourcesError: They could not be held.
+        UsageError: The checkpoint has other tables. NotFoundError: New items, and the start is gone.
+        OutOfResourcesError: They could not be held.
     """
     import torch
 
@@ -343,7 +350,13 @@ def _add_items(
     items = ItemSide(num_items, width, shape, dataset.popularity, spread=spread, seed=config.seed)
     if items.texts is not None and known < num_items:
         reader = backbone
-        if kept is not None and start is not None:
+        if kept is not None:
+            if start is None:
+                raise NotFoundError(
+                    f"{num_items - known:,} items are new to this run, whose texts backbone {config.backbone!r} is to "
+                    f"read, and that is gone; `patchrec backbones pull {config.backbone}`, or make it again, or train "
+                    "a run anew"
+                )
             reader = Backbone.load(start, name=str(config.backbone))
             if config.layers is not None:
                 reader.keep_layers(config.layers)

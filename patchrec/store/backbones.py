@@ -1,5 +1,6 @@
 """Backbones in the store: which language models were pulled, from where, and where they are now."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +40,26 @@ class Backbones:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
+    @property
+    def home(self) -> Path:
+        """The folder that holds one for each of them."""
+        return self._store.home / "backbones"
+
+    def folder(self, name: str) -> Path:
+        """Where a backbone of the store lies, by its name here; what a note of it says may be of another machine."""
+        return self.home / check_name("backbone", name)
+
     def put(self, backbone: StoredBackbone) -> None:
         """Note a backbone; one of the same name is replaced."""
         check_name("backbone", backbone.name)
         row = {**asdict(backbone), "path": str(backbone.path), "created_at": now()}
         with self._store.write() as db:
             db.table("backbones").insert(row, replace=True)
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Delete what is noted of backbones; their folders are left."""
+        with self._store.write() as db:
+            db.conn.executemany("DELETE FROM backbones WHERE name = ?", [(name,) for name in names])
 
     def get(self, name: str) -> StoredBackbone:
         """A backbone by name.

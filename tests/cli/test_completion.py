@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from patchrec.store.backbones import StoredBackbone
 from patchrec_cli.app import main
 
 
@@ -49,6 +50,11 @@ def completed(toy_store, monkeypatch, capfd):
 )
 def test_names_that_fit_are_offered(completed, line, wanted):
     assert set(completed(line)) == wanted
+
+
+def test_only_backbones_of_the_store_are_offered_to_be_removed(completed, toy_store, tmp_path):
+    toy_store.backbones.put(StoredBackbone("small", "made up", tmp_path))
+    assert completed("patchrec backbones rm ") == ["small"]
 
 
 def test_nothing_is_offered_and_nothing_said_where_nothing_is_known(completed, monkeypatch, tmp_path):

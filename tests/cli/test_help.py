@@ -19,7 +19,7 @@ DEMANDED = [
     "data items ls", "pretrain", "finetune", "eval",
     "recommend", "runs ls", "runs show", "runs compare", "runs query",
     "strategies ls", "strategies show", "strategies preview",
-    "backbones ls", "backbones pull", "export", "env", "doctor", "demo",
+    "backbones ls", "backbones pull", "backbones make", "backbones rm", "export", "env", "doctor", "demo",
 ]  # fmt: skip
 
 

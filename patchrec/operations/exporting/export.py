@@ -12,7 +12,7 @@ from patchrec.errors import UsageError
 from patchrec.model.disk import disk_errors
 from patchrec.operations.exporting.hub import Pushed, push_folder, refuse_push
 from patchrec.operations.exporting.model_card import CardFacts, model_card, shown_backbone
-from patchrec.operations.load import start_folder, with_checkpoint
+from patchrec.operations.load import start_in_use, with_checkpoint
 from patchrec.operations.run_plugins import kind_of
 from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Saved, refuse_unasked
@@ -77,7 +77,7 @@ def export_run(
         saved = Saved(
             found.config,
             store.datasets.load(found.dataset),
-            start=start_folder(store, found.config, report),
+            start=start_in_use(store, found, report),
         )
         card = model_card(card_facts(store, found))
         with disk_errors(f"writing {str(folder)!r}", "nothing was left there", "try again or name another folder"):
