@@ -81,6 +81,7 @@ def make(
 
     Examples:
         patchrec backbones make small
+        patchrec finetune --strategy item-mean --head item --backbone small
         patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone small
     """
     from patchrec.operations import backbones
@@ -94,7 +95,10 @@ def make(
     )  # fmt: skip
     if not output.emit({"backbone": result}, [result["name"]]):
         print_fields(result)
-    output.next_step(f"patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone {name}")
+    output.next_step(
+        f"patchrec finetune --strategy item-mean --head item --backbone {name}",
+        f"patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone {name}",
+    )
 
 
 @app.command("rm", cls=Command)

@@ -11,6 +11,7 @@ def test_a_made_backbone_is_listed_trained_and_asked(toy_cli):
     made = toy_cli("backbones", "make", "small", *SIZE)
     assert made.code == 0, made.err
     assert "none: random weights" in made.out
+    assert "next: patchrec finetune --strategy item-mean --head item --backbone small" in made.err
     assert "next: patchrec finetune --strategy pft-s --L 20 --loss catalog --backbone small" in made.err
     assert "small" in toy_cli("backbones", "ls", "-q").out.split()
     trained = toy_cli("finetune", "--strategy", "pft-s", "--L", "2", "--backbone", "small", "--max-steps", "2")
