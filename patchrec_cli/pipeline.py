@@ -65,7 +65,7 @@ PIPELINE: dict[str, Entry] = {
     "strategies": Entry(
         "List strategies, show one, preview what it does to a history.", "patchrec_cli.strategies:app", None
     ),
-    "backbones": Entry("List, fetch and make language models.", "patchrec_cli.backbones:app", None),
+    "backbones": Entry("List, fetch, make and remove language models.", "patchrec_cli.backbones:app", None),
     "export": Entry("Write a run as a Hugging Face model folder with a model card.", "patchrec_cli.export:export"),
     "config": Entry("Show the settings that hold, and where each is from.", "patchrec_cli.configuration:app", None),
     "env": Entry("Show versions, machine, store and plugins for a bug report.", "patchrec_cli.environment:env"),

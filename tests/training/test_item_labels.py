@@ -27,7 +27,7 @@ CASES = [
         form,
         ("sliding", "anchored")[(row + column) % 2],
         (ITEM, BOTH)[row % 2],
-        ItemSideConfig(("patch", "free")[(row // 2 + column) % 2], item_vectors=(row + column) % 3 > 0),
+        ItemSideConfig(("tied", "patch", "free")[(row // 2 + column) % 3], item_vectors=(row + column) % 3 > 0),
         ("all", "titles")[(row + column) % 2],
         id=f"{strategy[0]}-{form}",
     )
@@ -55,6 +55,8 @@ def slow_row_losses(backbone, encoder, history, layout, target):
         return sum(weight[token] for token in tokens) / len(tokens)
 
     def patch(item):
+        if items.head.table == "tied":  # what is added in the input is the vector of the row
+            return mean(item) + weight.shape[1] ** 0.5 * items.head.free[item]
         return mean(item) if items.vectors is None else mean(item) + items.vectors[item]
 
     after_patch = [weight[prompt.separator]] if prompt.after_patches else []
