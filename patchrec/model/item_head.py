@@ -155,8 +155,7 @@ class PatchHead(ItemHead):
         self.projection = nn.Parameter(torch.zeros(hidden_size, hidden_size))
         self.free = None
         if table != "text":
-            zeros = torch.zeros(num_items, hidden_size)
-            self.free = nn.Parameter(_drawn(num_items, hidden_size, spread, seed) if table == "tied" else zeros)
+            self.free = nn.Parameter(_drawn(num_items, hidden_size, spread if table == "tied" else 0.0, seed))
         self.prior_scale = nn.Parameter(torch.ones(1))
         prior = np.log(popularity + 1.0) - np.log(popularity.sum() + num_items)
         chosen = popularity > 0
@@ -216,7 +215,9 @@ def spread_beside(embedding: Tensor, *, made: bool) -> float:
 
 
 def _drawn(num_items: int, hidden_size: int, spread: float, seed: int) -> Tensor:
-    """(I, D) vectors to begin with, of a standard deviation."""
+    """(I, D) vectors to begin with, of a standard deviation; 0 draws nothing."""
+    if not spread:
+        return torch.zeros(num_items, hidden_size)
     random = torch.Generator().manual_seed(seed)
     return torch.randn(num_items, hidden_size, generator=random) * spread
 

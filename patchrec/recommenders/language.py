@@ -346,7 +346,8 @@ def _add_items(
     size = lent.shape[1] if lent is not None else int(said["lent"]) if "lent" in said else None
     size = None if options.vectors is None else size
     shape = ItemSideConfig(options.rows, options.item_vectors, options.item_encoder, size)
-    spread = spread_beside(backbone.embedding, made=is_made(backbone.model.config))
+    # what a checkpoint holds is drawn no second time: of a million items that would take seconds
+    spread = spread_beside(backbone.embedding, made=is_made(backbone.model.config)) if kept is None else 0.0
     items = ItemSide(num_items, width, shape, dataset.popularity, spread=spread, seed=config.seed)
     if items.texts is not None and known < num_items:
         reader = backbone
