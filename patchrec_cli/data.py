@@ -108,7 +108,7 @@ def add(
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
-    output.next_step(f"patchrec pretrain --data {name}", f"patchrec eval --baseline popularity --data {name}")
+    output.next_step(f"patchrec demo --data {name}", f"patchrec pretrain --data {name}")
 
 
 app.command("append", cls=Command)(growing.append)

@@ -1,6 +1,6 @@
 """`patchrec demo`: the whole way from ratings to recommendations in one command."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,34 +10,59 @@ from patchrec_cli.numbers import duration, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.recommend import draw_ranking
 
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="NAME", help="A data set of yours instead, and a small model made of its titles."),
+]
 
-def demo(ctx: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
+
+def demo(ctx: typer.Context, data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
     """Go the whole way once: fetch, train, evaluate, recommend.
 
     Takes MovieLens-100K and SmolLM2-135M, and less than 8 minutes on two CPU cores. What is there is used again.
+
+    Examples:
+        patchrec demo
+        patchrec demo --data shop
     """
     from patchrec.operations import demo as operations
 
     output = Output(json, quiet)
-    result = plain(operations.demo(home=home_of(ctx), report=output.reporter))
+    result = plain(operations.demo(data=data, home=home_of(ctx), report=output.reporter))
     run = result["best"]
     if output.emit(result, [run]):
         return
     draw_comparison(result["comparison"])
-    print_lines(["", verdict(result["comparison"]), ""])
+    print_lines(["", verdict(result["comparison"], run if data else "the model"), ""])
     draw_ranking(result["recommendations"])
     print_lines(["", f"all of it took {duration(result['seconds'])}"])
+    output.next_step(*(_next_on_own_data if data else _next)(result, run))
+
+
+def _next(result: dict[str, Any], run: str) -> list[str]:
+    """What is worth a look on the demo's own data."""
     data = result["comparison"]["dataset"]
-    output.next_step(
+    return [
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
         f"patchrec baseline sasrec --data {data}",
         f"patchrec recommend --run {run} --user 42 --explain",
         f"patchrec finetune --strategy pft-s --L 5 --data {data} --dry-run",
         f"patchrec runs compare --data {data}",
-    )
+    ]
 
 
-def verdict(comparison: dict[str, Any]) -> str:
+def _next_on_own_data(result: dict[str, Any], run: str) -> list[str]:
+    """What is done with a recommender that one has."""
+    data = result["comparison"]["dataset"]
+    return [
+        f"patchrec recommend --run {run} --all --output recommended.csv",
+        f"patchrec serve --run {run}",
+        f"patchrec runs report --data {data} --out report.html",
+        f"patchrec baseline sasrec --data {data}",
+    ]
+
+
+def verdict(comparison: dict[str, Any], who: str = "the model") -> str:
     """Say in a sentence or two what the last row shows against the first (popularity), good or bad."""
     popularity, tuned = comparison["rows"][0], comparison["rows"][-1]
     found = tuned["difference"]
@@ -47,7 +72,7 @@ def verdict(comparison: dict[str, Any]) -> str:
     nats = _log_prob(tuned) - _log_prob(popularity)
     place = "ahead of" if sign > 0 else "behind"
     return (
-        f"On the same {comparison['num_targets']:,} targets the model is {place} popularity in\n"
+        f"On the same {comparison['num_targets']:,} targets {who} is {place} popularity in\n"
         f"{comparison['metric']} by {size}{unsure if found['low'] <= 0 <= found['high'] else ''}.\n"
         f"It finds them {abs(nats):.2f} nats {'more' if nats > 0 else 'less'} likely."
     )

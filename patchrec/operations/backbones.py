@@ -117,6 +117,19 @@ def make_backbone(
     return BackboneRow(pulled.name, True, pulled.licence, pulled.source, pulled.num_parameters, str(pulled.folder))
 
 
+def small_backbone(data: str, *, home: Path | None = None, report: Reporter = SILENT) -> str:
+    """Name of the small language model of a data set's titles, `small-DATA`; made where it is not there.
+
+    Raises:
+        NotFoundError: No such data set.
+    """
+    name = f"small-{data}"[:64]
+    with Store.open(home) as store:
+        if _is_here(store, name):
+            return name
+    return make_backbone(name, data=data, home=home, report=report).name
+
+
 def is_made(store: Store, name: str) -> bool:
     """Whether a backbone is one that `make_backbone` made, of random weights."""
     from patchrec.model.pull import MADE

@@ -30,6 +30,14 @@ METRIC = "ndcg@20"
 KIND = "blend"
 
 
+class AloneIsBestError(CheckFailedError):
+    """No blend is better than one of its runs alone, which is `run`."""
+
+    def __init__(self, message: str, run: str) -> None:
+        super().__init__(message)
+        self.run = run
+
+
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """A run with its weight in a blend, and how it did alone; None where weights were given."""
@@ -98,7 +106,7 @@ def blend(
 
     Raises:
         NotFoundError: No such run. UsageError: Runs that cannot be mixed, weights that are none, or no validation
-            target. CheckFailedError: One run alone is best.
+            target. AloneIsBestError: One run alone is best.
     """
     check_metric(metric)
     bind_kind(KindConfig(name=KIND, options={"repeats": 1.0 if repeats is None else repeats}))
@@ -131,9 +139,10 @@ def blend(
         alone = [weighed.alone(number) for number in range(len(runs))]
         if best in alone:
             run = runs[alone.index(best)].name
-            raise CheckFailedError(
+            raise AloneIsBestError(
                 f"no blend of these runs is better than {run} alone ({metric} {values[best].mean():.3f} on "
-                f"{len(examples):,} validation targets); use that run, or give --weights"
+                f"{len(examples):,} validation targets); use that run, or give --weights",
+                run,
             )
         if note := interval_note(values[best], weighed.users):
             report.note(note)

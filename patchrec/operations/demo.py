@@ -1,16 +1,20 @@
-"""Verb: the whole way once, from ratings to recommendations, on real data and a real language model.
+"""Verb: the whole way once, from ratings to recommendations, on real data or on yours.
 
 Every step is the same operation that its own command calls; what a former demo left is used again.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patchrec.errors import CheckFailedError
-from patchrec.operations.backbones import find_backbone
-from patchrec.operations.blend import blend
+import numpy as np
+
+from patchrec.data.histories import Dataset
+from patchrec.errors import UsageError
+from patchrec.operations.backbones import find_backbone, small_backbone
+from patchrec.operations.blend import AloneIsBestError, blend
 from patchrec.operations.comparison import compare_runs
 from patchrec.operations.datasets import add_dataset
 from patchrec.operations.evaluate import evaluate
@@ -23,12 +27,11 @@ DATA = "ml-100k"
 BACKBONE = "smollm2-135m"
 STRATEGY, HEAD = "item-mean", "item"
 LENDER = "gru4rec"
-NEIGHBOURS = {
-    "neighbours": 200,
-    "shrink": 0.0,
-    "decay": 0.7,
-    "smoothing": 0.01,
-}  # chosen on validation (docs/results.md)
+# what is mixed with the model, and its options
+COUNTS: Mapping[str, dict[str, Any]] = {
+    "item-knn": {"neighbours": 200, "shrink": 0.0, "decay": 0.7, "smoothing": 0.01},  # by validation (docs/results.md)
+    "markov": {},
+}
 METRIC = "ndcg@10"
 USER = "42"
 
@@ -56,8 +59,9 @@ class Demo:
     """What the demo found.
 
     Attributes:
-        best: The run that mixes the fine-tuned model with the others; the model alone where no mixture is better.
-        comparison: Popularity, the fine-tuned model and the blend on the same targets; see `compare_runs`.
+        best: The run that mixes the fine-tuned model with the others. Where no mixture is better: on one's own data
+            the one that is best alone, else the model.
+        comparison: Popularity, what is compared with it and the best run, on the same targets; see `compare_runs`.
         seconds: Wall time of this call.
     """
 
@@ -68,44 +72,120 @@ class Demo:
     seconds: float
 
 
-def demo(size: Size = Size(), *, home: Path | None = None, report: Reporter = SILENT) -> Demo:
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What differs between the demo's own data and another's.
+
+    Attributes:
+        counts: Which of `COUNTS` are mixed.
+        shown: Whether each part has a row of its own beside the model and the blend.
+        lends: Whether the recurrent model lends its item vectors.
+        settings: Of fine-tuning.
+        what: Is fine-tuned, in words.
+    """
+
+    data: str
+    user: str
+    backbone: str
+    counts: tuple[str, ...]
+    shown: bool
+    lends: bool
+    what: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = None, report: Reporter = SILENT) -> Demo:
     """Fetch, fit what lends and what mixes, fine-tune an item head over item patches, evaluate, recommend.
 
+    Args:
+        size: How much is done.
+        data: A data set of the store, for which a small language model is made of its titles; None fetches
+            MovieLens-100K and SmolLM2-135M.
+
     Raises:
-        NotFoundError: Data or model are nowhere to be had.
+        NotFoundError: Data or model are nowhere to be had. UsageError: The data set lacks targets to choose by, or to
+            test on.
     """
     started = time.perf_counter()
     where: dict[str, Any] = {"home": home, "report": report}
     report.note("1/4 data and model")
-    with Store.open(home) as store:
-        if DATA not in store.datasets.names():
-            report.note(f"licence of {DATA}: {add_dataset(DATA, **where)['licence']}")
-        find_backbone(store, size.backbone, report)
-    report.note(f"2/4 a small recurrent model over items ({LENDER}), which lends its item vectors, and neighbours")
-    common: dict[str, Any] = {"data": DATA, "max_steps": size.max_steps, "reuse": True, **where}
+    course = _real_data(size, **where) if data is None else _own_data(data, **where)
+    report.note(f"2/4 {_fitted(course)}")
+    common: dict[str, Any] = {"data": course.data, "max_steps": size.max_steps, "reuse": True, **where}
     lender = baseline(LENDER, **common).run
-    neighbours = baseline("item-knn", options=NEIGHBOURS, data=DATA, reuse=True, **where).run
-    report.note(
-        f"3/4 fine-tuning the first {size.layers} layers: every item of a history one patch (item-mean) with its lent "
-        "vector, and an item head that ranks the catalog"
-    )
+    counts = [baseline(name, options=COUNTS[name], data=course.data, reuse=True, **where).run for name in course.counts]
+    report.note(f"3/4 fine-tuning {course.what}, and an item head that ranks the catalog")
     finetuned = finetune(
-        strategy=STRATEGY, head=HEAD, head_options={"vectors": lender}, backbone=size.backbone, start="none",
-        layers=size.layers, epochs=size.epochs, **common,
+        strategy=STRATEGY, head=HEAD, head_options={"vectors": lender} if course.lends else {},
+        backbone=course.backbone, start="none", **course.settings, **common,
     )  # fmt: skip
-    report.note("4/4 mixing the three, and ranking the whole catalog for held-out targets")
+    report.note("4/4 mixing them, and ranking the whole catalog for held-out targets")
     # the comparison below says once how sure it is
     quietly: dict[str, Any] = {"home": home, "report": WithoutNotes(report)}
+    parts = [finetuned.run, *counts, lender]
     try:
-        mixed = blend([finetuned.run, neighbours, lender], limit=size.targets, reuse=True, **quietly).run
-    except CheckFailedError as error:
+        best = blend(parts, limit=size.targets, reuse=True, **quietly).run
+    except AloneIsBestError as error:
         report.note(str(error))
-        mixed = finetuned.run
+        best = error.run if course.shown else finetuned.run
     asked: dict[str, Any] = {"limit": size.targets, "reuse": True, **quietly}
-    popularity = evaluate(baseline="popularity", data=DATA, **asked).run
-    shown = list(dict.fromkeys((finetuned.run, mixed)))
+    popularity = evaluate(baseline="popularity", data=course.data, **asked).run
+    rows = [*counts, lender, finetuned.run] if course.shown else [finetuned.run]
+    shown = [*(run for run in rows if run != best), best]
     for run in shown:
         evaluate(run, **asked)
-    recommendations = recommend(user=USER, run=mixed, k=5, **where)
+    recommendations = recommend(user=course.user, run=best, k=5, **where)
     comparison = compare_runs([popularity, *shown], metric=METRIC, home=home)
-    return Demo(finetuned, mixed, comparison, recommendations, time.perf_counter() - started)
+    return Demo(finetuned, best, comparison, recommendations, time.perf_counter() - started)
+
+
+def _real_data(size: Size, home: Path | None, report: Reporter) -> _Course:
+    """MovieLens-100K and a pretrained model, both fetched where they are not there."""
+    with Store.open(home) as store:
+        if DATA not in store.datasets.names():
+            report.note(f"licence of {DATA}: {add_dataset(DATA, home=home, report=report)['licence']}")
+        find_backbone(store, size.backbone, report)
+    return _Course(
+        data=DATA,
+        user=USER,
+        backbone=size.backbone,
+        counts=("item-knn",),
+        shown=False,
+        lends=True,
+        what=(f"the first {size.layers} layers: every item of a history one patch (item-mean) with its lent vector"),
+        settings={"layers": size.layers, "epochs": size.epochs},
+    )
+
+
+def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
+    """A data set that is there, and a small model made of its titles."""
+    with Store.open(home) as store:
+        dataset = store.datasets.load(data)
+    for split, why in (("train", "learn from"), ("validation", "choose by"), ("test", "test on")):
+        if not dataset.num_targets(split):
+            raise UsageError(
+                f"{data} has no {split} target to {why}; see `patchrec data show {data}`, and add it again with "
+                "another --split, --train or --validation"
+            )
+    return _Course(
+        data=data,
+        user=_typical_user(dataset),
+        backbone=small_backbone(data, home=home, report=report),
+        counts=tuple(COUNTS),
+        shown=True,
+        lends=False,
+        what="a small language model of the titles: every item of a history one patch (item-mean) with its own vector",
+    )
+
+
+def _typical_user(dataset: Dataset) -> str:
+    """The first user with as many items as the median user has."""
+    sizes = np.diff(dataset.sequences.offsets)
+    return dataset.sequences.user_ids[int(np.argmin(np.abs(sizes - np.median(sizes))))]
+
+
+def _fitted(course: _Course) -> str:
+    """What is fitted beside the language model, in words."""
+    counts = " and ".join({"item-knn": "neighbours", "markov": "transitions"}[name] for name in course.counts)
+    lends = ", which lends its item vectors, and " if course.lends else ", "
+    return f"a small recurrent model over items ({LENDER}){lends}{counts}"

@@ -83,3 +83,37 @@ def test_the_verdict_says_who_is_ahead_and_how_sure_that_is(low, middle, high, n
     )
     for expected in words:
         assert expected in said
+
+
+def test_the_demo_on_data_of_one_s_own_shows_every_part_and_what_to_do_with_the_best(small_demo):
+    ran = small_demo("demo", "--data", "ml-100k")
+    assert ran.code == 0, ran.err
+    assert max(map(len, ran.out.splitlines())) <= 80
+    for run in ("popularity-1", "item-knn-1", "markov-1", "gru4rec-1", "item-mean-1"):
+        assert f"\n{run} " in ran.out
+    assert "10 (test)" in ran.out
+    assert small_demo("backbones", "ls", "--json").out.count('"small-ml-100k"') == 1
+    best = small_demo("demo", "--data", "ml-100k", "-q").out.strip()
+    assert f"On the same 10 targets {best} is" in ran.out
+    for command in (f"recommend --run {best} --all", f"serve --run {best}", "runs report --data ml-100k"):
+        assert f"next: patchrec {command}" in ran.err
+    again = small_demo("demo", "--data", "ml-100k", "--json")
+    assert again.json["best"] == best
+    assert [row["run"] for row in again.json["comparison"]["rows"]][-1] == best
+
+
+def test_the_demo_of_data_that_is_not_there_or_has_nothing_to_choose_by_is_refused(small_demo, tmp_path):
+    ran = small_demo("demo", "--data", "ml-100")
+    assert (ran.code, ran.err.splitlines()[-1].startswith("error: no data set 'ml-100'")) == (4, True), ran.err
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "user_id,item_id,title\n" + "".join(f"{user},{item},T{item}\n" for user in "ab" for item in range(6))
+    )
+    assert (
+        small_demo("data", "add", "whole", str(log), "--split", "ratio", "--train", "0.6", "--validation", "0").code
+        == 0
+    )
+    ran = small_demo("demo", "--data", "whole")
+    assert ran.code == 2
+    assert "whole has no validation target to choose by; see `patchrec data show whole`" in ran.err
+    assert small_demo("runs", "ls", "-q").out == ""

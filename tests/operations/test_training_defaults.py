@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from patchrec.config import TrainingConfig
@@ -117,3 +118,64 @@ def test_settings_of_the_paper_for_something_else_are_told_as_such(
         "finetune", replace(walkers, name=dataset), backbone, find_kind(kind), {"dtype": "bfloat16"}, report
     )  # type: ignore[arg-type]
     assert report.lines[0].endswith(f"({why})")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "every"),
+    [
+        ("sasrec", {}, 50),  # the log is small: fewer steps an epoch than lie between its measurements
+        ("sasrec", {"batch_size": 1}, 108),
+        ("sasrec", {"batch_size": 1, "user_targets": 1}, 50),
+        ("sasrec", {"batch_size": 1, "validate_every": 3}, 3),
+        ("lite-llm4rec", {}, 100),
+    ],
+)
+def test_a_kind_measures_once_an_epoch_where_that_is_rarer(
+    walkers: Dataset, name: str, given: dict[str, object], every: int
+) -> None:
+    config = training_defaults("baseline", walkers, None, find_kind(name), given, Lines())  # type: ignore[arg-type]
+    assert config.validate_every == every
+
+
+def test_patience_of_an_item_head_on_a_made_backbone_is_of_epochs_on_a_large_log(walkers: Dataset) -> None:
+    def every(**given: object) -> int | None:
+        return training_defaults(
+            "finetune",
+            walkers,
+            "small",
+            find_kind("item"),
+            given,
+            Lines(),
+            made=True,  # type: ignore[arg-type]
+        ).validate_every
+
+    assert every() == 94
+    assert every(batch_size=1) == walkers.num_targets("train") > 94
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "epochs"),
+    [
+        ("sasrec", {}, 30 * 46),  # 108 targets are one step; ml-100k has 46 whole ones
+        ("sasrec", {"batch_size": 27}, 30 * 46 // 4),
+        ("sasrec", {"batch_size": 1}, 30),
+        ("sasrec", {"epochs": 3}, 3),
+        ("lite-llm4rec", {}, 10 * 186),
+        ("title", {}, 2),  # nothing says when it has learned enough
+    ],
+)
+def test_a_small_log_is_gone_through_for_as_many_steps_where_validation_ends_a_run(
+    walkers: Dataset, name: str, given: dict[str, object], epochs: int
+) -> None:
+    report = Lines()
+    backbone = "smollm2-135m" if name == "title" else None
+    config = training_defaults("finetune", walkers, backbone, find_kind(name), given, report)  # type: ignore[arg-type]
+    assert config.epochs == epochs
+    assert (f"up to {epochs:,} epochs since the log is small" in report.lines[0]) == (epochs > 30)
+
+
+def test_a_log_without_validation_targets_keeps_the_usual_epochs(walkers: Dataset) -> None:
+    ends = np.diff(walkers.sequences.offsets)
+    whole = replace(walkers, sequences=replace(walkers.sequences, train_stop=ends, validation_stop=ends))
+    config = training_defaults("baseline", whole, None, find_kind("sasrec"), {}, Lines())  # type: ignore[arg-type]
+    assert (config.epochs, config.validate_every, config.patience) == (30, None, None)

@@ -20,6 +20,7 @@ from patchrec.reporting import Reporter
 PAPER = {"ml-1m": (64, 8e-6), "goodreads": (32, 5e-5), "ml-100k": (64, 1e-5)}
 _OTHER_DATA = (64, 1e-5)
 _PAPERS = "as in the paper"
+MEASURED_ON = 47_749  # train targets of ml-100k
 LORA_RATE = 10  # learning rate of adapters over that of all weights
 _OF_PROMPT = {"form", "separators", "max_title_tokens", "long_titles"}
 MAX_TITLE_TOKENS = 64  # none of ml-100k or ml-1m has more with SmolLM2's tokenizer
@@ -171,9 +172,15 @@ def training_defaults(
         why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
     if not dataset.num_targets("validation") and "validate_every" not in chosen:
         base = {key: value for key, value in base.items() if key not in ("validate_every", "patience")}
+    is_small = False
+    if "validate_every" in base:
+        usual, base = base["epochs"], base | _fitted_to(dataset, base, chosen)
+        is_small = base["epochs"] > usual
     with told_values(f"; see `patchrec {stage} --help`"):
         config = TrainingConfig(**(base | chosen))
     said = {key: text(config) for key, text in _TOLD.items()}
+    if is_small:
+        said["epochs"] = f"up to {config.epochs:,} epochs since the log is small"
     if scale is not None and "dtype" not in base:
         if "dtype" not in chosen:  # torch is asked last: what is wrong is told before it is imported
             from patchrec.model.backbone import fast_dtype
@@ -184,6 +191,24 @@ def training_defaults(
     if base and picked:
         report.picked("training", ", ".join(picked), why + _unlike_the_paper(config) if why == _PAPERS else why)
     return config
+
+
+def _fitted_to(dataset: Dataset, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults that ended by validation on `MEASURED_ON`, for a log of another size: `epochs` and `validate_every`.
+
+    A smaller log is gone through more often, for as many steps at most. A larger one is measured once an epoch at most:
+    patience would else end the run before it has seen everything.
+    """
+    batch_size = chosen.get("batch_size") or base["batch_size"]
+    measured_steps = base["epochs"] * (MEASURED_ON // base["batch_size"])
+    by_user = dataset.targets_per_user("train")
+    steps = -(-max(1, int(by_user.sum())) // batch_size)  # of all targets
+    most = (base | chosen).get("user_targets")
+    taken = int((by_user if most is None else by_user.clip(max=most)).sum())
+    return {
+        "epochs": max(base["epochs"], -(-measured_steps // steps)),
+        "validate_every": max(base["validate_every"], taken // batch_size),
+    }
 
 
 def _told_of(kind: Kind) -> str:
