@@ -5,6 +5,7 @@ tokens, and a text it has never seen in more of them, down to bytes, so that non
 tokens at once.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,12 @@ TINY = Shape(width=32, heads=4, inner=64, key_heads=2, tokens=FEWEST_TOKENS, spr
 def is_made(config: object) -> bool:
     """Whether a model's configuration is of one that was made here, not pretrained."""
     return all(getattr(config, key, None) == value for key, value in _MADE.items())
+
+
+def is_made_at(folder: Path) -> bool:
+    """Whether a folder of weights, of a backbone or of a run that began with one, is of a model that was made here."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return all(config.get(key) == value for key, value in _MADE.items())
 
 
 def make_tiny(folder: Path, seed: int = 0) -> None:

@@ -130,13 +130,6 @@ def small_backbone(data: str, *, home: Path | None = None, report: Reporter = SI
     return make_backbone(name, data=data, home=home, report=report).name
 
 
-def is_made(store: Store, name: str) -> bool:
-    """Whether a backbone is one that `make_backbone` made, of random weights."""
-    from patchrec.model.pull import MADE
-
-    return any(backbone.name == name and backbone.source.startswith(MADE) for backbone in store.backbones.all())
-
-
 def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled":
     """Folder and facts of a backbone by name, hub id or path; fetched and noted in the store the first time.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from patchrec.config import SplitName
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError
 from patchrec.operations.backbones import find_backbone, small_backbone
@@ -161,7 +162,8 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
     """A data set that is there, and a small model made of its titles."""
     with Store.open(home) as store:
         dataset = store.datasets.load(data)
-    for split, why in (("train", "learn from"), ("validation", "choose by"), ("test", "test on")):
+    needed: dict[SplitName, str] = {"train": "learn from", "validation": "choose by", "test": "test on"}
+    for split, why in needed.items():
         if not dataset.num_targets(split):
             raise UsageError(
                 f"{data} has no {split} target to {why}; see `patchrec data show {data}`, and add it again with "

@@ -15,8 +15,9 @@ from patchrec.errors import UsageError, flag_of
 from patchrec.evaluation import evaluate as engine
 from patchrec.evaluation.protocols import Counting, Protocol
 from patchrec.evaluation.rows import TOP
+from patchrec.model.made import is_made_at
 from patchrec.model.pull import DEFAULT_BACKBONE
-from patchrec.operations.backbones import find_backbone, is_made
+from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import (
     fingerprints,
@@ -359,9 +360,8 @@ def _untrained_run(
             report.picked("backbone", name, "the default")
         chosen = StrategyConfig(name=strategy, options=plain_options(options))
         given = {"form": None, "windows": None, "K": None}
-        prompt, history = shape_defaults(
-            dataset, name, find_kind("title"), None, given, report, made=is_made(store, name)
-        )
+        made = is_made_at(find_backbone(store, name, report).folder)
+        prompt, history = shape_defaults(dataset, name, find_kind("title"), None, given, report, made=made)
         layers = None
     planner = plan_for(chosen)
     pulled = find_backbone(store, name, report)

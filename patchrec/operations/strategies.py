@@ -222,13 +222,15 @@ def _prompt(
         form = {key: value for key, value in chosen.items() if key in PromptConfig.model_fields}
         cut = {key: value for key, value in chosen.items() if key not in form}
         return PromptConfig(**form), HistoryConfig(**cut), None
-    from patchrec.operations.backbones import find_backbone, is_made
+    from patchrec.model.made import is_made_at
+    from patchrec.operations.backbones import find_backbone
     from patchrec.operations.training.defaults import shape_defaults
 
+    folder = find_backbone(store, backbone, report).folder
     config, shape = shape_defaults(
-        dataset, backbone, plugins.find_kind("title"), None, given, report, made=is_made(store, backbone)
+        dataset, backbone, plugins.find_kind("title"), None, given, report, made=is_made_at(folder)
     )
-    return config, shape, find_backbone(store, backbone, report).folder
+    return config, shape, folder
 
 
 def _history(dataset: "Dataset", user: str | None, cut: HistoryConfig) -> History:

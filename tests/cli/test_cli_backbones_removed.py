@@ -158,6 +158,14 @@ def test_a_run_that_starts_from_another_has_its_weights(made, tmp_path):
     assert made("finetune", "--resume", "vanilla-1").code == 0
 
 
+def test_a_run_that_is_trained_further_keeps_the_defaults_of_a_made_backbone(made):
+    assert made("pretrain", *"--backbone small --max-steps 1 --batch-size 4 --max-nodes 64".split()).code == 0
+    assert made("backbones", "rm", "small").code == 0
+    ran = made("finetune", "--from", "pretrain-1", "--strategy", "pft-s", "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "128 targets a step, learning rate 0.003, 4 epochs" in ran.err
+
+
 def test_what_is_in_use_stays(made, folder, tmp_path):
     assert made(*TITLES).code == 0
     with Store.open(tmp_path / "home") as store:

@@ -9,9 +9,10 @@ from patchrec.config import HistoryConfig, KindConfig, RunConfig, StrategyConfig
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import NotFoundError, UsageError, flag_of, not_found
 from patchrec.evaluation.evaluate import sample_examples
+from patchrec.model.made import is_made_at
 from patchrec.model.pull import DEFAULT_BACKBONE, Pulled
 from patchrec.model.tokenizer import is_causal
-from patchrec.operations.backbones import find_backbone, is_made
+from patchrec.operations.backbones import find_backbone
 from patchrec.operations.datasets import pick_dataset
 from patchrec.operations.load import fingerprints, further_starts, plain_options, weights_folder
 from patchrec.operations.training.defaults import refuse_values, shape_defaults, told_values, training_defaults
@@ -346,7 +347,7 @@ def _settle(
             )
         name, folder = pulled.name, pulled.folder  # a path is kept whole, whatever folder it was typed in
     shape = {"form": settings.get("prompt")} | {key: settings.get(key) for key in _OF_SHAPE}
-    made, inherited = is_made(store, name), parent.config if parent else None
+    made, inherited = is_made_at(folder), parent.config if parent else None
     prompt, history = shape_defaults(dataset, name, kind.kind, inherited, shape, report, made=made)
     training = {key: value for key, value in settings.items() if key in TrainingConfig.model_fields}
     if parts and settings.get("K") is None:  # so that each run which is read is asked after all that it reads
