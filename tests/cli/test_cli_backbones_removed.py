@@ -159,7 +159,7 @@ def test_a_run_that_starts_from_another_has_its_weights(made, tmp_path):
 
 
 def test_a_run_that_is_trained_further_keeps_the_defaults_of_a_made_backbone(made):
-    assert made("pretrain", *"--backbone small --max-steps 1 --batch-size 4 --max-nodes 64".split()).code == 0
+    assert made("pretrain", *TRAIN).code == 0
     assert made("backbones", "rm", "small").code == 0
     ran = made("finetune", "--from", "pretrain-1", "--strategy", "pft-s", "--dry-run")
     assert ran.code == 0, ran.err
