@@ -40,6 +40,7 @@ def blend(
     """Mix runs into one that ranks by the weighted mean of their log-probabilities.
 
     Each run is asked once for every validation target, then all weights in eighths are compared. A run that adds
+    nothing is left out, and where one run alone is best nothing is made.
 
     Examples:
         patchrec blend item-mean-1 item-knn-1 sasrec-1
