@@ -84,7 +84,7 @@ class DenseRecommender:
 
     def lengths(self, queries: Sequence[Query]) -> IntArray:
         """See `Recommender.lengths`."""
-        return np.array([len(query.history) + 1 for query in queries], dtype=np.int64)
+        return np.array([max(1, self._cost(len(query.history))[0]) for query in queries], dtype=np.int64)
 
     def facts(self) -> dict[str, float | None]:
         """See `Recommender.facts`."""
