@@ -57,7 +57,7 @@ def make(
     *,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="NAME", help="Whose titles give its tokens; default: the only one."),
+        typer.Option("--data", metavar="NAME", help="Whose titles give its tokens; default: the one in use."),
     ] = None,
     width: Annotated[
         int | None, typer.Option("--width", metavar="D", min=2, max=8192, help="Of its states; default: 64.")

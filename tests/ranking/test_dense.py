@@ -52,6 +52,16 @@ def test_more_than_there_is_comes_with_the_reason():
     assert found.shortfall == "asked for 5, but 2 of 3 items can be ranked: the user has had 1 of them"
 
 
+def test_queries_are_grouped_by_what_they_run():
+    own = told(np.log([1.0]))
+    asked = [Query(History(np.zeros(length, dtype=np.int64)), np.array([], dtype=np.int64)) for length in (0, 3)]
+    assert own.lengths(asked).tolist() == [1, 1]  # nothing runs
+    own.positions = 1
+    assert own.lengths(asked).tolist() == [1, 4]
+    own.cost_of = lambda items: (5 + 2 * items, 1.0)
+    assert own.lengths(asked).tolist() == [5, 11]
+
+
 def test_no_item_is_asked_for():
     with pytest.raises(UsageError, match="at least 1"):
         rank(told(np.log([1.0])), [query()], 0)
