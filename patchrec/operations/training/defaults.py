@@ -203,7 +203,7 @@ def _fitted_to(dataset: Dataset, base: Mapping[str, Any], chosen: Mapping[str, A
     measured_steps = base["epochs"] * (MEASURED_ON // base["batch_size"])
     by_user = dataset.targets_per_user("train")
     steps = -(-max(1, int(by_user.sum())) // batch_size)  # of all targets
-    most = (base | chosen).get("user_targets")
+    most = {**base, **chosen}.get("user_targets")
     taken = int((by_user if most is None else by_user.clip(max=most)).sum())
     return {
         "epochs": max(base["epochs"], -(-measured_steps // steps)),
