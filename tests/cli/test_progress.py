@@ -20,6 +20,7 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_comes_now_and_then():
         task.advance(1, tokens=100, loss=3.0)
         task.advance(1, tokens=100, loss=2.0)
     first, second, last = stream.getvalue().splitlines()
+    assert "left" not in last  # it ended before its time, as patience ends a run
     assert re.fullmatch(r"finetune: 1/4 steps \(25%\), .* left, [\d,.]+ tokens/s, loss 3\.000", first)
     assert "2/4 steps (50%)" in second
     assert "loss 2.900" in second  # smoothed: 0.9 * 3 + 0.1 * 2
