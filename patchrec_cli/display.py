@@ -139,6 +139,14 @@ def print_error(message: str) -> None:
     print_note(f"error: {message}")
 
 
+def shortened(cell: object, most: int) -> object:
+    """A cell for people: of a text with more letters than `most` the beginning."""
+    text = str(cell)
+    if cell is None or len(text) <= most:
+        return cell
+    return f"{text[:most]}… ({len(text):,} letters; --json gives all)"
+
+
 def cell_text(cell: object) -> str:
     """What a cell shows: "-" for None, a line for each part of a tuple, all of a list in one line."""
     if isinstance(cell, tuple):
