@@ -108,7 +108,11 @@ def add(
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
-    output.next_step(f"patchrec demo --data {name}", f"patchrec pretrain --data {name}")
+    targets = shown["targets"]  # where some are missing it is told how to have them
+    output.next_step(
+        *([f"patchrec demo --data {name}"] if all(targets.values()) else []),
+        *([f"patchrec pretrain --data {name}"] if targets["train"] else []),
+    )
 
 
 app.command("append", cls=Command)(growing.append)

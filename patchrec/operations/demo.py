@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from patchrec.config import SplitName
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError
 from patchrec.operations.backbones import find_backbone, small_backbone
@@ -114,6 +115,8 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     common: dict[str, Any] = {"data": course.data, "max_steps": size.max_steps, "reuse": True, **where}
     lender = baseline(LENDER, **common).run
     counts = [baseline(name, options=COUNTS[name], data=course.data, reuse=True, **where).run for name in course.counts]
+    # not last of all: the newest run of a data set is what others suggest to recommend with
+    popularity = baseline("popularity", data=course.data, reuse=True, **where).run
     report.note(f"3/4 fine-tuning {course.what}, and an item head that ranks the catalog")
     finetuned = finetune(
         strategy=STRATEGY, head=HEAD, head_options={"vectors": lender} if course.lends else {},
@@ -126,14 +129,12 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     try:
         best = blend(parts, limit=size.targets, reuse=True, **quietly).run
     except AloneIsBestError as error:
-        report.note(str(error))
+        report.note(error.found)
         best = error.run if course.shown else finetuned.run
-    asked: dict[str, Any] = {"limit": size.targets, "reuse": True, **quietly}
-    popularity = evaluate(baseline="popularity", data=course.data, **asked).run
     rows = [*counts, lender, finetuned.run] if course.shown else [finetuned.run]
     shown = [*(run for run in rows if run != best), best]
-    for run in shown:
-        evaluate(run, **asked)
+    for run in [popularity, *shown]:
+        evaluate(run, limit=size.targets, reuse=True, **quietly)
     recommendations = recommend(user=course.user, run=best, k=5, **where)
     comparison = compare_runs([popularity, *shown], metric=METRIC, home=home)
     return Demo(finetuned, best, comparison, recommendations, time.perf_counter() - started)
@@ -161,11 +162,12 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
     """A data set that is there, and a small model made of its titles."""
     with Store.open(home) as store:
         dataset = store.datasets.load(data)
-    for split, why in (("train", "learn from"), ("validation", "choose by"), ("test", "test on")):
+    needed: Mapping[SplitName, str] = {"train": "learn from", "validation": "choose by", "test": "test on"}
+    for split, why in needed.items():
         if not dataset.num_targets(split):
             raise UsageError(
                 f"{data} has no {split} target to {why}; see `patchrec data show {data}`, and add it again with "
-                "another --split, --train or --validation"
+                "--replace and another --split, --train or --validation"
             )
     return _Course(
         data=data,
