@@ -197,9 +197,9 @@ def plain_table(
         width: Most letters of a line.
     """
     rows = [*([headings] if any(headings) else []), *cells]
-    if not all(cell.isascii() and cell == cell.strip() for row in rows for cell in row):
-        return None
     split = [[cell.split("\n") for cell in row] for row in rows]
+    if not all(line.isascii() and line == line.strip() for row in split for lines in row for line in lines):
+        return None
     widths = [max((len(line) for row in split for line in row[place]), default=0) for place in range(len(headings))]
     if sum(widths) + 2 * (len(widths) - 1) > width:
         return None

@@ -213,7 +213,7 @@ def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
     result = plain(found)
     if result["output"] == "-":  # stdout is for the rows
         if not shown.quiet:
-            print_note(f"{count(result['rows'])} rows for {count(result['users'])} users")
+            print_note(f"{count(result['rows'])} rows for {several(result['users'], 'users')}")
     elif not shown.emit(result, [result["output"]]):
         draw_bulk(result)
     if result["shortfall"] and not shown.quiet:
@@ -346,7 +346,7 @@ def draw_bulk(result: dict[str, Any]) -> None:
             "users": count(result["users"])
             + (f", {count(result['unknown_users'])} unknown" if result["unknown_users"] else ""),
             "rows": count(result["rows"]),
-            "fewer than k": f"{count(result['short'])} users" if result["short"] else None,
+            "fewer than k": several(result["short"], "users") if result["short"] else None,
             "time": duration(result["seconds"]) + (f", {speed:,.1f} users/s" if speed is not None else "") + found,
         }
     )

@@ -50,6 +50,9 @@ def test_what_shows_no_difference_is_said_so(quick, tmp_path, users, items, each
     assert "-0.000" not in ran.out
     assert "give --weights" not in ran.err
     assert ("0 of 1 items can be ranked" in ran.err) == (items == 1)
+    compared = quick("runs", "compare", "--data", "shop").out
+    assert "nan" not in compared
+    assert "of 1 users" not in compared
 
 
 def test_a_target_without_a_probability_leaves_that_sentence_out():

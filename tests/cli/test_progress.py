@@ -84,6 +84,7 @@ def test_numbers_are_written_for_people():
     assert value(0.10401, 0.0612, 0.15) == "0.104 [0.061, 0.150]"
     assert value(0.10401) == "0.104"
     assert value(None) == "-"
+    assert value(0.1, float("nan"), float("nan")) == "0.100"  # of one user: no interval
     assert count(100_000) == "100,000"
     assert [duration(seconds) for seconds in (0.0012, 0.84, 4.2, 59.97, 185, 7_800, 90_000)] == [
         "1 ms",
