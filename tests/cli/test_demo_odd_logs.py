@@ -161,3 +161,16 @@ def test_a_run_that_is_stopped_while_it_is_noted_is_not_lost(quick, tmp_path, mo
         assert quick("baseline", "gru4rec", "--max-steps", "2").code == 130
     assert quick("runs", "ls", "--json").json["runs"][0]["status"] == "interrupted"
     assert quick("demo", "--data", "shop").code == 0
+
+
+def test_after_a_demo_the_data_set_can_be_added_anew_by_what_is_suggested(quick, tmp_path):
+    add(quick, tmp_path, 6, 8, 9)
+    assert quick("demo", "--data", "shop").code == 0
+    again = ("data", "add", "shop", str(tmp_path / "54.csv"), "--replace")
+    for start in ("patchrec runs rm", "patchrec runs gc"):
+        ran = quick(*again)
+        assert ran.code == 2
+        (command,) = [part for part in ran.err.split("`") if part.startswith(start)]
+        assert quick(*command.split()[1:], "--yes").code == 0
+    assert quick(*again).code == 0
+    assert quick("demo", "--data", "shop").code == 0
