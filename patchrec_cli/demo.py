@@ -1,5 +1,6 @@
 """`patchrec demo`: the whole way from ratings to recommendations in one command."""
 
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -52,7 +53,7 @@ def _next(result: dict[str, Any], run: str) -> list[str]:
     return [
         f'patchrec recommend --run {run} --history "Toy Story" --history "Alien"',
         f"patchrec baseline sasrec --data {data}",
-        f"patchrec recommend --run {run} --user 42 --explain",
+        f"patchrec recommend --run {run} --user {quote(result['recommendations']['user'])} --explain",
         f"patchrec finetune --strategy pft-s --L 5 --data {data} --dry-run",
         f"patchrec runs compare --data {data}",
     ]
