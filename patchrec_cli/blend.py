@@ -7,7 +7,7 @@ import typer
 from patchrec.errors import UsageError
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.marks import Name, Note, Tags, marks_of
-from patchrec_cli.numbers import count, value
+from patchrec_cli.numbers import count, several, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 
@@ -85,7 +85,7 @@ def draw_blend(made: dict[str, Any]) -> None:
         {
             "run": made["run"],
             "targets": made["metric"]
-            and f"{count(made['num_targets'])} (validation) of {count(made['num_users'])} users",
+            and f"{count(made['num_targets'])} (validation) of {several(made['num_users'], 'users')}",
         }
     )
     columns = [Column("run", "run"), Column("weight", "weight", right=True)]

@@ -6,7 +6,7 @@ import typer
 
 from patchrec.errors import CheckFailedError, UsageError
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, duration, value
+from patchrec_cli.numbers import count, duration, several, value
 from patchrec_cli.parameters import Data, Json, Quiet, home_of
 from patchrec_cli.seeds import run_cell, seed_cell, shown_seeds
 
@@ -185,7 +185,7 @@ def draw_comparison(table: dict[str, Any]) -> None:
     print_fields(
         {
             "data": table["dataset"],
-            "targets": f"{count(table['num_targets'])} ({table['split']}) of {count(table['num_users'])} users",
+            "targets": f"{count(table['num_targets'])} ({table['split']}) of {several(table['num_users'], 'users')}",
         }
     )
     columns = [Column("run", "run"), Column("strategy", "label"), Column("seed", "seed", right=True)]

@@ -108,7 +108,11 @@ def add(
     )
     if not output.emit({"dataset": shown}, [name]):
         print_fields(dataset_fields(shown))
-    output.next_step(f"patchrec demo --data {name}", f"patchrec pretrain --data {name}")
+    targets = shown["targets"]  # where some are missing it is told how to have them
+    output.next_step(
+        *([f"patchrec demo --data {name}"] if all(targets.values()) else []),
+        *([f"patchrec pretrain --data {name}"] if targets["train"] else []),
+    )
 
 
 app.command("append", cls=Command)(growing.append)
@@ -298,8 +302,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     times = plan["times"]
     print_fields(
         {
-            "looked at": f"{count(plan['num_rows'])} interactions, {count(plan['num_users'])} users, "
-            f"{count(plan['num_items'])} items",
+            "looked at": f"{several(plan['num_rows'], 'interactions')}, {several(plan['num_users'], 'users')}, "
+            f"{several(plan['num_items'], 'items')}",
             "times": span(*times) if times else "none: the order of the file is the order of time",
             "rejected": "; ".join(f"{count(number)} {reason}" for reason, number in plan["rejected"].items()) or None,
             "to know": tuple(plan["notices"]) or None,
@@ -360,4 +364,4 @@ def growth_field(versions: list[dict[str, Any]]) -> str | None:
         return None
     later = versions[-1]["num_interactions"] - versions[0]["num_interactions"]
     last = versions[-1]["added_at"]
-    return f"{versions[-1]['version']}; {count(later)} interactions appended, the last at {moment(last)} UTC"
+    return f"{versions[-1]['version']}; {several(later, 'interactions')} appended, the last at {moment(last)} UTC"

@@ -139,6 +139,14 @@ def print_error(message: str) -> None:
     print_note(f"error: {message}")
 
 
+def shortened(cell: object, most: int) -> object:
+    """A cell for people: of a text with more letters than `most` the beginning."""
+    text = str(cell)
+    if cell is None or len(text) <= most:
+        return cell
+    return f"{text[:most]}… ({len(text):,} letters; --json gives all)"
+
+
 def cell_text(cell: object) -> str:
     """What a cell shows: "-" for None, a line for each part of a tuple, all of a list in one line."""
     if isinstance(cell, tuple):
@@ -189,9 +197,9 @@ def plain_table(
         width: Most letters of a line.
     """
     rows = [*([headings] if any(headings) else []), *cells]
-    if not all(cell.isascii() and cell == cell.strip() for row in rows for cell in row):
-        return None
     split = [[cell.split("\n") for cell in row] for row in rows]
+    if not all(line.isascii() and line == line.strip() for row in split for lines in row for line in lines):
+        return None
     widths = [max((len(line) for row in split for line in row[place]), default=0) for place in range(len(headings))]
     if sum(widths) + 2 * (len(widths) - 1) > width:
         return None

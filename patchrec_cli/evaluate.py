@@ -10,7 +10,7 @@ from patchrec.errors import UsageError, flag_of
 from patchrec_cli.display import Column, Output, plain, print_fields, print_table
 from patchrec_cli.marks import Name, Note, Tags, marks_of
 from patchrec_cli.named_options import STRATEGIES, option_values
-from patchrec_cli.numbers import count, duration, gigabytes, value
+from patchrec_cli.numbers import count, duration, gigabytes, several, value
 from patchrec_cli.parameters import Backbone, Data, Json, Quiet, Score, home_of
 from patchrec_cli.slices import print_slices
 
@@ -225,7 +225,7 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
     print_fields(
         {
             "run": f"{result['run']} ({result['label']})",
-            "targets": f"{count(result['num_targets'])} ({result['split']}) of {count(result['num_users'])} users",
+            "targets": f"{count(result['num_targets'])} ({result['split']}) of {several(result['num_users'], 'users')}",
             "score": result["score"],
             "exact to": f"rank {count(result['exact_to'])}" if result.get("exact_to") else None,
             "seeds": result.get("seeds"),
@@ -246,7 +246,7 @@ def show_evaluation(result: dict[str, Any], output: Output, *, by: Sequence[str]
     print_table(columns, metric_rows(over_all), title=" ")
     cold = [row for row in metrics if row["slice"] == "cold" and (row["level"] == "item" or row["name"] == "log_prob")]
     if cold:
-        shown = f"{count(cost['cold_targets'])} targets of {count(cost['cold_users'])} users"
+        shown = f"{several(cost['cold_targets'], 'targets')} of {several(cost['cold_users'], 'users')}"
         print_table(columns, metric_rows(cold), title=f"\nnever seen in training: {shown}")
     print_slices(metrics, ("popularity", *by), title="\nslices, over items, seen items dropped")
     if result.get("counted"):

@@ -88,8 +88,8 @@ def appended_fields(found: dict[str, Any]) -> dict[str, object]:
         "version": str(found["version"]),
         "appended": several(came["interactions"], "interactions") + (f"; new: {new}" if new else ""),
         "late": count(came["late"]) if came.get("late") else None,
-        "now": f"{count(summary['interactions'])} interactions, {count(summary['users'])} users, "
-        f"{count(summary['items'])} items",
+        "now": f"{several(summary['interactions'], 'interactions')}, {several(summary['users'], 'users')}, "
+        f"{several(summary['items'], 'items')}",
         "targets": targets,
     }
 

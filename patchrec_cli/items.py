@@ -9,7 +9,7 @@ from patchrec.errors import UsageError
 from patchrec_cli import own_files as own
 from patchrec_cli.command import Command, command_group
 from patchrec_cli.display import Column, Output, print_fields, print_note, print_table
-from patchrec_cli.numbers import count, moment
+from patchrec_cli.numbers import count, moment, several
 from patchrec_cli.parameters import Json, Quiet, home_of
 
 app = command_group("items", "Add items to a data set's catalog, and list them.")
@@ -63,8 +63,8 @@ def add(
     added = found["items"]
     if not output.emit(found, [item["item_id"] for item in added]):
         only = added[0] if len(added) == 1 else None
-        shown = f"{only['item_id']} ({only['title']})" if only else f"{count(len(added))} items"
-        print_fields({"data": name, "added": shown, "catalog": f"{count(found['num_items'])} items"})
+        shown = f"{only['item_id']} ({only['title']})" if only else several(len(added), "items")
+        print_fields({"data": name, "added": shown, "catalog": several(found["num_items"], "items")})
     rows = list_runs(home=home_of(ctx))
     able = [
         row["name"] for row in rows if (row["dataset"], row["status"]) == (name, "done") and row["stage"] != "pretrain"
@@ -94,7 +94,7 @@ def ls(
         ]
         print_table(columns, [item_row(item) for item in found["items"]])
         if len(found["items"]) < found["num_items"] and not quiet:
-            print_note(f"note: the last {count(len(found['items']))} of {count(found['num_items'])} items")
+            print_note(f"note: the last {count(len(found['items']))} of {several(found['num_items'], 'items')}")
 
 
 def item_row(item: dict[str, Any]) -> dict[str, object]:

@@ -23,7 +23,7 @@ def value(
     if number is None:
         return "-"
     spread = "" if deviation is None else f" ± {deviation:.3f}"
-    if low is None or high is None:
+    if low is None or high is None or not (isfinite(low) and isfinite(high)):  # of one user there is none
         return f"{number:.3f}{spread}"
     return f"{number:.3f}{spread} [{low:.3f}, {high:.3f}]"
 

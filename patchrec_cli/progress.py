@@ -41,10 +41,14 @@ class Meter:
     @property
     def facts(self) -> list[str]:
         """Time left, tokens/s and loss: those that are known."""
-        facts = []
         own = self.done - self.before  # what was done earlier took none of this time
         if own > 0 and self.done < self.total:
-            facts.append(f"{duration(self.seconds / own * (self.total - self.done))} left")
+            return [f"{duration(self.seconds / own * (self.total - self.done))} left", *self._so_far]
+        return self._so_far
+
+    @property
+    def _so_far(self) -> list[str]:
+        facts = []
         if self.tokens:
             facts.append(f"{rate(self.tokens, self.seconds)} tokens/s")
         if self.loss is not None:
@@ -52,12 +56,20 @@ class Meter:
         return facts
 
     def __str__(self) -> str:
+        return self._line(self.facts)
+
+    @property
+    def ended(self) -> str:
+        """How it reads once it has ended, were it before all was done."""
+        return self._line([*self._so_far, f"took {duration(self.seconds)}"])
+
+    def _line(self, facts: list[str]) -> str:
         if self.unit == "bytes":
             done, total, unit = f"{self.done / 1e6:.1f}", f"{self.total / 1e6:.1f}", "MB"
         else:
             done, total, unit = count(self.done), count(self.total), self.unit
         share = f" ({self.done / self.total:.0%})" if self.total else ""
-        return ", ".join([f"{self.label}: {done}/{total} {unit}{share}", *self.facts])
+        return ", ".join([f"{self.label}: {done}/{total} {unit}{share}", *facts])
 
 
 class PlainTask:
@@ -129,7 +141,7 @@ class TerminalReporter:
                 self._close(meter)
 
     def _close(self, meter: Meter) -> None:
-        self.note(f"{meter}, took {duration(meter.seconds)}")
+        self.note(meter.ended)
 
     @contextmanager
     def _bars(self) -> "Iterator[Progress]":

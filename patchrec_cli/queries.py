@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from patchrec.errors import UsageError
-from patchrec_cli.display import Column, Output, clean, print_error, print_lines, print_note, print_table
+from patchrec_cli.display import Column, Output, clean, print_error, print_lines, print_note, print_table, shortened
 from patchrec_cli.numbers import count
 from patchrec_cli.parameters import Json, Quiet, home_of
 
@@ -71,7 +71,7 @@ def draw_answer(answer: dict[str, Any]) -> None:
     """Print rows as a table, or one below the other where there are too many columns."""
     names, rows = answer["columns"], answer["rows"]
     by_name = [(name, [row[name] for row in rows]) for name in names]
-    shown = [{str(place): shortened(row[name]) for place, name in enumerate(names)} for row in rows]
+    shown = [{str(place): shortened(row[name], MOST_LETTERS) for place, name in enumerate(names)} for row in rows]
     if len(names) <= MOST_COLUMNS or not rows:
         columns = [Column(name, str(place), all(map(is_number, cells))) for place, (name, cells) in enumerate(by_name)]
         print_table(columns, shown)
@@ -88,11 +88,3 @@ def draw_answer(answer: dict[str, Any]) -> None:
 def is_number(cell: object) -> bool:
     """Whether a cell stands to the right in its column."""
     return cell is None or isinstance(cell, int | float)
-
-
-def shortened(cell: object) -> object:
-    """A cell for people: the beginning of a long text."""
-    text = str(cell)
-    if cell is None or len(text) <= MOST_LETTERS:
-        return cell
-    return f"{text[:MOST_LETTERS]}… ({count(len(text))} letters; --json gives all)"

@@ -9,13 +9,23 @@ from typing import Annotated, Any, Literal
 import typer
 
 from patchrec.errors import InterruptedRunError, UsageError
-from patchrec_cli.display import Column, Output, is_first_process, plain, print_fields, print_note, print_table
+from patchrec_cli.display import (
+    Column,
+    Output,
+    is_first_process,
+    plain,
+    print_fields,
+    print_note,
+    print_table,
+    shortened,
+)
 from patchrec_cli.numbers import count, duration, several
 from patchrec_cli.parameters import Data, Json, Quiet, Run, Score, home_of
 
 FILTERS = "Filters"
 MANY = "Many users"
 SHOWN_TITLES = 5  # of a part
+TITLE_LETTERS = 200  # of a title
 SHOWN_PARTS = 3  # of a history, for each recommended item
 NOT_REPEATED = ("restart",)  # what a job that is gone on with must not do again
 
@@ -203,7 +213,7 @@ def recommend_many(shown: Output, home: Path | None, **asked: Any) -> None:
     result = plain(found)
     if result["output"] == "-":  # stdout is for the rows
         if not shown.quiet:
-            print_note(f"{count(result['rows'])} rows for {count(result['users'])} users")
+            print_note(f"{count(result['rows'])} rows for {several(result['users'], 'users')}")
     elif not shown.emit(result, [result["output"]]):
         draw_bulk(result)
     if result["shortfall"] and not shown.quiet:
@@ -240,11 +250,13 @@ def draw_ranking(result: dict[str, Any]) -> None:
         {
             "run": f"{result['run']} ({result['label']})",
             "for": f"{whose}, {after}",
-            "newest": " | ".join(result["history"]),
+            "newest": " | ".join(map(title_shown, result["history"])),
         }
     )
     rows = [
-        row | {"score": f"{row['score']:.3f}", "probability": percent(row.get("probability"))}
+        row
+        | {"title": title_shown(row["title"])}
+        | {"score": f"{row['score']:.3f}", "probability": percent(row.get("probability"))}
         for row in result["ranking"]
     ]
     columns = [
@@ -257,6 +269,11 @@ def draw_ranking(result: dict[str, Any]) -> None:
         columns.append(Column("probability", "probability", right=True))
     if rows:
         print_table(columns, rows, title=" ")
+
+
+def title_shown(title: str) -> str:
+    """A title as a ranking shows it: of a very long one the beginning."""
+    return str(shortened(title, TITLE_LETTERS))
 
 
 def percent(probability: float | None) -> str | None:
@@ -276,7 +293,7 @@ def draw_explanation(result: dict[str, Any]) -> None:
         changed = [(part["changes"][place], part) for part in explanation["parts"]]
         carried = sorted((one for one in changed if one[0] is not None and one[0] > 0), key=lambda one: -one[0])
         for number, (change, part) in enumerate(carried[:SHOWN_PARTS]):
-            title = "" if number else line["title"]
+            title = "" if number else title_shown(line["title"])
             rows.append({"title": title, "part": titled(part["titles"]), "change": f"{change:+.3f}"})
     columns = [Column("recommended", "title"), Column("carried by", "part"), Column("nats", "change", right=True)]
     if rows:
@@ -287,7 +304,7 @@ def draw_explanation(result: dict[str, Any]) -> None:
 def titled(titles: list[str]) -> str:
     """A part of a history by its titles, the newest of many alone."""
     left = len(titles) - SHOWN_TITLES
-    return " | ".join([*([f"{left:,} more"] if left > 0 else []), *titles[-SHOWN_TITLES:]])
+    return " | ".join([*([f"{left:,} more"] if left > 0 else []), *map(title_shown, titles[-SHOWN_TITLES:])])
 
 
 def draw_certificate(certificate: dict[str, Any] | None) -> None:
@@ -329,7 +346,7 @@ def draw_bulk(result: dict[str, Any]) -> None:
             "users": count(result["users"])
             + (f", {count(result['unknown_users'])} unknown" if result["unknown_users"] else ""),
             "rows": count(result["rows"]),
-            "fewer than k": f"{count(result['short'])} users" if result["short"] else None,
+            "fewer than k": several(result["short"], "users") if result["short"] else None,
             "time": duration(result["seconds"]) + (f", {speed:,.1f} users/s" if speed is not None else "") + found,
         }
     )

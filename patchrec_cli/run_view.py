@@ -10,7 +10,7 @@ from typing import Any
 from patchrec.errors import flag_of
 from patchrec_cli.display import Column, clean, print_table
 from patchrec_cli.evaluate import COUNTED, compute_of, metric_rows
-from patchrec_cli.numbers import count, duration, gigabytes, moment, sparkline, value
+from patchrec_cli.numbers import count, duration, gigabytes, moment, several, sparkline, value
 
 WATCH_SECONDS = 2.0
 WATCHED = ("run", "strategy", "steps", "speed", "time left", "loss", "curve", "validation", "validation curve")
@@ -133,7 +133,7 @@ def newest_of_each(evaluations: list[dict[str, Any]]) -> list[tuple[dict[str, An
 def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
     """Print the newest evaluation of each kind, when it was and its metrics; of equal ones only how many there are."""
     for evaluation, times in newest_of_each(evaluations):
-        users = f"{count(evaluation['num_targets'])} targets of {count(evaluation['num_users'])} users"
+        users = f"{several(evaluation['num_targets'], 'targets')} of {several(evaluation['num_users'], 'users')}"
         config = evaluation["config"]
         chosen = [(flag_of(key), config.get(key)) for key in ("limit", "users_with", "exact_to", "top")]
         parts = [
@@ -150,7 +150,7 @@ def draw_evaluations(evaluations: list[dict[str, Any]]) -> None:
 def draw_protocols(evaluations: list[dict[str, Any]]) -> None:
     """Print the newest evaluation of each kind that counts in another way, marked as such."""
     for evaluation, _ in newest_of_each(evaluations):
-        targets = f"{count(evaluation['num_targets'])} targets ({evaluation['split']})"
+        targets = f"{several(evaluation['num_targets'], 'targets')} ({evaluation['split']})"
         limit = evaluation["config"].get("limit")
         what = COUNTED[evaluation["config"]["protocol"]]
         title = f"not to be compared: {what}\n{targets}" + (f", --limit {limit}" if limit is not None else "")

@@ -10,7 +10,7 @@ from patchrec_cli.command import Command, command_group
 from patchrec_cli.comparison import Tagged, Where, compare
 from patchrec_cli.display import Column, Output, plain, print_fields, print_note, print_table
 from patchrec_cli.marks import edit
-from patchrec_cli.numbers import count, duration, moment, value
+from patchrec_cli.numbers import count, duration, moment, several, value
 from patchrec_cli.parameters import Json, Quiet, home_of
 from patchrec_cli.pictures import plot, report
 from patchrec_cli.queries import query
@@ -205,7 +205,9 @@ app.command("gc", cls=Command)(gc)
 def draw_slices(name: str, cut: list[dict[str, Any]]) -> None:
     """Print the slices of the newest evaluations of a run or of a group of seeds."""
     for found in cut:
-        targets = f"{count(found['num_targets'])} targets ({found['split']}) of {count(found['num_users'])} users"
+        targets = (
+            f"{several(found['num_targets'], 'targets')} ({found['split']}) of {several(found['num_users'], 'users')}"
+        )
         seeds = f", seeds {shown_seeds(found['seeds'])}" if found["evaluation"] is None else ""
         print_slices(found["metrics"], title=f"{name}: {targets}{seeds}, over items, seen items dropped")
 
@@ -230,7 +232,7 @@ def draw_choice(choice: dict[str, Any]) -> None:
     print_fields(
         {
             "run": f"{choice['run']} ({choice['label']})",
-            "targets": f"{count(choice['num_targets'])} (validation) of {count(choice['num_users'])} users",
+            "targets": f"{count(choice['num_targets'])} (validation) of {several(choice['num_users'], 'users')}",
         }
     )
     columns = [

@@ -53,6 +53,8 @@ def few_users_note(num_users: int) -> str | None:
     """
     if num_users >= FEW_USERS:
         return None
+    if num_users == 1:
+        return "one user is too few for an interval; read the values as this user's"
     return f"{num_users} users are too few for a trustworthy interval (at least {FEW_USERS}); read it as too narrow"
 
 

@@ -1,6 +1,7 @@
 """Verbs on backbones: list them, pull one, make one, find one for a run."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from patchrec.errors import UsageError
 from patchrec.reporting import SILENT, Reporter
 from patchrec.store import Store
 from patchrec.store.backbones import StoredBackbone
-from patchrec.store.naming import check_name
+from patchrec.store.naming import MOST_LETTERS, check_name
 
 if TYPE_CHECKING:
     from patchrec.model.pull import Pulled
@@ -120,14 +121,27 @@ def make_backbone(
 def small_backbone(data: str, *, home: Path | None = None, report: Reporter = SILENT) -> str:
     """Name of the small language model of a data set's titles, `small-DATA`; made where it is not there.
 
+    One that is there is told and taken, whatever its shape and titles: its tokens spell any text.
+
     Raises:
         NotFoundError: No such data set.
     """
-    name = f"small-{data}"[:64]
+    name = _small_name(data)
     with Store.open(home) as store:
         if _is_here(store, name):
+            source = find_backbone(store, name, report).source
+            report.picked("backbone", name, f"there already, {source}")
             return name
     return make_backbone(name, data=data, home=home, report=report).name
+
+
+def _small_name(data: str) -> str:
+    """`small-DATA`; where that is too long for a name, of a data set's own all the same."""
+    name = f"small-{data}"
+    if len(name) <= MOST_LETTERS:
+        return name
+    own = sha256(data.encode()).hexdigest()[:8]
+    return f"{name[: MOST_LETTERS - len(own) - 1]}-{own}"
 
 
 def find_backbone(store: Store, name: str, report: Reporter = SILENT) -> "Pulled":

@@ -31,11 +31,11 @@ KIND = "blend"
 
 
 class AloneIsBestError(CheckFailedError):
-    """No blend is better than one of its runs alone, which is `run`."""
+    """No blend is better than one of its runs alone, which is `run`; `found` says so without what to do."""
 
-    def __init__(self, message: str, run: str) -> None:
-        super().__init__(message)
-        self.run = run
+    def __init__(self, found: str, run: str) -> None:
+        super().__init__(f"{found}; use that run, or give --weights")
+        self.found, self.run = found, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def blend(
             run = runs[alone.index(best)].name
             raise AloneIsBestError(
                 f"no blend of these runs is better than {run} alone ({metric} {values[best].mean():.3f} on "
-                f"{len(examples):,} validation targets); use that run, or give --weights",
+                f"{len(examples):,} validation targets)",
                 run,
             )
         if note := interval_note(values[best], weighed.users):

@@ -115,6 +115,8 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     common: dict[str, Any] = {"data": course.data, "max_steps": size.max_steps, "reuse": True, **where}
     lender = baseline(LENDER, **common).run
     counts = [baseline(name, options=COUNTS[name], data=course.data, reuse=True, **where).run for name in course.counts]
+    # not last of all: the newest run of a data set is what others suggest to recommend with
+    popularity = baseline("popularity", data=course.data, reuse=True, **where).run
     report.note(f"3/4 fine-tuning {course.what}, and an item head that ranks the catalog")
     finetuned = finetune(
         strategy=STRATEGY, head=HEAD, head_options={"vectors": lender} if course.lends else {},
@@ -127,14 +129,12 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     try:
         best = blend(parts, limit=size.targets, reuse=True, **quietly).run
     except AloneIsBestError as error:
-        report.note(str(error))
+        report.note(error.found)
         best = error.run if course.shown else finetuned.run
-    asked: dict[str, Any] = {"limit": size.targets, "reuse": True, **quietly}
-    popularity = evaluate(baseline="popularity", data=course.data, **asked).run
     rows = [*counts, lender, finetuned.run] if course.shown else [finetuned.run]
     shown = [*(run for run in rows if run != best), best]
-    for run in shown:
-        evaluate(run, **asked)
+    for run in [popularity, *shown]:
+        evaluate(run, limit=size.targets, reuse=True, **quietly)
     recommendations = recommend(user=course.user, run=best, k=5, **where)
     comparison = compare_runs([popularity, *shown], metric=METRIC, home=home)
     return Demo(finetuned, best, comparison, recommendations, time.perf_counter() - started)
@@ -145,10 +145,11 @@ def _real_data(size: Size, home: Path | None, report: Reporter) -> _Course:
     with Store.open(home) as store:
         if DATA not in store.datasets.names():
             report.note(f"licence of {DATA}: {add_dataset(DATA, home=home, report=report)['licence']}")
+        dataset = _with_targets(store, DATA)
         find_backbone(store, size.backbone, report)
     return _Course(
         data=DATA,
-        user=USER,
+        user=USER if USER in dataset.sequences.user_ids else _typical_user(dataset),
         backbone=size.backbone,
         counts=("item-knn",),
         shown=False,
@@ -161,14 +162,7 @@ def _real_data(size: Size, home: Path | None, report: Reporter) -> _Course:
 def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
     """A data set that is there, and a small model made of its titles."""
     with Store.open(home) as store:
-        dataset = store.datasets.load(data)
-    needed: dict[SplitName, str] = {"train": "learn from", "validation": "choose by", "test": "test on"}
-    for split, why in needed.items():
-        if not dataset.num_targets(split):
-            raise UsageError(
-                f"{data} has no {split} target to {why}; see `patchrec data show {data}`, and add it again with "
-                "another --split, --train or --validation"
-            )
+        dataset = _with_targets(store, data)
     return _Course(
         data=data,
         user=_typical_user(dataset),
@@ -178,6 +172,23 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
         lends=False,
         what="a small language model of the titles: every item of a history one patch (item-mean) with its own vector",
     )
+
+
+def _with_targets(store: Store, data: str) -> Dataset:
+    """A data set that has what every stage needs.
+
+    Raises:
+        NotFoundError: It is not there. UsageError: A split has no target.
+    """
+    dataset = store.datasets.load(data)
+    needed: Mapping[SplitName, str] = {"train": "learn from", "validation": "choose by", "test": "test on"}
+    for split, why in needed.items():
+        if not dataset.num_targets(split):
+            raise UsageError(
+                f"{data} has no {split} target to {why}; see `patchrec data show {data}`, and add it again with "
+                "--replace and another --split, --train or --validation"
+            )
+    return dataset
 
 
 def _typical_user(dataset: Dataset) -> str:

@@ -435,11 +435,16 @@ def pick_run(store: Store, name: str | None, data: str | None, report: Reporter)
     return learned[-1]
 
 
-def find_same(store: Store, config: RunConfig, prints: Mapping[str, str]) -> Run | None:
-    """The newest finished run of this very configuration and these fingerprints: what was made need not be again."""
+def find_same(store: Store, config: RunConfig, prints: Mapping[str, str], *, stopped: bool = False) -> Run | None:
+    """The newest finished run of this very configuration and these fingerprints: what was made need not be again.
+
+    Args:
+        stopped: The newest instead that was stopped, and that these versions of the libraries can go on with.
+    """
+    wanted = ("interrupted", "lost") if stopped else ("done",)
     for run in reversed(store.runs.all()):
-        alike = run.config == config and run.status == "done" and run.fingerprints == prints
-        if alike and has_the_same_plugins(store, run):
+        alike = run.config == config and run.status in wanted and run.fingerprints == prints
+        if alike and has_the_same_plugins(store, run) and (not stopped or run.versions == versions()):
             return run
     return None
 

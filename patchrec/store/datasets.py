@@ -223,8 +223,8 @@ class Datasets:
             )
             of_groups = f", of groups of seeds {', '.join(group for (group,) in groups)}" if groups else ""
             raise UsageError(
-                f"data set {name!r} has runs ({shown}){of_groups}; remove them first, the newest first, since "
-                f"others may be its start: `patchrec runs rm {runs[-1]}`"
+                f"data set {name!r} has runs ({shown}){of_groups}; remove them first: `patchrec runs rm "
+                f"{' '.join(reversed(runs))}`"
             )
 
     def remove(self, name: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from patchrec.errors import CorruptError, UsageError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
+MOST_LETTERS = 64  # of a name
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_LETTERS - 1}}}")
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what can be a folder's name and stay where it is put
 
@@ -21,7 +21,7 @@ def check_name(kind: str, name: str) -> str:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot name a {kind}; use up to 64 letters, digits, '.', '_' and '-', "
+            f"{name!r} cannot name a {kind}; use up to {MOST_LETTERS} letters, digits, '.', '_' and '-', "
             "a letter or digit first, such as 'my-data'"
         )
     return name

@@ -313,6 +313,17 @@ class Runs:
                 raise not_found("run", name, begin_so or names, LIST_THEM)
             return self._read("name = ?", [exact])[0]
 
+    def of_this_process(self) -> list[str]:
+        """Names of the runs that this very process is at, oldest first."""
+        return [
+            name
+            for (name,) in self._store.rows(
+                f"SELECT name FROM runs WHERE status = 'running' AND host IS ? AND pid IS ? AND process IS ? AND {OUT}"  # noqa: S608
+                " ORDER BY id",
+                list(this_process()),
+            )
+        ]
+
     def names(self) -> list[str]:
         """Names of all runs, oldest first, without those in the trash."""
         return [name for (name,) in self._store.rows(f"SELECT name FROM runs WHERE {OUT} ORDER BY id")]  # noqa: S608

@@ -117,3 +117,11 @@ def test_the_demo_of_data_that_is_not_there_or_has_nothing_to_choose_by_is_refus
     assert ran.code == 2
     assert "whole has no validation target to choose by; see `patchrec data show whole`" in ran.err
     assert small_demo("runs", "ls", "-q").out == ""
+
+
+def test_a_part_of_the_demo_s_data_recommends_for_another_user(small_demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "USER", "not there")
+    ran = small_demo("demo")
+    assert ran.code == 0, ran.err
+    assert "user 0" in ran.out
+    assert "--user 0 --explain" in ran.err

@@ -29,7 +29,7 @@ def test_a_table_is_drawn_as_rich_draws_it(table, width):
     assert found is None or found == rich_table(headings, cells, rights, width)
 
 
-@pytest.mark.parametrize("cell", ["é", "日本", "x" * 81, " x", "x "])
+@pytest.mark.parametrize("cell", ["é", "日本", "x" * 81, " x", "x ", "x \ny"])
 def test_what_has_another_width_or_does_not_fit_is_left_to_rich(cell):
     assert plain_table(["a"], [[cell]], [False], WIDTH) is None
 

@@ -20,6 +20,7 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_comes_now_and_then():
         task.advance(1, tokens=100, loss=3.0)
         task.advance(1, tokens=100, loss=2.0)
     first, second, last = stream.getvalue().splitlines()
+    assert "left" not in last  # it ended before its time, as patience ends a run
     assert re.fullmatch(r"finetune: 1/4 steps \(25%\), .* left, [\d,.]+ tokens/s, loss 3\.000", first)
     assert "2/4 steps (50%)" in second
     assert "loss 2.900" in second  # smoothed: 0.9 * 3 + 0.1 * 2
@@ -83,6 +84,7 @@ def test_numbers_are_written_for_people():
     assert value(0.10401, 0.0612, 0.15) == "0.104 [0.061, 0.150]"
     assert value(0.10401) == "0.104"
     assert value(None) == "-"
+    assert value(0.1, float("nan"), float("nan")) == "0.100"  # of one user: no interval
     assert count(100_000) == "100,000"
     assert [duration(seconds) for seconds in (0.0012, 0.84, 4.2, 59.97, 185, 7_800, 90_000)] == [
         "1 ms",

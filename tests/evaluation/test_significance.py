@@ -86,6 +86,7 @@ def test_few_users_are_said_to_be_few():
     assert few_users_note(100) is None
     assert few_users_note(30) is None
     assert "5 users are too few" in (few_users_note(5) or "")
+    assert "one user is too few" in (few_users_note(1) or "")
 
 
 def skewed(num_users, seed):

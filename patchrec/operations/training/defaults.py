@@ -41,8 +41,8 @@ _TRAINING: dict[Scale, dict[str, Any]] = {
 # (docs/results.md).
 _EPOCHS: dict[Scale, int] = {"small": 2, "made": 4}
 # Of fine-tuning a made backbone with such a head, over those of the kind: it knows nothing and learns the log as models
-# of identifiers do, until validation says that it has. An item head has their steps and dropout too, and is chosen by how
-# it ranks; titles, which take longer to rank, by the loss.
+# of identifiers do, until validation says that it has. An item head has their steps and dropout too, and is chosen by
+# how it ranks; titles, which take longer to rank, by the loss.
 _UNTIL_LEARNED = {"validate_every": 94, "patience": 5}
 _OF_MADE: dict[str, dict[str, Any]] = {
     "title": _UNTIL_LEARNED,

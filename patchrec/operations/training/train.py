@@ -99,7 +99,7 @@ def pretrain(
         options: Of the strategy `patch-pretraining`; those left out or None are its defaults.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
-        reuse: Give a finished run of the same configuration back instead of training again.
+        reuse: Give a finished run of the same configuration back, or go on with one that was stopped.
         marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
@@ -149,7 +149,7 @@ def finetune(
         start: Run to start from; "none" starts from the backbone; default: the newest pre-training run.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data, tokenizer or versions changed since.
-        reuse: Give a finished run of the same configuration back instead of training again.
+        reuse: Give a finished run of the same configuration back, or go on with one that was stopped.
         marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
@@ -195,7 +195,7 @@ def baseline(
         options: Values of its options; those left out or None are its defaults.
         resume: Go on with this run, with its own configuration; only `force` goes with it.
         force: Resume although data or versions changed since.
-        reuse: Give a finished run of the same configuration back instead of fitting again.
+        reuse: Give a finished run of the same configuration back, or go on with one that was stopped.
         marks: Name, note and tags of the run.
         home: Folder of the store.
         report: Where picks and progress go.
@@ -264,15 +264,14 @@ class _Ready:
     job: TrainingJob
     learner: "Learner"
 
-    def fail(self, error: BaseException) -> None:
-        """Note how it ended, where that was not well."""
-        name = self.job.folder.name
-        if self.store is None:
-            return
+
+def _note_end(store: Store, names: set[str], error: BaseException) -> None:
+    """Note how runs ended, where that was not well."""
+    for name in names:
         if isinstance(error, InterruptedRunError | KeyboardInterrupt):
-            self.store.runs.interrupt(name, str(error) or "stopped at once by Ctrl-C")
+            store.runs.interrupt(name, str(error) or "stopped at once by Ctrl-C")
         else:
-            self.store.runs.fail(name, str(error) if isinstance(error, PatchrecError) else repr(error))
+            store.runs.fail(name, str(error) if isinstance(error, PatchrecError) else repr(error))
 
 
 def make_learner(fitting: Fitting) -> "Learner":
@@ -291,7 +290,7 @@ def _learner_of(
 
 
 def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
-    """A new run in the store, or the finished one that is like it."""
+    """A new run in the store, or one that is like it: finished, or stopped and to go on with."""
     several = Process.this_one().count > 1
     if reuse and several:
         raise UsageError("several processes train one run and no more; start this without torchrun")
@@ -299,6 +298,11 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
     if same is not None and (found := finished_result(store, same)) is not None:
         store.runs.mark(same.name, marks)
         return found
+    stopped = find_same(store, new.config, new.fingerprints, stopped=True) if reuse else None
+    if stopped is not None:
+        report.note(f"{stopped.name} was stopped; going on with it")
+        store.runs.mark(stopped.name, marks)
+        return _reopened(store, stopped.name, stopped.command, report, force=False)
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
@@ -420,13 +424,16 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
     process = Process.this_one()
     peer_timeout()  # a bad one is told before anything is made
     made: list[_Ready] = []
+    settling: list[tuple[Store, set[str]]] = []  # process 0's, with the runs that this process was at before
     with ExitStack() as opened:
 
         def prepare() -> tuple[RunResult | None, bytes]:
-            settled = settle(opened.enter_context(Store.open(home)), report)
+            store = opened.enter_context(Store.open(home))
+            settling.append((store, set(store.runs.of_this_process())))
+            settled = settle(store, report)
             if isinstance(settled, RunResult):
                 return settled, b""
-            made.append(settled)  # from here on the run is told how it ends
+            made.append(settled)
             _make_folder(settled.job.folder)
             return None, settled.job.to_bytes() if process.count > 1 else b""
 
@@ -440,8 +447,9 @@ def _run(settle: Callable[[Store, Reporter], _Ready | RunResult], home: Path | N
                 finished, _ = process.start(prepare, follow)
                 return finished or _train(made[0], process, report)
         except BaseException as error:
-            for ready in made:
-                ready.fail(error)
+            for store, others in settling:  # a run that was hardly made is told, too
+                own = {ready.job.folder.name for ready in made}
+                _note_end(store, set(store.runs.of_this_process()) - (others - own), error)
             if isinstance(error, Terminated):
                 raise InterruptedRunError(_stopped(error, made, process), error.exit_code) from error
             if isinstance(error, InterruptedRunError) and not process.is_main:  # process 0 says it for all
