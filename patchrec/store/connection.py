@@ -325,10 +325,17 @@ def _not_ours(message: str, path: Path) -> CorruptError | None:
 
 
 def _create_file(path: Path) -> None:
-    """Create folder and file before SQLite does, so that only the user can read them (its side files follow)."""
+    """Create folder and file before SQLite does, so that only the user can read them (its side files follow).
+
+    A file that is there is not opened: closing it would take the locks of every connection that this process has to it
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2), and another program would clear the log that these write.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        elif not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfResourcesError(f"no space left for {str(path)!r}; free some and try again") from error

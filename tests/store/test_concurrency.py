@@ -197,3 +197,51 @@ def test_wal_is_used_only_where_it_is_sound(tmp_path: Path, monkeypatch: pytest.
     for folder in ("a", "b"):
         with Store.open(tmp_path / folder) as store:
             assert store.rows("PRAGMA journal_mode") == [("delete",)]
+
+
+# What SQLite asks when it closes a file: is this the last connection, so that the log can be cleared? It is if the
+# bytes that every connection holds can be had alone.
+LOOKS = """
+import fcntl, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM settings").fetchone())
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+    except OSError:
+        print("held")
+connection.close()
+"""
+READS = """
+import sys
+from pathlib import Path
+from patchrec.store import Store
+with Store.open(Path(sys.argv[1])) as store:
+    print(store.rows("SELECT key FROM settings"))
+"""
+
+
+def test_another_program_that_looks_at_the_file_takes_nothing_from_who_writes_it(tmp_path: Path) -> None:
+    def told(code: str, path: Path) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True
+        ).stdout
+
+    with Store.open(tmp_path) as writer:
+        writer.rows("SELECT key FROM settings")
+        with Store.open(tmp_path) as other:  # opened twice in one process, as a verb does that calls another
+            other.rows("SELECT key FROM settings")
+        assert "held" in told(LOOKS, writer.path)
+        with writer.write() as db:
+            db.execute("INSERT INTO settings VALUES ('colour', 'blue')")
+        assert "colour" in told(READS, tmp_path)
+    with Store.open(tmp_path) as store:
+        assert_sound(store)
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path):
+        pass
+    monkeypatch.setattr(connection_module.os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=r"cannot use .* \(Permission denied\); set PATCHREC_HOME"):
+        Store.open(tmp_path)
