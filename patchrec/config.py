@@ -24,6 +24,7 @@ NORMALISED: frozenset[ScoreName] = frozenset(
 )  # over titles: their log-probabilities compare
 ValidateMetric = Literal["loss", "hr@10", "hr@20", "ndcg@10", "ndcg@20"]
 SplitName = Literal["train", "validation", "test"]
+MOST_EPOCHS = 10_000
 MOST_ITEMS = 2**31 - 1  # of a history, and of a catalog: indices of tables
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -110,7 +111,7 @@ class TrainingConfig(Closed):
         shard: Split weights, gradients and moments over the processes, for a backbone that does not fit on one.
     """
 
-    epochs: int = Field(1, ge=1, le=10_000)
+    epochs: int = Field(1, ge=1, le=MOST_EPOCHS)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     tree_targets: int | None = Field(None, ge=1)

@@ -79,8 +79,8 @@ class _Course:
 
     Attributes:
         counts: Which of `COUNTS` are mixed.
-        shown: Whether each part has a row of its own beside the model and the blend.
-        lends: Whether the recurrent model lends its item vectors.
+        own: Whether the data are the caller's: each part has a row beside the model and the blend, and the recurrent
+            model lends no item vectors.
         settings: Of fine-tuning.
         what: Is fine-tuned, in words.
     """
@@ -89,8 +89,7 @@ class _Course:
     user: str
     backbone: str
     counts: tuple[str, ...]
-    shown: bool
-    lends: bool
+    own: bool
     what: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,7 +118,7 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     popularity = baseline("popularity", data=course.data, reuse=True, **where).run
     report.note(f"3/4 fine-tuning {course.what}, and an item head that ranks the catalog")
     finetuned = finetune(
-        strategy=STRATEGY, head=HEAD, head_options={"vectors": lender} if course.lends else {},
+        strategy=STRATEGY, head=HEAD, head_options={} if course.own else {"vectors": lender},
         backbone=course.backbone, start="none", **course.settings, **common,
     )  # fmt: skip
     report.note("4/4 mixing them, and ranking the whole catalog for held-out targets")
@@ -130,8 +129,8 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
         best = blend(parts, limit=size.targets, reuse=True, **quietly).run
     except AloneIsBestError as error:
         report.note(error.found)
-        best = error.run if course.shown else finetuned.run
-    rows = [*counts, lender, finetuned.run] if course.shown else [finetuned.run]
+        best = error.run if course.own else finetuned.run
+    rows = [*counts, lender, finetuned.run] if course.own else [finetuned.run]
     shown = [*(run for run in rows if run != best), best]
     for run in [popularity, *shown]:
         evaluate(run, limit=size.targets, reuse=True, **quietly)
@@ -152,9 +151,8 @@ def _real_data(size: Size, home: Path | None, report: Reporter) -> _Course:
         user=USER if USER in dataset.sequences.user_ids else _typical_user(dataset),
         backbone=size.backbone,
         counts=("item-knn",),
-        shown=False,
-        lends=True,
-        what=(f"the first {size.layers} layers: every item of a history one patch (item-mean) with its lent vector"),
+        own=False,
+        what=f"the first {size.layers} layers: every item of a history one patch (item-mean) with its lent vector",
         settings={"layers": size.layers, "epochs": size.epochs},
     )
 
@@ -168,8 +166,7 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
         user=_typical_user(dataset),
         backbone=small_backbone(data, home=home, report=report),
         counts=tuple(COUNTS),
-        shown=True,
-        lends=False,
+        own=True,
         what="a small language model of the titles: every item of a history one patch (item-mean) with its own vector",
     )
 
@@ -200,5 +197,5 @@ def _typical_user(dataset: Dataset) -> str:
 def _fitted(course: _Course) -> str:
     """What is fitted beside the language model, in words."""
     counts = " and ".join({"item-knn": "neighbours", "markov": "transitions"}[name] for name in course.counts)
-    lends = ", which lends its item vectors, and " if course.lends else ", "
+    lends = ", " if course.own else ", which lends its item vectors, and "
     return f"a small recurrent model over items ({LENDER}){lends}{counts}"

@@ -359,12 +359,13 @@ def _untrained_run(
         if backbone is None:
             report.picked("backbone", name, "the default")
         chosen = StrategyConfig(name=strategy, options=plain_options(options))
-        given = {"form": None, "windows": None, "K": None}
-        made = is_made_at(find_backbone(store, name, report).folder)
-        prompt, history = shape_defaults(dataset, name, find_kind("title"), None, given, report, made=made)
         layers = None
     planner = plan_for(chosen)
     pulled = find_backbone(store, name, report)
+    if like is None:
+        given = {"form": None, "windows": None, "K": None}
+        made = is_made_at(pulled.folder)
+        prompt, history = shape_defaults(dataset, name, find_kind("title"), None, given, report, made=made)
     config = RunConfig(
         stage="baseline",
         dataset=dataset.name,

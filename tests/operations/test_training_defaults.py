@@ -179,3 +179,17 @@ def test_a_log_without_validation_targets_keeps_the_usual_epochs(walkers: Datase
     whole = replace(walkers, sequences=replace(walkers.sequences, train_stop=ends, validation_stop=ends))
     config = training_defaults("baseline", whole, None, find_kind("sasrec"), {}, Lines())  # type: ignore[arg-type]
     assert (config.epochs, config.validate_every, config.patience) == (30, None, None)
+
+
+def test_a_kind_that_names_no_epochs_has_the_usual_ones(walkers: Dataset) -> None:
+    kind = replace(find_kind("sasrec"), training={"validate_every": 50})
+    config = training_defaults("baseline", walkers, None, kind, {}, Lines())  # type: ignore[arg-type]
+    # an epoch has two steps here
+    assert (config.epochs, config.validate_every) == (47_749 // 64 // 2, 50)
+
+
+def test_epochs_of_a_target_of_each_user_stay_and_no_default_is_out_of_range(walkers: Dataset) -> None:
+    base = dict(find_kind("sasrec").training or {})
+    for more, epochs in (({"user_targets": 1, "epochs": 600}, 600), ({"epochs": 5_000, "batch_size": 16}, 10_000)):
+        kind = replace(find_kind("sasrec"), training=base | more)
+        assert training_defaults("baseline", walkers, None, kind, {}, Lines()).epochs == epochs  # type: ignore[arg-type]

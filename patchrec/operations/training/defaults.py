@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from patchrec.config import HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
+from patchrec.config import MOST_EPOCHS, HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.errors import UsageError, wrong_values
 from patchrec.recommender import Kind
@@ -175,14 +175,13 @@ def training_defaults(
         why += "" if "learning_rate" in chosen else ", ten times the rate for LoRA"
     if not dataset.num_targets("validation") and "validate_every" not in chosen:
         base = {key: value for key, value in base.items() if key not in ("validate_every", "patience")}
-    is_small = False
-    if "validate_every" in base:
-        usual, base = base["epochs"], base | _fitted_to(dataset, base, chosen)
-        is_small = base["epochs"] > usual
     with told_values(f"; see `patchrec {stage} --help`"):
-        config = TrainingConfig(**(base | chosen))
+        usual = config = TrainingConfig(**(base | chosen))
+    if base.get("validate_every"):
+        fitted = _fitted_to(dataset, TrainingConfig(**base), config)
+        config = config.model_copy(update={key: value for key, value in fitted.items() if key not in chosen})
     said = {key: text(config) for key, text in _TOLD.items()}
-    if is_small:
+    if config.epochs > usual.epochs:
         said["epochs"] = f"up to {config.epochs:,} epochs since the log is small"
     if scale is not None and "dtype" not in base:
         if "dtype" not in chosen:  # torch is asked last: what is wrong is told before it is imported
@@ -196,22 +195,25 @@ def training_defaults(
     return config
 
 
-def _fitted_to(dataset: Dataset, base: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _fitted_to(dataset: Dataset, defaults: TrainingConfig, config: TrainingConfig) -> dict[str, int]:
     """Defaults that ended by validation on `MEASURED_ON`, for a log of another size: `epochs` and `validate_every`.
 
     A smaller log is gone through more often, for as many steps at most. A larger one is measured once an epoch at most:
-    patience would else end the run before it has seen everything.
+    patience would else end the run before it has seen everything. Epochs of so many targets of each user stay.
+
+    Args:
+        dataset: The log.
+        defaults: What was measured.
+        config: The same with what was given.
     """
-    batch_size = chosen.get("batch_size") or base["batch_size"]
-    measured_steps = base["epochs"] * (MEASURED_ON // base["batch_size"])
     by_user = dataset.targets_per_user("train")
-    steps = -(-max(1, int(by_user.sum())) // batch_size)  # of all targets
-    most = chosen.get("user_targets") or base.get("user_targets")
-    taken = int((by_user if most is None else by_user.clip(max=most)).sum())
-    return {
-        "epochs": max(base["epochs"], -(-measured_steps // steps)),
-        "validate_every": max(base["validate_every"], taken // batch_size),
-    }
+    targets = int((by_user if config.user_targets is None else by_user.clip(max=config.user_targets)).sum())
+    epochs = defaults.epochs
+    if config.user_targets is None:
+        measured = defaults.epochs * (MEASURED_ON // defaults.batch_size)
+        own = -(-max(1, targets) // config.batch_size)
+        epochs = max(epochs, min(-(-measured // own), MOST_EPOCHS))
+    return {"epochs": epochs, "validate_every": max(defaults.validate_every or 1, targets // config.batch_size)}
 
 
 def _told_of(kind: Kind) -> str:
