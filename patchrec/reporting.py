@@ -63,4 +63,30 @@ class WithoutNotes:
         return self._report.task(label, total, unit, done=done)
 
 
+class LatePicks:
+    """A reporter that keeps picked defaults until it is known that they are of use."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self._kept: list[tuple[str, str, str]] = []
+
+    def note(self, message: str) -> None:
+        """See `Reporter.note`."""
+        self._report.note(message)
+
+    def picked(self, what: str, value: str, why: str) -> None:
+        """Keep the pick."""
+        self._kept.append((what, value, why))
+
+    def task(self, label: str, total: float, unit: str, *, done: float = 0.0) -> AbstractContextManager[Task]:
+        """See `Reporter.task`."""
+        return self._report.task(label, total, unit, done=done)
+
+    def tell(self) -> None:
+        """Say what was kept."""
+        for pick in self._kept:
+            self._report.picked(*pick)
+        self._kept.clear()
+
+
 SILENT = Silent()

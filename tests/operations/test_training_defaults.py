@@ -9,7 +9,9 @@ import pytest
 from patchrec.config import TrainingConfig
 from patchrec.data.histories import Dataset
 from patchrec.operations.training.defaults import PAPER, shape_defaults, training_defaults
+from patchrec.operations.training.train import baseline
 from patchrec.plugins import find_kind
+from patchrec.reporting import SILENT
 from patchrec.store import Store
 
 TITLE = find_kind("title")
@@ -21,6 +23,9 @@ class Lines:
 
     def picked(self, what: str, value: str, why: str) -> None:
         self.lines.append(f"{what}: {value} ({why})")
+
+    note = SILENT.note
+    task = SILENT.task
 
 
 @pytest.fixture
@@ -172,6 +177,17 @@ def test_a_small_log_is_gone_through_for_as_many_steps_where_validation_ends_a_r
     config = training_defaults("finetune", walkers, backbone, find_kind(name), given, report)  # type: ignore[arg-type]
     assert config.epochs == epochs
     assert (f"up to {epochs:,} epochs since the log is small" in report.lines[0]) == (epochs > 30)
+
+
+def test_what_was_picked_is_told_of_a_run_that_is_made_and_not_of_one_that_is_used_again(home: Path) -> None:
+    asked = {"data": "walkers", "max_steps": 1, "reuse": True, "home": home}
+    made, again, alone = Lines(), Lines(), Lines()
+    run = baseline("sasrec", report=made, **asked).run  # type: ignore[arg-type]
+    assert baseline("sasrec", report=again, **asked).run == run  # type: ignore[arg-type]
+    assert baseline("sasrec", report=alone, **asked | {"reuse": False}).run != run  # type: ignore[arg-type]
+    assert any(line.startswith("training: ") for line in made.lines)
+    assert again.lines == []
+    assert alone.lines == made.lines
 
 
 def test_a_log_without_validation_targets_keeps_the_usual_epochs(walkers: Dataset) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -37,7 +38,7 @@ from patchrec.operations.training.read_runs import lent_vectors
 from patchrec.plugins import find_kind
 from patchrec.ranking.checked import kind_errors
 from patchrec.recommender import Fitting, Part, Saved
-from patchrec.reporting import SILENT, Reporter
+from patchrec.reporting import SILENT, LatePicks, Reporter
 from patchrec.store import Store
 from patchrec.store.marks import NO_MARKS, Marks
 from patchrec.store.runs import Checkpoint, LossRow, Run, ValidationRow
@@ -119,7 +120,7 @@ def pretrain(
             refuse_beside_resume({**marks.given, **plain_options(options), **settings})
             return _reopened(store, resume, "pretrain", report, force=force)
         _refuse_force(force)
-        return _begun(store, new_pretraining(store, options, settings, report), reuse, marks, report)
+        return _begun(store, partial(new_pretraining, store, options, settings), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -170,8 +171,9 @@ def finetune(
             refuse_beside_resume({**beside, **plain_options(options), **plain_options(head_options)})
             return _reopened(store, resume, "finetune", report, force=force)
         _refuse_force(force)
-        new = new_finetuning(store, strategy, options, start, settings, report, head=head, head_options=head_options)
-        return _begun(store, new, reuse, marks, report)
+        heads: dict[str, Any] = {"head": head, "head_options": head_options}
+        settled = partial(new_finetuning, store, strategy, options, start, settings, **heads)
+        return _begun(store, settled, reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -217,7 +219,7 @@ def baseline(
         _refuse_force(force)
         if name is None:
             raise UsageError("which baseline? name one, or resume a run")
-        return _begun(store, new_baseline(store, name, options, settings, report), reuse, marks, report)
+        return _begun(store, partial(new_baseline, store, name, options, settings), reuse, marks, report)
 
     return _run(settle, home, report)
 
@@ -289,11 +291,15 @@ def _learner_of(
     return make_learner(fitting)
 
 
-def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporter) -> _Ready | RunResult:
+def _begun(
+    store: Store, settled: Callable[[Reporter], NewRun], reuse: bool, marks: Marks, report: Reporter
+) -> _Ready | RunResult:
     """A new run in the store, or one that is like it: finished, or stopped and to go on with."""
     several = Process.this_one().count > 1
     if reuse and several:
         raise UsageError("several processes train one run and no more; start this without torchrun")
+    picks = LatePicks(report)  # what was picked is of no use to a run that is there
+    new = settled(picks if reuse else report)
     same = find_same(store, new.config, new.fingerprints) if reuse else None
     if same is not None and (found := finished_result(store, same)) is not None:
         store.runs.mark(same.name, marks)
@@ -303,6 +309,7 @@ def _begun(store: Store, new: NewRun, reuse: bool, marks: Marks, report: Reporte
         report.note(f"{stopped.name} was stopped; going on with it")
         store.runs.mark(stopped.name, marks)
         return _reopened(store, stopped.name, stopped.command, report, force=False)
+    picks.tell()
     if new.config.training is not None and new.config.training.shard and not several:
         raise UsageError(
             "--shard splits the model over several processes; start them with `torchrun --nproc_per_node N -m "
