@@ -150,13 +150,13 @@ class PartConfig(Closed):
 
     Attributes:
         run: Its name.
-        weight: Of its log-probability; those of a blend add up to 1.
+        weight: Of its log-probability; those of a blend add up to 1. 0: it speaks of new items alone.
         history: How it wants histories cut.
         stamp: What it was then; another one is another run.
     """
 
     run: str
-    weight: float = Field(gt=0, le=1)
+    weight: float = Field(ge=0, le=1)
     history: HistoryConfig = HistoryConfig()
     stamp: str = ""
 

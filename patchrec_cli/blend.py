@@ -31,6 +31,13 @@ def blend(
             "--repeats", metavar="X", help="Odds of items that a user has had; default: learned; 1: as the runs say."
         ),
     ] = None,
+    new_items: Annotated[
+        bool,
+        typer.Option(
+            "--new-items/--no-new-items",
+            help="Let one run speak of items that nobody chose, where validation has such targets.",
+        ),
+    ] = True,
     run_name: Name = None,
     note: Note = None,
     tags: Tags = None,
@@ -57,6 +64,7 @@ def blend(
             metric=metric,
             limit=limit,
             repeats=repeats,
+            new_items=new_items,
             marks=marks_of(run_name, note, tags),
             home=home_of(ctx),
             report=output.reporter,
@@ -103,6 +111,10 @@ def draw_blend(made: dict[str, Any]) -> None:
     if (had := made["repeated"]) is not None:
         told = f"{count(had)} of {count(made['num_targets'])} targets; odds of what a user has had"
         print_fields({"repeats": f"{told}: times {made['repeats']:.3g}"})
+    if made["speaker"]:
+        told = f"{count(made['new'])} of {count(made['num_targets'])} targets; {made['speaker']} speaks of them"
+        told += f", odds times {made['new_items']:.3g}"
+        print_fields({"new items": told})
 
 
 def _shown(interval: dict[str, float] | None) -> str:

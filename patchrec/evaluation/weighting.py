@@ -12,14 +12,17 @@ import numpy as np
 
 from patchrec.data.histories import Dataset, Example
 from patchrec.errors import UsageError
+from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.history import BoolArray, FloatArray, IntArray
-from patchrec.ranking.blend import BlendRecommender
+from patchrec.ranking.blend import BlendRecommender, NewItems
 from patchrec.recommender import Query
 from patchrec.reporting import SILENT, Reporter
 
 PARTS = 8  # weights are eighths: 9 weightings of two recommenders, 45 of three, 165 of four, 495 of five
 MOST = 5  # recommenders that are weighed
+_ASKED = 100  # targets of new items, and of others, that recommenders are asked for to learn who speaks of such items
+_KNOWS = 1e-6  # nats better than chance, of whoever knows anything of new items
 _LEAST, _FARTHEST = -50.0, 50.0  # nats: a probability that counts as none, and the longest way of a factor
 
 
@@ -96,6 +99,8 @@ def weigh(
 ) -> Weighed:
     """Rank targets under every weighting of a blend's parts, its own weights aside.
 
+    One recommender alone speaks of new items as it does, whoever does in the blend.
+
     Args:
         dataset: Where the targets are from.
         examples: Targets with histories at least as long as any part wants.
@@ -103,6 +108,7 @@ def weigh(
         report: Where progress goes.
     """
     shares = weightings(len(blend.parts))
+    several = np.count_nonzero(shares, axis=1) > 1
     ranks, likely, had, own = np.empty((4, len(shares), len(examples)))
     repeated = np.zeros(len(examples), dtype=np.bool_)
     queries = [Query.of(dataset, example) for example in examples]
@@ -114,6 +120,8 @@ def weigh(
                 target = dataset.target(examples[place])
                 mixed = shares @ rows[:, number]
                 mixed -= np.logaddexp.reduce(mixed, axis=1, keepdims=True)
+                if blend.new is not None:
+                    mixed[several] = blend.new.said(mixed[several], rows[blend.new.speaker, number])
                 alike = titles == titles[target]
                 before = np.zeros(len(alike), dtype=np.bool_)
                 before[queries[place].history.items] = True
@@ -126,24 +134,67 @@ def weigh(
     return Weighed(shares, users, ranks, likely, had, own, repeated)
 
 
-def learn_repeats(had: FloatArray, repeated: BoolArray) -> float:
-    """The factor of the odds of a history's items that makes what happened likeliest.
+def learn_new(
+    dataset: Dataset, examples: Sequence[Example], blend: BlendRecommender, *, report: Reporter = SILENT
+) -> NewItems | None:
+    """Who of a blend's parts speaks of items that nobody chose in the train split, and how likely one of them is next.
 
-    It is the exponent of the intercept of a logistic regression with the model's own log-odds as offset, beside two
-    made-up targets at even odds, one repeated and one not: it stays finite where nobody ever repeats.
+    It is the part that finds the new targets likeliest among all new items. A sample is asked, of new targets and of
+    others; the odds count each as often as it stands for.
 
     Args:
-        had: (B,) log of the probability that the next item is one of the history.
-        repeated: (B,) whether it was.
+        dataset: Where the targets are from.
+        examples: Targets with histories at least as long as any part wants.
+        blend: Whose parts are asked.
+        report: Where progress goes.
+
+    Returns:
+        None where no target is new, or no part tells them from other new items better than chance.
     """
-    sure = np.clip(had, _LEAST, -1e-12)
+    new = dataset.popularity == 0
+    of_new = [example for example in examples if new[dataset.target(example)]]
+    of_old = [example for example in examples if not new[dataset.target(example)]]
+    if not of_new:
+        return None
+    asked = sample_examples(of_new, _ASKED), sample_examples(of_old, _ASKED)
+    both = [*asked[0], *asked[1]]
+    mass, likely = np.empty((2, len(blend.parts), len(both)))
+    with report.task("new items", len(both), "targets") as task:
+        for start, rows, costs in blend.each_part([Query.of(dataset, example) for example in both]):
+            stop = start + len(costs)
+            mass[:, start:stop] = np.logaddexp.reduce(rows[..., new], axis=-1)
+            for place, example in enumerate(both[start:stop]):
+                likely[:, start + place] = rows[:, place, dataset.target(example)]
+                task.advance(1, tokens=costs[place].positions)
+    first = len(asked[0])
+    among = (likely - mass)[:, :first].mean(axis=1)
+    speaker = int(among.argmax())
+    if among[speaker] < _KNOWS - np.log(new.sum()):
+        return None
+    times = np.repeat([len(of_new) / first, len(of_old) / max(1, len(asked[1]))], [first, len(asked[1])])
+    return NewItems(new, speaker, learn_odds(mass[speaker], np.arange(len(both)) < first, times))
+
+
+def learn_odds(share: FloatArray, happened: BoolArray, times: FloatArray | None = None) -> float:
+    """The factor of the odds of some items together that makes what happened likeliest.
+
+    It is the exponent of the intercept of a logistic regression with the model's own log-odds as offset, beside two
+    made-up targets at even odds, one of which happened: it stays finite where none ever does.
+
+    Args:
+        share: (B,) log of the probability that the next item is one of them.
+        happened: (B,) whether it was.
+        times: (B,) how many targets each stands for; None: one.
+    """
+    sure = np.clip(share, _LEAST, -1e-12)
     offsets = np.append(sure - np.log(-np.expm1(sure)), [0.0, 0.0])
-    happened = float(repeated.sum()) + 1.0
+    counts = np.append(np.ones(len(share)) if times is None else times, [1.0, 1.0])
+    wanted = float(counts[:-2] @ happened) + 1.0
     low, high = -_FARTHEST, _FARTHEST
-    for _ in range(60):  # halves: the expected number of repeats rises with the factor
+    for _ in range(60):  # halves: the expected number rises with the factor
         middle = (low + high) / 2
-        expected = (1 / (1 + np.exp(-(offsets + middle)))).sum()
-        low, high = (middle, high) if expected < happened else (low, middle)
+        expected = counts @ (1 / (1 + np.exp(-(offsets + middle))))
+        low, high = (middle, high) if expected < wanted else (low, middle)
     return float(np.exp((low + high) / 2))
 
 

@@ -1,8 +1,9 @@
 """Verb: mix runs into one that ranks as they do together, with weights chosen on validation targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from patchrec.data.histories import Dataset
 from patchrec.errors import CheckFailedError, UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
-from patchrec.evaluation.weighting import MOST, Weighed, check_metric, learn_repeats, weigh
+from patchrec.evaluation.weighting import MOST, Weighed, check_metric, learn_new, learn_odds, weigh
 from patchrec.history import FloatArray
 from patchrec.operations.asked_runs import stamp
 from patchrec.operations.load import fingerprints, load
@@ -54,12 +55,15 @@ class BlendResult:
 
     Attributes:
         metric: What chose the weights, over items, seen ones dropped; None where they were given.
-        parts: Every run that was named; one of weight 0 is no part of the blend.
+        parts: Every run that was named; one of weight 0 is no part of the blend, unless it is the speaker.
         together: How the blend did on the targets that chose its weights.
         reference: The best run alone.
         difference: The blend minus it, on the same targets: too good by what choosing the weights is worth.
         repeats: What the odds of items that a user has had are multiplied by; 1: nothing is.
         repeated: How many of these targets their users had before; None where nothing was learned of it.
+        speaker: The run that speaks of items which nobody chose in the train split; None: all do, as of others.
+        new_items: What the odds are multiplied by that it gives to them.
+        new: How many of these targets are such items.
     """
 
     run: str
@@ -74,6 +78,9 @@ class BlendResult:
     difference: PairedDifference | None = None
     repeats: float = 1.0
     repeated: int | None = None
+    speaker: str | None = None
+    new_items: float = 1.0
+    new: int | None = None
 
 
 def blend(
@@ -83,6 +90,7 @@ def blend(
     metric: str = METRIC,
     limit: int | None = 1000,
     repeats: float | None = None,
+    new_items: bool = True,
     reuse: bool = False,
     marks: Marks = NO_MARKS,
     home: Path | None = None,
@@ -91,8 +99,8 @@ def blend(
     """Make a run that ranks by the weighted mean of other runs' log-probabilities.
 
     Each run is asked once for every validation target; then all weightings in eighths are compared. How often people
-    come back to what they had is learned from the same targets (`learn_repeats`): it changes nothing among the items
-    that a user has not had.
+    come back to what they had is learned from the same targets (`learn_odds`): it changes nothing among the items
+    that a user has not had. So is which run speaks of items that nobody chose in the train split (`learn_new`).
 
     Args:
         names: Two to five runs of one data set.
@@ -101,6 +109,7 @@ def blend(
         limit: A sample of so many validation targets; None takes all.
         repeats: What the odds of items that a user has had are multiplied by; None learns it where weights are chosen,
             and leaves them where they are given.
+        new_items: Let one run speak of items that nobody chose, where weights are chosen and one of them is a target.
         reuse: Give a blend of the same runs, weights and odds back instead of making another.
         marks: Name, note and tags of the run.
 
@@ -119,7 +128,7 @@ def blend(
         history = HistoryConfig(K=_longest(runs, dataset, learns or repeats not in (None, 1)), windows="sliding")
         if given is not None:
             factor = 1.0 if repeats is None else repeats
-            made = _make(store, runs, given, history, marks, factor, reuse)
+            made = _make(store, runs, given, history, marks, {"repeats": factor}, reuse)
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
@@ -133,7 +142,8 @@ def blend(
         loaded = [load(store, run, report=report) for run in runs]
         own = [Part(one.recommender, 1.0, one.run.config.history) for one in loaded]
         mixed = BlendRecommender(own, dataset.catalog, precedence(dataset.popularity))
-        weighed = weigh(dataset, examples, mixed, report=report)
+        told = learn_new(dataset, examples, mixed, report=report) if new_items else None
+        weighed = weigh(dataset, examples, replace(mixed, new=told), report=report)
         values = weighed.values(metric)
         best = weighed.best(metric)
         alone = [weighed.alone(number) for number in range(len(runs))]
@@ -146,9 +156,12 @@ def blend(
             )
         if note := interval_note(values[best], weighed.users):
             report.note(note)
-        factor = learn_repeats(weighed.had[best], weighed.repeated) if repeats is None else repeats
-        made = _make(store, runs, weighed.weightings[best], history, marks, factor, reuse)
-        found = _result(made, runs, weighed, best, metric, factor)
+        factor = learn_odds(weighed.had[best], weighed.repeated) if repeats is None else repeats
+        spoken: dict[str, Any] = {} if told is None else {"speaker": runs[told.speaker].name, "new_items": told.factor}
+        made = _make(store, runs, weighed.weightings[best], history, marks, {"repeats": factor, **spoken}, reuse)
+        found = replace(_result(made, runs, weighed, best, metric, factor), **spoken)
+        if told is not None:
+            found = replace(found, new=sum(bool(told.items[dataset.target(example)]) for example in examples))
         return replace(found, repeated=int(weighed.repeated.sum())) if learns else found
 
 
@@ -194,11 +207,12 @@ def _make(
     shares: FloatArray,
     history: HistoryConfig,
     marks: Marks,
-    repeats: float,
+    options: Mapping[str, Any],
     reuse: bool,
 ) -> Run:
-    """The run of a blend, done as soon as it is made; runs without a share are no part of it."""
-    kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0]
+    """The run of a blend, done as soon as it is made; runs that have no share, and do not speak, are no part of it."""
+    speaker = options.get("speaker")
+    kept = [(run, share) for run, share in zip(runs, shares.tolist(), strict=True) if share > 0 or run.name == speaker]
     parts = tuple(
         PartConfig(run=run.name, weight=share, history=run.config.history, stamp=stamp(store, run))
         for run, share in kept
@@ -206,14 +220,14 @@ def _make(
     config = RunConfig(
         stage="blend",
         dataset=runs[0].dataset,
-        kind=KindConfig(name=KIND, options={} if repeats == 1 else {"repeats": repeats}),
+        kind=KindConfig(name=KIND, options={key: value for key, value in options.items() if value != 1}),
         backbone=None,
         parts=parts,
         history=history,
         prompt=None,
         score="mixture",
     )
-    label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept)
+    label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept if share > 0)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
     return (same_or_made if reuse else make_run)(store, config, prints, label, marks)
 

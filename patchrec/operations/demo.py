@@ -32,7 +32,9 @@ LENDER = "gru4rec"
 COUNTS: Mapping[str, dict[str, Any]] = {
     "item-knn": {"neighbours": 200, "shrink": 0.0, "decay": 0.7, "smoothing": 0.01},  # by validation (docs/results.md)
     "markov": {},
+    "content": {},  # on one's own data, where there are new items for it to speak of
 }
+IN_WORDS = {"item-knn": "neighbours", "markov": "transitions", "content": "likeness of fields and titles"}
 METRIC = "ndcg@10"
 USER = "42"
 
@@ -165,7 +167,7 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
         data=data,
         user=_typical_user(dataset),
         backbone=small_backbone(data, home=home, report=report),
-        counts=tuple(COUNTS),
+        counts=tuple(name for name in COUNTS if name != "content" or _has_new_items(dataset)),
         own=True,
         what="a small language model of the titles: every item of a history one patch (item-mean) with its own vector",
     )
@@ -188,6 +190,12 @@ def _with_targets(store: Store, data: str) -> Dataset:
     return dataset
 
 
+def _has_new_items(dataset: Dataset) -> bool:
+    """Whether a validation target is an item that nobody chose in the train split."""
+    targets = [dataset.target(example) for example in dataset.examples("validation", 1)]
+    return bool((dataset.popularity[targets] == 0).any())
+
+
 def _typical_user(dataset: Dataset) -> str:
     """The first user with as many items as the median user has."""
     sizes = np.diff(dataset.sequences.offsets)
@@ -196,6 +204,7 @@ def _typical_user(dataset: Dataset) -> str:
 
 def _fitted(course: _Course) -> str:
     """What is fitted beside the language model, in words."""
-    counts = " and ".join({"item-knn": "neighbours", "markov": "transitions"}[name] for name in course.counts)
+    *others, last = [IN_WORDS[name] for name in course.counts]
+    counts = f"{', '.join(others)} and {last}" if others else last
     lends = ", " if course.own else ", which lends its item vectors, and "
     return f"a small recurrent model over items ({LENDER}){lends}{counts}"

@@ -3,8 +3,12 @@
 A recommender of titles gives each item of a title an equal share of the title's probability, so that all parts speak of
 items. Each part is asked after the history that its own window would have cut.
 
+Of an item that nobody chose in the train split most models know no more than that, and in a mean of logarithms each of
+them could veto it. So one part speaks of such items: how likely it is that the next is one of them, by odds that are
+learned (`patchrec.evaluation.weighting.learn_new`), and which. What the parts say together is left for all others.
+
 Few models know how often people come back to what they had: the odds that the next item is one of the history are
-multiplied by a factor, which is learned where the weights are (`patchrec.evaluation.weighting.learn_repeats`). It moves
+multiplied by a factor, which is learned where the weights are (`patchrec.evaluation.weighting.learn_odds`). It moves
 no item of the history past another, and none of the rest.
 
 Source: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science 1986.
@@ -31,6 +35,36 @@ _SUMMED = ("positions", "beside", "flops", "seconds")  # a blend has no prompt w
 
 
 @dataclass(frozen=True, eq=False)
+class NewItems:
+    """Who speaks of the items that nobody chose in the train split.
+
+    Attributes:
+        items: (I,) which those are.
+        speaker: Place among the parts.
+        factor: What the odds are multiplied by that it gives to all of them together.
+    """
+
+    items: BoolArray
+    speaker: int
+    factor: float
+
+    def said(self, mixed: FloatArray, spoken: FloatArray) -> FloatArray:
+        """(..., I) log-probabilities: of new items those of the speaker, of all others those of the mixture.
+
+        Args:
+            mixed: (..., I) what the parts say together.
+            spoken: (I,) what the speaker says alone.
+        """
+        old = ~self.items
+        new, rest = spoken[self.items] + np.log(self.factor), np.logaddexp.reduce(spoken[old])
+        both = np.logaddexp(np.logaddexp.reduce(new), rest)
+        found = np.empty_like(mixed)
+        found[..., self.items] = new - both
+        found[..., old] = mixed[..., old] - np.logaddexp.reduce(mixed[..., old], axis=-1, keepdims=True) + rest - both
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class BlendRecommender:
     """Answers as its parts do together.
 
@@ -39,12 +73,14 @@ class BlendRecommender:
         catalog: Whose items are ranked.
         place: (I,) order among equal scores (`precedence`).
         repeats: What the odds of the items of the history are multiplied by; 1 leaves what the parts say.
+        new: Who speaks of items that nobody chose; None: all parts, as of others.
     """
 
     parts: Sequence[Part]
     catalog: Catalog
     place: IntArray
     repeats: float = 1.0
+    new: NewItems | None = None
 
     level: Level = "item"
     score: ScoreName = "mixture"
@@ -59,6 +95,9 @@ class BlendRecommender:
         weights = np.array([part.weight for part in self.parts])
         for start, rows, costs in self.each_part(queries):
             mixed = mix(rows, weights)
+            if self.new is not None:
+                for number, spoken in enumerate(rows[self.new.speaker]):
+                    mixed[number] = self.new.said(mixed[number], spoken)
             if self.repeats != 1:
                 for number, row in enumerate(mixed):
                     mixed[number] = with_repeats(row, queries[start + number].history.items, self.repeats)

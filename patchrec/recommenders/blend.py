@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import Field
 
-from patchrec.errors import UsageError
+from patchrec.errors import CorruptError, UsageError
 from patchrec.options import Options
 from patchrec.recommender import Fitting, Kind, Recommender, Saved
 
@@ -20,6 +20,10 @@ class BlendOptions(Options):
     repeats: float = Field(
         1.0, gt=0, le=1e9, description="What the odds of items that a user has had are multiplied by."
     )
+    speaker: str | None = Field(
+        None, description="The run of those mixed that speaks of items which nobody chose in the train split."
+    )
+    new_items: float = Field(1.0, gt=0, description="What the odds are multiplied by that it gives to such items.")
 
 
 def _learner(fitting: Fitting) -> NoReturn:
@@ -27,12 +31,17 @@ def _learner(fitting: Fitting) -> NoReturn:
 
 
 def _load(saved: Saved) -> Recommender:
-    from patchrec.ranking.blend import BlendRecommender
+    from patchrec.ranking.blend import BlendRecommender, NewItems
     from patchrec.ranking.items import precedence
 
     options = BlendOptions.model_validate(saved.config.kind.options)
-    place = precedence(saved.dataset.popularity)
-    return BlendRecommender(saved.parts, saved.dataset.catalog, place, options.repeats)
+    popularity, runs = saved.dataset.popularity, [part.run for part in saved.config.parts]
+    new = None
+    if options.speaker is not None:
+        if options.speaker not in runs:
+            raise CorruptError(f"the blend's speaker {options.speaker!r} is none of its runs: {', '.join(runs)}")
+        new = NewItems(popularity == 0, runs.index(options.speaker), options.new_items)
+    return BlendRecommender(saved.parts, saved.dataset.catalog, precedence(popularity), options.repeats, new)
 
 
 def _export(saved: Saved, folder: Path) -> Any:

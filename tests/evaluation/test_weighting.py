@@ -1,6 +1,6 @@
 """Weighing recommenders equals mixing them one weighting at a time."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ import pytest
 from patchrec.config import HistoryConfig
 from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
-from patchrec.evaluation.weighting import learn_repeats, weigh, weightings
-from patchrec.ranking.blend import BlendRecommender
+from patchrec.evaluation.weighting import learn_new, learn_odds, weigh, weightings
+from patchrec.ranking.blend import BlendRecommender, NewItems
 from patchrec.ranking.counts import ItemKNN, Markov, Popularity
 from patchrec.ranking.dense import DenseRecommender
 from patchrec.ranking.items import precedence
-from patchrec.recommender import Part, Query, rank
+from patchrec.recommender import Cost, Part, Query, Scores, rank
 from patchrec.recommenders.counts import ItemKNNOptions, MarkovOptions
 from patchrec.testing import make_dataset
 
@@ -62,6 +62,84 @@ def test_ranks_and_log_probabilities_are_those_of_each_blend(case):
             assert own == ([] if np.isnan(found) else [found])
 
 
+def test_where_one_speaks_of_new_items_each_blend_ranks_so_and_no_run_alone(case):
+    dataset, examples, mixed = case
+    items = np.arange(len(dataset.catalog)) % 3 == 0
+    new = NewItems(items, 2, 3.0)
+    weighed = weigh(dataset, examples, replace(mixed([1.0] * 3), new=new))
+    queries = [Query.of(dataset, example) for example in examples]
+    targets, titles = [dataset.target(example) for example in examples], dataset.catalog.title_of_item
+    for weights, ranks, likely in zip(weighed.weightings, weighed.ranks, weighed.log_probs, strict=True):
+        one = replace(mixed(weights.tolist()), new=new if np.count_nonzero(weights) > 1 else None)
+        scores = dict(one.score_each(queries))
+        expected = [
+            np.logaddexp.reduce(scores[number].log_probs[titles == titles[target]])
+            for number, target in enumerate(targets)
+        ]
+        np.testing.assert_allclose(likely, expected, rtol=1e-9)
+        for ranking, target, found in zip(rank(one, queries, 20), targets, ranks, strict=True):
+            own = [line.rank for line in ranking.recommendations if line.item == target]
+            assert own == ([] if np.isnan(found) else [found])
+
+
+@dataclass
+class Always:
+    """Gives the same answer to everyone."""
+
+    shares: np.ndarray
+    level: str = "item"
+    device: str = "cpu"
+
+    def score_each(self, queries):
+        for number in range(len(queries)):
+            yield number, Scores(np.log(self.shares / self.shares.sum()), Cost())
+
+
+@pytest.fixture(scope="module")
+def with_new_items():
+    """A data set in which nobody chose the first three items until the validation split, and then the second most."""
+    dataset = make_dataset(60)
+    own = dataset.sequences
+    place = np.arange(len(own.items)) - np.repeat(own.offsets[:-1], np.diff(own.offsets))
+    learned = place < np.repeat(own.train_stop, np.diff(own.offsets))
+    items = np.where(learned & (own.items < 3), own.items + 5, own.items)
+    items = np.where(~learned & (own.items == 0), 1, items)
+    return replace(dataset, sequences=replace(own, items=items))
+
+
+def blend_of(dataset, *rows):
+    parts = [Part(Always(np.array(row)), 1.0, HistoryConfig(K=8)) for row in rows]
+    return BlendRecommender(parts, dataset.catalog, precedence(dataset.popularity))
+
+
+def test_who_finds_new_targets_likeliest_among_new_items_speaks_of_them(with_new_items):
+    dataset, old = with_new_items, [1.0] * 9
+    examples = dataset.examples("validation", 8)
+    targets = np.array([dataset.target(example) for example in examples])
+    happened = targets < 3
+    true = np.bincount(targets[happened], minlength=3) + 1e-9
+    rows = [1, 1, 1, *old], [3, 2, 1, *old], [*(1e-9 * true), *old], [100, 100, 90, *old]
+    found = learn_new(dataset, examples, blend_of(dataset, *rows))
+    assert found.items.tolist() == [True] * 3 + [False] * 9
+    assert found.speaker == 2  # however little it gives to all of them together
+    share = np.full(len(examples), np.log(1e-9 * true.sum() / (9 + 1e-9 * true.sum())))
+    assert found.factor == pytest.approx(learn_odds(share, happened))
+
+
+def test_nobody_speaks_of_new_items_where_none_was_chosen_or_nobody_knows_them(with_new_items, case):
+    dataset, examples, mixed = case
+    assert learn_new(dataset, examples, mixed([1.0] * 3)) is None
+    others = [1.0] * 9
+    blend = blend_of(with_new_items, [1, 1, 1, *others], [5, 1, 3, *others])
+    assert learn_new(with_new_items, with_new_items.examples("validation", 8), blend) is None
+
+
+def test_targets_that_stand_for_many_count_so_often():
+    share, happened, times = np.log([0.2, 0.4, 0.3]), np.array([True, False, False]), np.array([3, 1, 5])
+    once = learn_odds(np.repeat(share, times), np.repeat(happened, times))
+    assert learn_odds(share, happened, times) == pytest.approx(once)
+
+
 def test_the_best_weighting_has_the_best_mean_and_few_parts(case):
     dataset, examples, mixed = case
     weighed = weigh(dataset, examples, mixed([1.0] * 3))
@@ -107,7 +185,7 @@ def test_the_learned_odds_of_repeats_are_the_likeliest():
     share = random.uniform(0.05, 0.9, size=400)
     odds = 0.2 * share / (1 - share)
     repeated = random.random(400) < odds / (1 + odds)
-    found = learn_repeats(np.log(share), repeated)
+    found = learn_odds(np.log(share), repeated)
 
     def likelihood(factor):
         of_all = np.append(share, [0.5, 0.5])
@@ -119,6 +197,6 @@ def test_the_learned_odds_of_repeats_are_the_likeliest():
 
 
 def test_where_nobody_repeats_the_odds_become_small_and_stay_above_none():
-    found = learn_repeats(np.log(np.full(1000, 0.3)), np.zeros(1000, dtype=np.bool_))
+    found = learn_odds(np.log(np.full(1000, 0.3)), np.zeros(1000, dtype=np.bool_))
     assert 1e-4 < found < 0.01
-    assert learn_repeats(np.array([0.0, -np.inf]), np.array([True, False])) == pytest.approx(1)
+    assert learn_odds(np.array([0.0, -np.inf]), np.array([True, False])) == pytest.approx(1)

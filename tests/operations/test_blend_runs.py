@@ -1,9 +1,12 @@
 """Blends as runs: made, evaluated, asked, and refused where what they mix is not there any more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from made_up_data import walk
 
-from patchrec.errors import CheckFailedError, NotFoundError, UsageError
+from patchrec.errors import CheckFailedError, CorruptError, NotFoundError, UsageError
 from patchrec.operations.blend import blend
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.exporting.export import export_run
@@ -91,6 +94,50 @@ def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
     assert log_prob == pytest.approx(made.together.value)
     given = blend(["item-knn-1", "popularity-1"], weights=[1, 1], repeats=0.5, home=home)
     assert (given.repeats, given.repeated, given.metric) == (0.5, None, None)
+
+
+def fit_new(home):
+    """Users who walk on to what nobody had in the train split: tales whose titles say of which shelf they are."""
+    titles = [f"tale {'first' if item < 21 else 'last'} {item}" for item in range(30)]
+    with Store.open(home) as store:
+        own = walk("growing", titles, first_year=1990)
+        store.datasets.add(own, source="made up", licence="none", split={"rule": "ratio"})
+    given = {"data": "growing", "home": home}
+    baseline("item-knn", options={"neighbours": 4, "smoothing": 0.5}, **given)
+    baseline("popularity", **given)
+    baseline("content", options={"fields": "title,year"}, **given)
+    return ["item-knn-1", "popularity-1", "content-1"]
+
+
+def test_one_run_speaks_of_items_that_nobody_chose(home, prepared):
+    runs = prepared(fit_new)
+    made = blend(runs, metric="log_prob", home=home)
+    assert (made.speaker, made.new) == ("content-1", 3)
+    with pytest.raises(CheckFailedError, match="no blend of these runs is better than item-knn-1 alone"):
+        blend(runs, metric="log_prob", new_items=False, home=home)
+    assert made.together.value > max(part.alone.value for part in made.parts)
+    with Store.open(home) as store:
+        config = store.runs.get(made.run).config
+    assert {key: config.kind.options[key] for key in ("speaker", "new_items")} == {
+        "speaker": "content-1",
+        "new_items": made.new_items,
+    }
+    (log_prob,) = (
+        row.value
+        for row in evaluate(made.run, split="validation", home=home).metrics
+        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
+    )
+    assert log_prob == pytest.approx(made.together.value)
+    assert blend(runs, metric="log_prob", reuse=True, home=home).run == made.run
+
+
+def test_a_blend_whose_speaker_is_none_of_its_runs_is_damaged(home, prepared):
+    made = blend(prepared(fit_new), metric="log_prob", home=home)
+    with Store.open(home) as store:
+        run = store.runs.get(made.run)
+        kind = run.settings["kind"] | {"options": {"speaker": "nobody"}}
+        with pytest.raises(CorruptError, match="'nobody' is none of its runs"):
+            load(store, replace(run, settings=run.settings | {"kind": kind}))
 
 
 @pytest.mark.parametrize("repeats", [0, -1, float("nan"), 1e10])

@@ -9,7 +9,7 @@ from patchrec.config import HistoryConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import newest, window_start
 from patchrec.history import History
-from patchrec.ranking.blend import BlendRecommender, with_repeats
+from patchrec.ranking.blend import BlendRecommender, NewItems, with_repeats
 from patchrec.recommender import Cost, Part, Query, Scores, log_probs, rank
 
 TITLES = ("Up", "Heat", "Heat", "Ran", "Heat")
@@ -102,6 +102,30 @@ def test_odds_of_what_was_had_are_multiplied_and_the_order_within_stays():
     assert had.sum() / others.sum() == pytest.approx(0.5 * 0.45 / 0.55)
     np.testing.assert_allclose(had / had.sum(), [0.2 / 0.45, 0.25 / 0.45], rtol=1e-12)
     np.testing.assert_allclose(others / others.sum(), np.array([0.1, 0.3, 0.15]) / 0.55, rtol=1e-12)
+
+
+NEW = np.array([False, True, False, True, False])
+
+
+def test_one_part_speaks_of_new_items_and_all_of_the_others():
+    one, speaker = logs(5, 1, 1, 2, 1), logs(1, 1, 6, 3, 1)
+    mixed = replace(blend((Told(one), 0.25), (Told(speaker), 0.75)), new=NewItems(NEW, 1, 0.5))
+    found = np.exp(log_probs(mixed, [query()])[0])
+    powers = np.exp(one) ** 0.25 * np.exp(speaker) ** 0.75
+    assert found.sum() == pytest.approx(1)
+    np.testing.assert_allclose(found[NEW] / found[NEW].sum(), [0.25, 0.75], rtol=1e-12)  # as 1 to 3
+    np.testing.assert_allclose(found[~NEW] / found[~NEW].sum(), powers[~NEW] / powers[~NEW].sum(), rtol=1e-12)
+    assert found[NEW].sum() / found[~NEW].sum() == pytest.approx(0.5 * 4 / 8)
+
+
+@pytest.mark.parametrize("new", [np.zeros(I, dtype=bool), NEW])
+def test_a_part_that_finds_new_items_impossible_has_no_veto(new):
+    sure, speaker = np.log(np.where(new, 1e-300, 1.0)), logs(1, 1, 6, 3, 1)
+    sure -= np.logaddexp.reduce(sure)
+    mixed = replace(blend((Told(sure), 0.5), (Told(speaker), 0.5)), new=NewItems(new, 1, 2.0))
+    found = np.exp(log_probs(mixed, [query()])[0])
+    assert found.sum() == pytest.approx(1)
+    assert found[new].sum() == pytest.approx(8 / 16 if new.any() else 0)
 
 
 def test_a_blend_multiplies_the_odds_of_its_whole_history_not_of_a_parts_window():
