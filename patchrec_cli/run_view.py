@@ -51,6 +51,7 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "stage": shown["stage"],
         "kind": shown["kind"] + ("" if shown["kind"] in recommenders() else " (no plugin brings it now)"),
         "strategy": shown["label"],
+        "odds": blend_odds(shown["config"]["kind"]["options"]) if shown["stage"] == "blend" else None,
         "status": shown["status"] + (f": {shown['error']}" if shown["error"] else ""),
         "fault": tuple(f"{fault['what']}; {fault['fix']}" for fault in shown["faults"]) or None,
         "data": shown["dataset"],
@@ -79,6 +80,16 @@ def run_fields(shown: dict[str, Any]) -> dict[str, object]:
         "versions": ", ".join(f"{key} {item}" for key, item in shown["versions"].items()),
         "checkpoints": ", ".join(f"step {row['step']}" for row in shown["checkpoints"]),
     }
+
+
+def blend_odds(options: dict[str, Any]) -> str | None:
+    """What a blend has beside its weights."""
+    told = []
+    if "repeats" in options:
+        told.append(f"of what a user has had times {options['repeats']:.3g}")
+    if options.get("speaker"):
+        told.append(f"of new items, of which {options['speaker']} speaks, times {options.get('new_items', 1):.3g}")
+    return "; ".join(told) or None
 
 
 def plugin_lines(found: list[dict[str, Any]]) -> tuple[str, ...] | None:

@@ -25,6 +25,13 @@ def test_a_blend_is_made_evaluated_and_asked(fitted):
     assert fitted("doctor").code == 0
 
 
+def test_odds_that_it_multiplies_are_shown(fitted):
+    assert fitted("blend", "markov-1", "popularity-1", "--weights", "1,1", "--repeats", "0.5").code == 0
+    assert "odds          of what a user has had times 0.5\n" in fitted("runs", "show", "blend-1").out
+    assert fitted("blend", "markov-1", "popularity-1", "--weights", "1,1").code == 0
+    assert "odds  " not in fitted("runs", "show", "blend-2").out
+
+
 def test_its_json_has_the_weights(fitted):
     made = fitted("blend", "markov-1", "popularity-1", "--weights", "1,1", "--json").json
     assert [(part["run"], part["weight"]) for part in made["parts"]] == [("markov-1", 0.5), ("popularity-1", 0.5)]
