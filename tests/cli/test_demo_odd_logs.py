@@ -64,6 +64,18 @@ def test_a_target_without_a_probability_leaves_that_sentence_out():
     assert verdict(table).endswith("ndcg@10 by 0.100 [0.050, 0.200].")
 
 
+def test_what_reads_titles_is_mixed_where_items_are_new_and_only_there(quick, tmp_path):
+    titled = "Tale of {}"
+    add(quick, tmp_path, 12, 30, 14, name="moving", title=titled)  # nobody had the last items until validation
+    add(quick, tmp_path, 12, 10, 20, name="still", title=titled)
+    moving, still = quick("demo", "--data", "moving"), quick("demo", "--data", "still")
+    assert (moving.code, still.code) == (0, 0), moving.err + still.err
+    assert "neighbours, transitions and likeness of fields and titles" in moving.err
+    assert "content-1" in moving.out
+    assert "neighbours and transitions\n" in still.err
+    assert "content" not in still.out
+
+
 def test_next_steps_are_those_that_work(quick, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "next: patchrec demo" not in add(quick, tmp_path, 8, 5, 1, name="once").err
