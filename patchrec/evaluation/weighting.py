@@ -15,7 +15,7 @@ from patchrec.errors import UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.metrics import rank_metrics
 from patchrec.history import BoolArray, FloatArray, IntArray
-from patchrec.ranking.blend import BlendRecommender, NewItems
+from patchrec.ranking.blend import BlendRecommender, NewItems, log_sum
 from patchrec.recommender import Query
 from patchrec.reporting import SILENT, Reporter
 
@@ -119,9 +119,11 @@ def weigh(
                 place = start + number
                 target = dataset.target(examples[place])
                 mixed = shares @ rows[:, number]
-                mixed -= np.logaddexp.reduce(mixed, axis=1, keepdims=True)
                 if blend.new is not None:
                     mixed[several] = blend.new.said(mixed[several], rows[blend.new.speaker, number])
+                    mixed[~several] -= log_sum(mixed[~several])
+                else:
+                    mixed -= log_sum(mixed)
                 alike = titles == titles[target]
                 before = np.zeros(len(alike), dtype=np.bool_)
                 before[queries[place].history.items] = True

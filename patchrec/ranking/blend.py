@@ -52,16 +52,19 @@ class NewItems:
         """(..., I) log-probabilities: of new items those of the speaker, of all others those of the mixture.
 
         Args:
-            mixed: (..., I) what the parts say together.
+            mixed: (..., I) what the parts say together, however far from 1 it adds up to; overwritten.
             spoken: (I,) what the speaker says alone.
         """
-        old = ~self.items
-        new, rest = spoken[self.items] + np.log(self.factor), np.logaddexp.reduce(spoken[old])
+        new, rest = spoken[self._places] + np.log(self.factor), np.logaddexp.reduce(spoken[~self.items])
         both = np.logaddexp(np.logaddexp.reduce(new), rest)
-        found = np.empty_like(mixed)
-        found[..., self.items] = new - both
-        found[..., old] = mixed[..., old] - np.logaddexp.reduce(mixed[..., old], axis=-1, keepdims=True) + rest - both
-        return found
+        mixed[..., self._places] = -np.inf
+        mixed -= log_sum(mixed) - (rest - both)
+        mixed[..., self._places] = new - both
+        return mixed
+
+    @cached_property
+    def _places(self) -> IntArray:
+        return np.flatnonzero(self.items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +165,13 @@ def mix(rows: FloatArray, weights: FloatArray) -> FloatArray:
         weights: (R,) of them.
     """
     mixed = np.tensordot(weights, rows, axes=1)
-    return np.asarray(mixed - np.logaddexp.reduce(mixed, axis=-1, keepdims=True), dtype=np.float64)
+    return np.asarray(mixed - log_sum(mixed), dtype=np.float64)
+
+
+def log_sum(log_probs: FloatArray) -> FloatArray:
+    """(..., 1) log of the sum over the last axis; `numpy.logaddexp.reduce` takes several times as long."""
+    most = log_probs.max(axis=-1, keepdims=True)
+    return np.asarray(most + np.log(np.exp(log_probs - most).sum(axis=-1, keepdims=True)), dtype=np.float64)
 
 
 def with_repeats(log_probs: FloatArray, had: IntArray, factor: float) -> FloatArray:
