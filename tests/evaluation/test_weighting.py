@@ -44,32 +44,14 @@ def case():
     return dataset, examples, mixed
 
 
-def test_ranks_and_log_probabilities_are_those_of_each_blend(case):
+@pytest.mark.parametrize("new", [None, NewItems(np.arange(12) % 3 == 0, 2, 3.0)], ids=["", "who speaks of new items"])
+def test_ranks_and_log_probabilities_are_those_of_each_blend(case, new):
     dataset, examples, mixed = case
-    weighed = weigh(dataset, examples, mixed([1.0] * 3))
-    queries = [Query.of(dataset, example) for example in examples]
-    targets, titles = [dataset.target(example) for example in examples], dataset.catalog.title_of_item
-    for weights, ranks, likely in zip(weighed.weightings, weighed.ranks, weighed.log_probs, strict=True):
-        one = mixed(weights.tolist())
-        scores = dict(one.score_each(queries))
-        expected = [
-            np.logaddexp.reduce(scores[number].log_probs[titles == titles[target]])
-            for number, target in enumerate(targets)
-        ]
-        np.testing.assert_allclose(likely, expected, rtol=1e-9)
-        for ranking, target, found in zip(rank(one, queries, 20), targets, ranks, strict=True):
-            own = [line.rank for line in ranking.recommendations if line.item == target]
-            assert own == ([] if np.isnan(found) else [found])
-
-
-def test_where_one_speaks_of_new_items_each_blend_ranks_so_and_no_run_alone(case):
-    dataset, examples, mixed = case
-    items = np.arange(len(dataset.catalog)) % 3 == 0
-    new = NewItems(items, 2, 3.0)
     weighed = weigh(dataset, examples, replace(mixed([1.0] * 3), new=new))
     queries = [Query.of(dataset, example) for example in examples]
     targets, titles = [dataset.target(example) for example in examples], dataset.catalog.title_of_item
     for weights, ranks, likely in zip(weighed.weightings, weighed.ranks, weighed.log_probs, strict=True):
+        # one recommender alone stays as it is
         one = replace(mixed(weights.tolist()), new=new if np.count_nonzero(weights) > 1 else None)
         scores = dict(one.score_each(queries))
         expected = [
