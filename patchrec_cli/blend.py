@@ -32,12 +32,12 @@ def blend(
         ),
     ] = None,
     new_items: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--new-items/--no-new-items",
             help="Let one run speak of items that nobody chose, where validation has such targets.",
         ),
-    ] = True,
+    ] = None,
     run_name: Name = None,
     note: Note = None,
     tags: Tags = None,

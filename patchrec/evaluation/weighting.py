@@ -22,7 +22,8 @@ from patchrec.reporting import SILENT, Reporter
 PARTS = 8  # weights are eighths: 9 weightings of two recommenders, 45 of three, 165 of four, 495 of five
 MOST = 5  # recommenders that are weighed
 _ASKED = 100  # targets of new items, and of others, that recommenders are asked for to learn who speaks of such items
-_KNOWS = 1e-6  # nats better than chance, of whoever knows anything of new items
+_SURE = 2.0  # standard errors by which whoever speaks of new items is better than chance
+_HELD = 1 << 22  # scores of weightings held at a time: 32 MiB
 _LEAST, _FARTHEST = -50.0, 50.0  # nats: a probability that counts as none, and the longest way of a factor
 
 
@@ -108,7 +109,8 @@ def weigh(
         report: Where progress goes.
     """
     shares = weightings(len(blend.parts))
-    several = np.count_nonzero(shares, axis=1) > 1
+    size = max(1, _HELD // len(dataset.catalog))
+    blocks = [slice(first, first + size) for first in range(0, len(shares), size)]
     ranks, likely, had, own = np.empty((4, len(shares), len(examples)))
     repeated = np.zeros(len(examples), dtype=np.bool_)
     queries = [Query.of(dataset, example) for example in examples]
@@ -118,19 +120,15 @@ def weigh(
             for number, cost in enumerate(costs):
                 place = start + number
                 target = dataset.target(examples[place])
-                mixed = shares @ rows[:, number]
-                if blend.new is not None:
-                    mixed[several] = blend.new.said(mixed[several], rows[blend.new.speaker, number])
-                    mixed[~several] -= log_sum(mixed[~several])
-                else:
-                    mixed -= log_sum(mixed)
                 alike = titles == titles[target]
                 before = np.zeros(len(alike), dtype=np.bool_)
                 before[queries[place].history.items] = True
-                for table, items in ((likely, alike), (had, before), (own, alike & before)):
-                    table[:, place] = np.logaddexp.reduce(mixed[:, items], axis=1)
                 repeated[place] = before[target]
-                ranks[:, place] = _ranks(mixed, target, queries[place].seen, blend.place)
+                for block in blocks:
+                    mixed = _mixed(shares[block], rows[:, number], blend.new)
+                    for table, items in ((likely, alike), (had, before), (own, alike & before)):
+                        table[block, place] = np.logaddexp.reduce(mixed[:, items], axis=1)
+                    ranks[block, place] = _ranks(mixed, target, queries[place].seen, blend.place)
                 task.advance(1, tokens=cost.positions)
     users = np.array([example.user for example in examples])
     return Weighed(shares, users, ranks, likely, had, own, repeated)
@@ -141,8 +139,8 @@ def learn_new(
 ) -> NewItems | None:
     """Who of a blend's parts speaks of items that nobody chose in the train split, and how likely one of them is next.
 
-    It is the part that finds the new targets likeliest among all new items. A sample is asked, of new targets and of
-    others; the odds count each as often as it stands for.
+    It is the part that finds the new targets likeliest among all new items, if it does so better than chance by two
+    standard errors. A sample is asked, of new targets and of others; the odds count each as often as it stands for.
 
     Args:
         dataset: Where the targets are from.
@@ -151,7 +149,7 @@ def learn_new(
         report: Where progress goes.
 
     Returns:
-        None where no target is new, or no part tells them from other new items better than chance.
+        None where no part is known to tell new targets from other new items.
     """
     new = dataset.popularity == 0
     of_new = [example for example in examples if new[dataset.target(example)]]
@@ -169,9 +167,10 @@ def learn_new(
                 likely[:, start + place] = rows[:, place, dataset.target(example)]
                 task.advance(1, tokens=costs[place].positions)
     first = len(asked[0])
-    among = (likely - mass)[:, :first].mean(axis=1)
-    speaker = int(among.argmax())
-    if among[speaker] < _KNOWS - np.log(new.sum()):
+    gains = (likely - mass)[:, :first] + np.log(new.sum())  # over a guess
+    speaker = int(gains.mean(axis=1).argmax())
+    gain = gains[speaker]
+    if first < 2 or gain.mean() - 1e-9 <= _SURE * gain.std(ddof=1) / np.sqrt(first):
         return None
     times = np.repeat([len(of_new) / first, len(of_old) / max(1, len(asked[1]))], [first, len(asked[1])])
     return NewItems(new, speaker, learn_odds(mass[speaker], np.arange(len(both)) < first, times))
@@ -198,6 +197,18 @@ def learn_odds(share: FloatArray, happened: BoolArray, times: FloatArray | None 
         expected = counts @ (1 / (1 + np.exp(-(offsets + middle))))
         low, high = (middle, high) if expected < wanted else (low, middle)
     return float(np.exp((low + high) / 2))
+
+
+def _mixed(shares: FloatArray, rows: FloatArray, new: NewItems | None) -> FloatArray:
+    """(W, I) log-probabilities under weightings of (R, I) those of recommenders; of one alone they are its own."""
+    mixed = np.asarray(shares @ rows, dtype=np.float64)
+    alone = np.count_nonzero(shares, axis=1) == 1
+    if new is None or alone.all():
+        return np.asarray(mixed - log_sum(mixed))
+    mixed[~alone] = new.said(mixed[~alone], rows[new.speaker])
+    if alone.any():
+        mixed[alone] -= log_sum(mixed[alone])
+    return mixed
 
 
 def _ranks(scores: FloatArray, target: int, seen: IntArray, place: IntArray) -> FloatArray:

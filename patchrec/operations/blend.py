@@ -90,7 +90,7 @@ def blend(
     metric: str = METRIC,
     limit: int | None = 1000,
     repeats: float | None = None,
-    new_items: bool = True,
+    new_items: bool | None = None,
     reuse: bool = False,
     marks: Marks = NO_MARKS,
     home: Path | None = None,
@@ -109,7 +109,8 @@ def blend(
         limit: A sample of so many validation targets; None takes all.
         repeats: What the odds of items that a user has had are multiplied by; None learns it where weights are chosen,
             and leaves them where they are given.
-        new_items: Let one run speak of items that nobody chose, where weights are chosen and one of them is a target.
+        new_items: Let one run speak of items that nobody chose, where validation says which; None: where weights are
+            chosen.
         reuse: Give a blend of the same runs, weights and odds back instead of making another.
         marks: Name, note and tags of the run.
 
@@ -118,6 +119,8 @@ def blend(
             target. AloneIsBestError: One run alone is best.
     """
     check_metric(metric)
+    if new_items and weights is not None:
+        raise UsageError("--new-items is learned where weights are chosen; drop it, or --weights")
     bind_kind(KindConfig(name=KIND, options={"repeats": 1.0 if repeats is None else repeats}))
     with Store.open(home) as store:
         runs = _runs(store, names)
@@ -142,7 +145,7 @@ def blend(
         loaded = [load(store, run, report=report) for run in runs]
         own = [Part(one.recommender, 1.0, one.run.config.history) for one in loaded]
         mixed = BlendRecommender(own, dataset.catalog, precedence(dataset.popularity))
-        told = learn_new(dataset, examples, mixed, report=report) if new_items else None
+        told = learn_new(dataset, examples, mixed, report=report) if new_items is not False else None
         weighed = weigh(dataset, examples, replace(mixed, new=told), report=report)
         values = weighed.values(metric)
         best = weighed.best(metric)
@@ -158,7 +161,9 @@ def blend(
             report.note(note)
         factor = learn_odds(weighed.had[best], weighed.repeated) if repeats is None else repeats
         spoken: dict[str, Any] = {} if told is None else {"speaker": runs[told.speaker].name, "new_items": told.factor}
-        made = _make(store, runs, weighed.weightings[best], history, marks, {"repeats": factor, **spoken}, reuse)
+        number = {} if told is None else {"num_new": int(told.items.sum())}
+        learned = {"repeats": factor, **spoken, **number}
+        made = _make(store, runs, weighed.weightings[best], history, marks, learned, reuse)
         found = replace(_result(made, runs, weighed, best, metric, factor), **spoken)
         if told is not None:
             found = replace(found, new=sum(bool(told.items[dataset.target(example)]) for example in examples))
@@ -220,14 +225,16 @@ def _make(
     config = RunConfig(
         stage="blend",
         dataset=runs[0].dataset,
-        kind=KindConfig(name=KIND, options={key: value for key, value in options.items() if value != 1}),
+        kind=KindConfig(
+            name=KIND, options={key: value for key, value in options.items() if key != "repeats" or value != 1}
+        ),
         backbone=None,
         parts=parts,
         history=history,
         prompt=None,
         score="mixture",
     )
-    label = " + ".join(f"{share:.3g} {run.name}" for run, share in kept if share > 0)
+    label = " + ".join(f"{share:.3g} {run.name}" if share else f"{run.name} of new items" for run, share in kept)
     prints = fingerprints(Saved(config, store.datasets.load(config.dataset)))
     return (same_or_made if reuse else make_run)(store, config, prints, label, marks)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from patchrec.config import SplitName
 from patchrec.data.histories import Dataset
+from patchrec.data.item_features import known_fields
 from patchrec.errors import UsageError
 from patchrec.operations.backbones import find_backbone, small_backbone
 from patchrec.operations.blend import AloneIsBestError, blend
@@ -32,11 +33,12 @@ LENDER = "gru4rec"
 COUNTS: Mapping[str, dict[str, Any]] = {
     "item-knn": {"neighbours": 200, "shrink": 0.0, "decay": 0.7, "smoothing": 0.01},  # by validation (docs/results.md)
     "markov": {},
-    "content": {},  # on one's own data, where there are new items for it to speak of
+    "content": {},
 }
 IN_WORDS = {"item-knn": "neighbours", "markov": "transitions", "content": "likeness of fields and titles"}
 METRIC = "ndcg@10"
 USER = "42"
+WEIGHED = 1000  # validation targets that choose the weights of a mixture on one's own data
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class _Course:
         own: Whether the data are the caller's: each part has a row beside the model and the blend, and the recurrent
             model lends no item vectors.
         settings: Of fine-tuning.
+        weighed: Choose the weights of the mixture on a sample of so many targets; None: on all.
         what: Is fine-tuned, in words.
     """
 
@@ -94,6 +97,7 @@ class _Course:
     own: bool
     what: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    weighed: int | None = None
 
 
 def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = None, report: Reporter = SILENT) -> Demo:
@@ -128,7 +132,7 @@ def demo(size: Size = Size(), *, data: str | None = None, home: Path | None = No
     quietly: dict[str, Any] = {"home": home, "report": WithoutNotes(report)}
     parts = [finetuned.run, *counts, lender]
     try:
-        best = blend(parts, limit=size.targets, reuse=True, **quietly).run
+        best = blend(parts, limit=size.targets or course.weighed, reuse=True, **quietly).run
     except AloneIsBestError as error:
         report.note(error.found)
         best = error.run if course.own else finetuned.run
@@ -152,7 +156,7 @@ def _real_data(size: Size, home: Path | None, report: Reporter) -> _Course:
         data=DATA,
         user=USER if USER in dataset.sequences.user_ids else _typical_user(dataset),
         backbone=size.backbone,
-        counts=("item-knn",),
+        counts=_counts(dataset, own=False),
         own=False,
         what=f"the first {size.layers} layers: every item of a history one patch (item-mean) with its lent vector",
         settings={"layers": size.layers, "epochs": size.epochs},
@@ -167,8 +171,9 @@ def _own_data(data: str, home: Path | None, report: Reporter) -> _Course:
         data=data,
         user=_typical_user(dataset),
         backbone=small_backbone(data, home=home, report=report),
-        counts=tuple(name for name in COUNTS if name != "content" or _has_new_items(dataset)),
+        counts=_counts(dataset, own=True),
         own=True,
+        weighed=WEIGHED,
         what="a small language model of the titles: every item of a history one patch (item-mean) with its own vector",
     )
 
@@ -190,10 +195,17 @@ def _with_targets(store: Store, data: str) -> Dataset:
     return dataset
 
 
-def _has_new_items(dataset: Dataset) -> bool:
-    """Whether a validation target is an item that nobody chose in the train split."""
+def _counts(dataset: Dataset, *, own: bool) -> tuple[str, ...]:
+    """What is mixed with the model: `content` where items have anything to read, of one's own where some are new."""
+    found = ("item-knn", "markov") if own else ("item-knn",)
     targets = [dataset.target(example) for example in dataset.examples("validation", 1)]
-    return bool((dataset.popularity[targets] == 0).any())
+    if own and (dataset.popularity[targets] > 0).all():
+        return found
+    try:
+        known_fields(dataset.catalog, None, titles=True)
+    except UsageError:
+        return found
+    return (*found, "content")
 
 
 def _typical_user(dataset: Dataset) -> str:
@@ -206,5 +218,5 @@ def _fitted(course: _Course) -> str:
     """What is fitted beside the language model, in words."""
     *others, last = [IN_WORDS[name] for name in course.counts]
     counts = f"{', '.join(others)} and {last}" if others else last
-    lends = ", " if course.own else ", which lends its item vectors, and "
+    lends = ", " if course.own else ", which lends its item vectors, "
     return f"a small recurrent model over items ({LENDER}){lends}{counts}"

@@ -23,7 +23,10 @@ class BlendOptions(Options):
     speaker: str | None = Field(
         None, description="The run of those mixed that speaks of items which nobody chose in the train split."
     )
-    new_items: float = Field(1.0, gt=0, description="What the odds are multiplied by that it gives to such items.")
+    new_items: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="What the odds are multiplied by that it gives to all such items."
+    )
+    num_new: int | None = Field(None, ge=1, description="How many they were when that was learned.")
 
 
 def _learner(fitting: Fitting) -> NoReturn:
@@ -40,7 +43,10 @@ def _load(saved: Saved) -> Recommender:
     if options.speaker is not None:
         if options.speaker not in runs:
             raise CorruptError(f"the blend's speaker {options.speaker!r} is none of its runs: {', '.join(runs)}")
-        new = NewItems(popularity == 0, runs.index(options.speaker), options.new_items)
+        items = popularity == 0
+        # however many came since, together they are as likely as those were
+        share = 1.0 if options.num_new is None else options.num_new / max(1, int(items.sum()))
+        new = NewItems(items, runs.index(options.speaker), options.new_items * share)
     return BlendRecommender(saved.parts, saved.dataset.catalog, precedence(popularity), options.repeats, new)
 
 

@@ -7,6 +7,7 @@ import pytest
 from made_up_data import walk
 
 from patchrec.errors import CheckFailedError, CorruptError, NotFoundError, UsageError
+from patchrec.evaluation.weighting import Weighed
 from patchrec.operations.blend import blend
 from patchrec.operations.evaluate import evaluate
 from patchrec.operations.exporting.export import export_run
@@ -97,22 +98,22 @@ def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
 
 
 def fit_new(home):
-    """Users who walk on to what nobody had in the train split: tales whose titles say of which shelf they are."""
-    titles = [f"tale {'first' if item < 21 else 'last'} {item}" for item in range(30)]
+    """Users who walk on to what nobody had in the train split: tales whose titles share a word with the one before."""
+    titles = [f"of {item} and {item + 1}" for item in range(30)]
     with Store.open(home) as store:
-        own = walk("growing", titles, first_year=1990)
+        own = walk("growing", titles, held_out=4)
         store.datasets.add(own, source="made up", licence="none", split={"rule": "ratio"})
     given = {"data": "growing", "home": home}
     baseline("item-knn", options={"neighbours": 4, "smoothing": 0.5}, **given)
     baseline("popularity", **given)
-    baseline("content", options={"fields": "title,year"}, **given)
+    baseline("content", **given)
     return ["item-knn-1", "popularity-1", "content-1"]
 
 
 def test_one_run_speaks_of_items_that_nobody_chose(home, prepared):
     runs = prepared(fit_new)
     made = blend(runs, metric="log_prob", home=home)
-    assert (made.speaker, made.new) == ("content-1", 3)
+    assert (made.speaker, made.new) == ("content-1", 10)
     with pytest.raises(CheckFailedError, match="no blend of these runs is better than item-knn-1 alone"):
         blend(runs, metric="log_prob", new_items=False, home=home)
     assert made.together.value > max(part.alone.value for part in made.parts)
@@ -129,6 +130,37 @@ def test_one_run_speaks_of_items_that_nobody_chose(home, prepared):
     )
     assert log_prob == pytest.approx(made.together.value)
     assert blend(runs, metric="log_prob", reuse=True, home=home).run == made.run
+
+
+def test_a_run_that_speaks_of_new_items_alone_stays_with_weight_0(home, prepared, monkeypatch):
+    runs = prepared(fit_new)
+    monkeypatch.setattr(Weighed, "best", lambda own, metric: own.weightings.tolist().index([0.5, 0.5, 0]))
+    made = blend(runs, metric="log_prob", home=home)
+    assert made.label == "0.5 item-knn-1 + 0.5 popularity-1 + content-1 of new items"
+    assert [part.weight for part in made.parts] == [0.5, 0.5, 0]
+    (log_prob,) = (
+        row.value
+        for row in evaluate(made.run, split="validation", home=home).metrics
+        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
+    )
+    assert log_prob == pytest.approx(made.together.value)
+
+
+def test_new_items_stay_as_likely_together_however_many_come(home, prepared):
+    made = blend(prepared(fit_new), metric="log_prob", home=home)
+    with Store.open(home) as store:
+        run = load(store, store.runs.get(made.run))
+        before = run.recommender.new
+        wanted = run.run.config.kind.options
+        more = run.run.settings["kind"] | {"options": wanted | {"num_new": wanted["num_new"] - 1}}
+        fewer = load(store, replace(run.run, settings=run.run.settings | {"kind": more})).recommender.new
+    assert (before.factor, before.items.sum()) == (pytest.approx(made.new_items), wanted["num_new"])
+    assert fewer.factor == pytest.approx(made.new_items * (wanted["num_new"] - 1) / wanted["num_new"])
+
+
+def test_weights_that_are_given_leave_nothing_to_learn_of_new_items(home, runs):
+    with pytest.raises(UsageError, match="drop it, or --weights"):
+        blend(runs[:2], weights=[1, 1], new_items=True, home=home)
 
 
 def test_a_blend_whose_speaker_is_none_of_its_runs_is_damaged(home, prepared):
