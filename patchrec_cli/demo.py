@@ -39,7 +39,7 @@ def demo(ctx: typer.Context, data: Data = None, json: Json = False, quiet: Quiet
     if output.emit(result, [run]):
         return
     draw_comparison(result["comparison"])
-    print_lines(["", verdict(result["comparison"], run if data else "the model"), ""])
+    print_lines(["", verdict(result["comparison"], run), ""])
     draw_ranking(result["recommendations"])
     if result["recommendations"]["shortfall"]:
         print_note(f"note: {result['recommendations']['shortfall']}")
