@@ -32,6 +32,15 @@ def runs(prepared):
     return prepared(fit)
 
 
+def validation_log_prob(run, home):
+    (found,) = (
+        row.value
+        for row in evaluate(run, split="validation", home=home).metrics
+        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
+    )
+    return found
+
+
 def test_a_blend_is_a_run_that_answers_as_its_parts_do_together(home, runs):
     made = blend(["item-knn-1", "markov-1"], weights=[1, 3], home=home)
     assert (made.run, made.metric, made.together) == ("blend-1", None, None)
@@ -65,12 +74,7 @@ def test_weights_are_those_that_rank_validation_targets_best(home, runs):
     with Store.open(home) as store:
         kept = store.runs.get(made.run).config.parts
     assert {part.run: part.weight for part in kept} == {part.run: part.weight for part in made.parts if part.weight > 0}
-    (log_prob,) = (
-        row.value
-        for row in evaluate(made.run, split="validation", home=home).metrics
-        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
-    )
-    assert log_prob == pytest.approx(made.together.value)
+    assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
 
 
 def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
@@ -87,12 +91,7 @@ def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
     assert learned.kind.options == {"repeats": made.repeats}
     assert left.kind.options == {}
     assert (max(100, longest), 100) == (learned.history.K, left.history.K)
-    (log_prob,) = (
-        row.value
-        for row in evaluate(made.run, split="validation", home=home).metrics
-        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
-    )
-    assert log_prob == pytest.approx(made.together.value)
+    assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
     given = blend(["item-knn-1", "popularity-1"], weights=[1, 1], repeats=0.5, home=home)
     assert (given.repeats, given.repeated, given.metric) == (0.5, None, None)
 
@@ -123,12 +122,7 @@ def test_one_run_speaks_of_items_that_nobody_chose(home, prepared):
         "speaker": "content-1",
         "new_items": made.new_items,
     }
-    (log_prob,) = (
-        row.value
-        for row in evaluate(made.run, split="validation", home=home).metrics
-        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
-    )
-    assert log_prob == pytest.approx(made.together.value)
+    assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
     assert blend(runs, metric="log_prob", reuse=True, home=home).run == made.run
 
 
@@ -138,12 +132,7 @@ def test_a_run_that_speaks_of_new_items_alone_stays_with_weight_0(home, prepared
     made = blend(runs, metric="log_prob", home=home)
     assert made.label == "0.5 item-knn-1 + 0.5 popularity-1 + content-1 of new items"
     assert [part.weight for part in made.parts] == [0.5, 0.5, 0]
-    (log_prob,) = (
-        row.value
-        for row in evaluate(made.run, split="validation", home=home).metrics
-        if (row.name, row.level, row.seen, row.slice) == ("log_prob", "title", "kept", "all")
-    )
-    assert log_prob == pytest.approx(made.together.value)
+    assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
 
 
 def test_new_items_stay_as_likely_together_however_many_come(home, prepared):
