@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from patchrec.config import TrainingConfig
 from patchrec.data.histories import Dataset
+from patchrec.errors import UsageError
 from patchrec.operations.training.defaults import PAPER, shape_defaults, training_defaults
 from patchrec.operations.training.train import baseline
 from patchrec.plugins import find_kind
@@ -96,6 +98,59 @@ def test_an_item_head_on_random_weights_learns_as_models_of_identifiers_do(walke
     assert training_defaults("finetune", walkers, "small", item, given, report, made=True).dropout == 0  # type: ignore[arg-type]
     other = training_defaults("finetune", walkers, "smollm2-135m", item, {}, report)  # type: ignore[arg-type]
     assert (other.batch_size, other.dropout, other.validate_every) == (256, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "targets"),
+    [
+        ({"epochs": 1}, 108),
+        ({"epochs": 7}, 7 * 108),
+        ({"epochs": 10_000}, 10_000 * 108),
+        ({"epochs": 7, "user_targets": 1}, None),
+        ({"epochs": 7, "max_steps": 5, "batch_size": 8}, 40),
+        ({"epochs": 7, "lora_rank": 2}, 7 * 108),  # adapters have ten times the rate, vectors of items have not
+    ],
+)
+def test_item_vectors_beside_random_weights_learn_faster_the_less_often_an_item_comes(
+    walkers: Dataset, given: dict[str, Any], targets: int | None
+) -> None:
+    report, item = Lines(), find_kind("item")
+    config = training_defaults("finetune", walkers, "small", item, given, report, made=True)  # type: ignore[arg-type]
+    if targets is None:
+        targets = 7 * sum(
+            len(walkers.sequences.items_of(user)[:1]) for user in range(len(walkers.sequences.train_stop))
+        )
+    chosen = {int(one) for example in walkers.examples("train", 100) for one in [walkers.target(example)]}
+    chosen |= {int(one) for example in walkers.examples("train", 100) for one in walkers.history(example).items}
+    rate = min(1e-2, max(config.learning_rate, len(chosen) / targets))
+    assert config.head_learning_rate == pytest.approx(rate, rel=0.05)
+    assert f"item vectors at {config.head_learning_rate:g}" in report.lines[0]
+
+
+def test_a_rate_of_item_vectors_that_is_given_is_taken(walkers: Dataset) -> None:
+    report, item = Lines(), find_kind("item")
+    given = {"head_learning_rate": 0.5}
+    config = training_defaults("finetune", walkers, "small", item, given, report, made=True)  # type: ignore[arg-type]
+    assert config.head_learning_rate == 0.5
+    assert "item vectors" not in report.lines[0]
+    pretrained = training_defaults("finetune", walkers, "smollm2-135m", item, {}, report)  # type: ignore[arg-type]
+    assert pretrained.head_learning_rate == 1e-3
+
+
+@pytest.mark.parametrize("given", [{"patience": 2}, {"validation_targets": 9}, {"validate_metric": "hr@10"}])
+def test_how_to_measure_may_be_said_where_a_default_says_how_often(walkers: Dataset, given: dict[str, Any]) -> None:
+    item = find_kind("item")
+    config = training_defaults("finetune", walkers, "small", item, given, Lines(), made=True)  # type: ignore[arg-type]
+    assert config.validate_every is not None
+    assert given.items() <= config.model_dump().items()
+    with pytest.raises(UsageError, match="add --validate-every N"):
+        training_defaults("finetune", walkers, "smollm2-135m", item, given, Lines())  # type: ignore[arg-type]
+
+
+def test_a_decay_that_the_rate_of_item_vectors_is_too_fast_for_is_refused(walkers: Dataset) -> None:
+    given = {"weight_decay": 300.0, "epochs": 1}
+    with pytest.raises(UsageError, match="takes more than all of a weight away"):
+        training_defaults("finetune", walkers, "small", find_kind("item"), given, Lines(), made=True)  # type: ignore[arg-type]
 
 
 def test_a_kind_that_says_nothing_claims_nothing(walkers: Dataset) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from patchrec.config import MOST_EPOCHS, HistoryConfig, PromptConfig, RunConfig, Stage, TrainingConfig
 from patchrec.data.histories import Dataset
-from patchrec.errors import UsageError, wrong_values
+from patchrec.errors import UsageError, flag_of, wrong_values
 from patchrec.recommender import Kind
 from patchrec.reporting import Reporter
 
@@ -56,6 +57,9 @@ _OF_MADE: dict[str, dict[str, Any]] = {
     }
     | _UNTIL_LEARNED,
 }
+# Of the item vectors of such a head, which learn as fast as the rest: on a log that visits an item rarely they must go
+# about 1 in a run, a step taking them by the rate at most (docs/results.md). Faster than this was not tried.
+_FASTEST = 1e-2
 # what is told of training settings that were picked
 _TOLD: dict[str, Callable[[TrainingConfig], str]] = {
     "batch_size": lambda config: f"{config.batch_size} targets a step",
@@ -158,7 +162,7 @@ def training_defaults(
     in it. Adapters learn at ten times the rate of weights (Schulman et al., "LoRA Without Regret", 2025).
 
     Raises:
-        UsageError: A value that cannot be.
+        UsageError: A value that cannot be, or that says how to measure what is not measured.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     scale = None if backbone is None else _scale(backbone, made)
@@ -180,9 +184,15 @@ def training_defaults(
     if base.get("validate_every"):
         fitted = _fitted_to(dataset, TrainingConfig(**base), config)
         config = config.model_copy(update={key: value for key, value in fitted.items() if key not in chosen})
+    _refuse_unmeasured(chosen, config)
     said = {key: text(config) for key, text in _TOLD.items()}
     if config.epochs > usual.epochs:
         said["epochs"] = f"up to {config.epochs:,} epochs since the log is small"
+    if stage == "finetune" and scale == "made" and kind.name == "item" and "head_learning_rate" not in chosen:
+        rate = _item_rate(dataset, config)
+        with told_values(f"; see `patchrec {stage} --help`"):
+            config = TrainingConfig(**config.model_dump() | {"head_learning_rate": rate})
+        said["head_learning_rate"] = f"item vectors at {rate:g}"
     if scale is not None and "dtype" not in base:
         if "dtype" not in chosen:  # torch is asked last: what is wrong is told before it is imported
             from patchrec.model.backbone import fast_dtype
@@ -193,6 +203,28 @@ def training_defaults(
     if base and picked:
         report.picked("training", ", ".join(picked), why + _unlike_the_paper(config) if why == _PAPERS else why)
     return config
+
+
+def _refuse_unmeasured(chosen: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Refuse settings that say how to measure where nothing is measured."""
+    for setting in ("validation_targets", "validate_metric", "patience"):
+        if setting in chosen and config.validate_every is None:
+            raise UsageError(f"{flag_of(setting)} says how --validate-every measures; add --validate-every N")
+
+
+def _item_rate(dataset: Dataset, config: TrainingConfig) -> float:
+    """Rate of item vectors that begin beside random weights: more where a run visits an item less often."""
+    targets = config.epochs * _targets(dataset, config)
+    if config.max_steps is not None:
+        targets = min(targets, config.max_steps * config.batch_size)
+    visits = targets / max(1, int(np.count_nonzero(dataset.popularity)))
+    return min(_FASTEST, max(config.learning_rate, float(f"{1 / max(1.0, visits):.2g}")))
+
+
+def _targets(dataset: Dataset, config: TrainingConfig) -> int:
+    """Train targets of an epoch."""
+    by_user = dataset.targets_per_user("train")
+    return int((by_user if config.user_targets is None else by_user.clip(max=config.user_targets)).sum())
 
 
 def _fitted_to(dataset: Dataset, defaults: TrainingConfig, config: TrainingConfig) -> dict[str, int]:
@@ -206,8 +238,7 @@ def _fitted_to(dataset: Dataset, defaults: TrainingConfig, config: TrainingConfi
         defaults: What was measured.
         config: The same with what was given.
     """
-    by_user = dataset.targets_per_user("train")
-    targets = int((by_user if config.user_targets is None else by_user.clip(max=config.user_targets)).sum())
+    targets = _targets(dataset, config)
     epochs = defaults.epochs
     if config.user_targets is None:
         measured = defaults.epochs * (MEASURED_ON // defaults.batch_size)

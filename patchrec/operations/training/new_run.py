@@ -314,10 +314,6 @@ def _settle(
     report: Reporter,
 ) -> NewRun:
     """Fill in what was not said, and tell what was picked."""
-    if settings.get("validate_every") is None:
-        for setting in ("validation_targets", "validate_metric", "patience"):
-            if settings.get(setting) is not None and "validate_every" not in (kind.kind.training or {}):
-                raise UsageError(f"{flag_of(setting)} says how --validate-every measures; add --validate-every N")
     if settings.get("head_learning_rate") is not None and "item" not in kind.kind.scores:
         raise UsageError(
             f"--head-learning-rate is of an item head, and {kind.kind.name!r} has none; drop it, or take "
