@@ -38,6 +38,12 @@ def blend(
             help="Let one run speak of items that nobody chose, where validation has such targets.",
         ),
     ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", metavar="T", help="Below 1 surer than the runs in the mean; default: learned; 1: as they."
+        ),
+    ] = None,
     run_name: Name = None,
     note: Note = None,
     tags: Tags = None,
@@ -65,6 +71,7 @@ def blend(
             limit=limit,
             repeats=repeats,
             new_items=new_items,
+            temperature=temperature,
             marks=marks_of(run_name, note, tags),
             home=home_of(ctx),
             report=output.reporter,
@@ -115,6 +122,9 @@ def draw_blend(made: dict[str, Any]) -> None:
         told = f"{count(made['new'])} of {count(made['num_targets'])} targets; {made['speaker']} speaks of them"
         told += f", odds times {made['new_items']:.3g}"
         print_fields({"new items": told})
+    if made["temperature"] != 1:
+        sure = "surer" if made["temperature"] < 1 else "less sure"
+        print_fields({"temperature": f"{made['temperature']:.3g}: {sure} than its runs are in the mean"})
 
 
 def _shown(interval: dict[str, float] | None) -> str:

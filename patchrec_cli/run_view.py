@@ -89,6 +89,8 @@ def blend_odds(options: dict[str, Any]) -> str | None:
         told.append(f"of what a user has had times {options['repeats']:.3g}")
     if options.get("speaker"):
         told.append(f"of new items, of which {options['speaker']} speaks, times {options.get('new_items', 1):.3g}")
+    if "temperature" in options:
+        told.append(f"all of them at temperature {options['temperature']:.3g}")
     return "; ".join(told) or None
 
 

@@ -5,7 +5,7 @@ Shapes: R recommenders, W weightings, B targets, I items.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +22,8 @@ from patchrec.reporting import SILENT, Reporter
 PARTS = 8  # weights are eighths: 9 weightings of two recommenders, 45 of three, 165 of four, 495 of five
 MOST = 5  # recommenders that are weighed
 _ASKED = 100  # targets of new items, and of others, that recommenders are asked for to learn who speaks of such items
-_SURE = 2.0  # standard errors by which whoever speaks of new items is better than chance
+_SURE = 2.0  # standard errors by which whoever speaks of new items is better than chance, and a temperature than none
+_TEMPERATURES = 2.0 ** (np.arange(-12, 13) / 4)  # from 1/8 to 8, each 1.19 times the last
 _HELD = 1 << 22  # scores of weightings held at a time: 32 MiB
 _LEAST, _FARTHEST = -50.0, 50.0  # nats: a probability that counts as none, and the longest way of a factor
 
@@ -174,6 +175,54 @@ def learn_new(
         return None
     times = np.repeat([len(of_new) / first, len(of_old) / max(1, len(asked[1]))], [first, len(asked[1])])
     return NewItems(new, speaker, learn_odds(mass[speaker], np.arange(len(both)) < first, times))
+
+
+def learn_temperature(
+    dataset: Dataset, examples: Sequence[Example], blend: BlendRecommender, *, report: Reporter = SILENT
+) -> float:
+    """How sure a blend shall be of what it says: the temperature that makes a sample of targets likeliest.
+
+    A target counts as one among the items of its history, or among all others, whose likelihood together it leaves.
+
+    Args:
+        dataset: Where the targets are from.
+        examples: Targets with histories at least as long as any part wants.
+        blend: With its weights, and all else that it has.
+        report: Where progress goes.
+
+    Returns:
+        1 where none of those tried (1/8 to 8) is better by two standard errors.
+    """
+    own = [one for one in examples if blend.new is None or not blend.new.items[dataset.target(one)]]
+    asked = sample_examples(own, 2 * _ASKED)
+    queries = [Query.of(dataset, example) for example in asked]
+    likely = np.zeros((len(_TEMPERATURES), len(asked)))
+    with report.task("temperature", len(asked), "targets") as task:
+        for number, scores in replace(blend, temperature=1.0).score_each(queries):
+            target = dataset.target(asked[number])
+            group = next(one for one in blend.groups(queries[number]) if one[target])
+            rows = scores.log_probs[group] / _TEMPERATURES[:, None]
+            likely[:, number] = rows[:, np.count_nonzero(group[:target])] - log_sum(rows)[:, 0]
+            task.advance(1, tokens=scores.cost.positions)
+    gains = likely - likely[len(_TEMPERATURES) // 2]
+    best = int(gains.mean(axis=1).argmax()) if len(asked) > 1 else 0
+    if len(asked) < 2 or gains[best].mean() <= _SURE * gains[best].std(ddof=1) / np.sqrt(len(asked)):
+        return 1.0
+    return float(_TEMPERATURES[best])
+
+
+def title_log_probs(
+    dataset: Dataset, examples: Sequence[Example], blend: BlendRecommender, *, report: Reporter = SILENT
+) -> FloatArray:
+    """(B,) log-probability of the title of each target, as a blend has it with all that was learned."""
+    titles, found = dataset.catalog.title_of_item, np.empty(len(examples))
+    queries = [Query.of(dataset, example) for example in examples]
+    with report.task("weigh", len(examples), "targets") as task:
+        for number, scores in blend.score_each(queries):
+            alike = titles == titles[dataset.target(examples[number])]
+            found[number] = np.logaddexp.reduce(scores.log_probs[alike])
+            task.advance(1, tokens=scores.cost.positions)
+    return found
 
 
 def learn_odds(share: FloatArray, happened: BoolArray, times: FloatArray | None = None) -> float:

@@ -12,7 +12,16 @@ from patchrec.data.histories import Dataset
 from patchrec.errors import CheckFailedError, UsageError
 from patchrec.evaluation.evaluate import sample_examples
 from patchrec.evaluation.significance import Interval, PairedDifference, bootstrap, interval_note, paired
-from patchrec.evaluation.weighting import MOST, Weighed, check_metric, learn_new, learn_odds, weigh
+from patchrec.evaluation.weighting import (
+    MOST,
+    Weighed,
+    check_metric,
+    learn_new,
+    learn_odds,
+    learn_temperature,
+    title_log_probs,
+    weigh,
+)
 from patchrec.history import FloatArray
 from patchrec.operations.asked_runs import stamp
 from patchrec.operations.load import fingerprints, load
@@ -64,6 +73,7 @@ class BlendResult:
         speaker: The run that speaks of items which nobody chose in the train split; None: all do, as of others.
         new_items: What the odds are multiplied by that it gives to them.
         new: How many of these targets are such items.
+        temperature: Below 1 the blend is surer than its runs are in the mean; 1: as they are.
     """
 
     run: str
@@ -81,6 +91,7 @@ class BlendResult:
     speaker: str | None = None
     new_items: float = 1.0
     new: int | None = None
+    temperature: float = 1.0
 
 
 def blend(
@@ -91,6 +102,7 @@ def blend(
     limit: int | None = 1000,
     repeats: float | None = None,
     new_items: bool | None = None,
+    temperature: float | None = None,
     reuse: bool = False,
     marks: Marks = NO_MARKS,
     home: Path | None = None,
@@ -100,7 +112,8 @@ def blend(
 
     Each run is asked once for every validation target; then all weightings in eighths are compared. How often people
     come back to what they had is learned from the same targets (`learn_odds`): it changes nothing among the items
-    that a user has not had. So is which run speaks of items that nobody chose in the train split (`learn_new`).
+    that a user has not had. So is which run speaks of items that nobody chose in the train split (`learn_new`), and how
+    sure the mixture is (`learn_temperature`), which leaves the order of all others as it is.
 
     Args:
         names: Two to five runs of one data set.
@@ -111,6 +124,7 @@ def blend(
             and leaves them where they are given.
         new_items: Let one run speak of items that nobody chose, where validation says which; None: where weights are
             chosen.
+        temperature: How sure the mixture is, below 1 surer; None as with `repeats`.
         reuse: Give a blend of the same runs, weights and odds back instead of making another.
         marks: Name, note and tags of the run.
 
@@ -121,7 +135,8 @@ def blend(
     check_metric(metric)
     if new_items and weights is not None:
         raise UsageError("--new-items is learned where weights are chosen; drop it, or --weights")
-    bind_kind(KindConfig(name=KIND, options={"repeats": 1.0 if repeats is None else repeats}))
+    asked = {"repeats": repeats, "temperature": temperature}
+    bind_kind(KindConfig(name=KIND, options={key: 1.0 if number is None else number for key, number in asked.items()}))
     with Store.open(home) as store:
         runs = _runs(store, names)
         store.runs.check_free(marks)
@@ -130,12 +145,13 @@ def blend(
         learns = repeats is None and given is None
         history = HistoryConfig(K=_longest(runs, dataset, learns or repeats not in (None, 1)), windows="sliding")
         if given is not None:
-            factor = 1.0 if repeats is None else repeats
-            made = _make(store, runs, given, history, marks, {"repeats": factor}, reuse)
+            factor, heat = 1.0 if repeats is None else repeats, 1.0 if temperature is None else temperature
+            made = _make(store, runs, given, history, marks, {"repeats": factor, "temperature": heat}, reuse)
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
-            return BlendResult(made.name, made.label, made.dataset, None, 0, 0, parts, repeats=factor)
+            told_of = (made.name, made.label, made.dataset, None, 0, 0, parts)
+            return BlendResult(*told_of, repeats=factor, temperature=heat)
         examples = sample_examples(dataset.examples("validation", history.K, history.windows), limit)
         if not examples:
             raise UsageError(
@@ -162,12 +178,28 @@ def blend(
         factor = learn_odds(weighed.had[best], weighed.repeated) if repeats is None else repeats
         spoken: dict[str, Any] = {} if told is None else {"speaker": runs[told.speaker].name, "new_items": told.factor}
         number = {} if told is None else {"num_new": int(told.items.sum())}
-        learned = {"repeats": factor, **spoken, **number}
+        answers = _weighted(replace(mixed, repeats=factor, new=told), weighed.weightings[best])
+        heat = learn_temperature(dataset, examples, answers, report=report) if temperature is None else temperature
+        if metric == "log_prob":
+            together = weighed.log_probs_by(best, factor)
+            if heat != 1:
+                together = title_log_probs(dataset, examples, replace(answers, temperature=heat), report=report)
+            values = np.vstack([values, together])
+        learned = {"repeats": factor, **spoken, **number, "temperature": heat}
         made = _make(store, runs, weighed.weightings[best], history, marks, learned, reuse)
-        found = replace(_result(made, runs, weighed, best, metric, factor), **spoken)
+        found = replace(_result(made, runs, weighed, best, metric, factor, values), **spoken, temperature=heat)
         if told is not None:
             found = replace(found, new=sum(bool(told.items[dataset.target(example)]) for example in examples))
         return replace(found, repeated=int(weighed.repeated.sum())) if learns else found
+
+
+def _weighted(blend: BlendRecommender, shares: FloatArray) -> BlendRecommender:
+    """A blend with weights, of the parts that have one or speak of new items."""
+    speaker = None if blend.new is None else blend.new.speaker
+    kept = [place for place, share in enumerate(shares) if share > 0 or place == speaker]
+    parts = [replace(blend.parts[place], weight=float(shares[place])) for place in kept]
+    new = None if blend.new is None else replace(blend.new, speaker=kept.index(blend.new.speaker))
+    return replace(blend, parts=parts, new=new)
 
 
 def _longest(runs: Sequence[Run], dataset: Dataset, whole: bool) -> int:
@@ -226,7 +258,10 @@ def _make(
         stage="blend",
         dataset=runs[0].dataset,
         kind=KindConfig(
-            name=KIND, options={key: value for key, value in options.items() if key != "repeats" or value != 1}
+            name=KIND,
+            options={
+                key: value for key, value in options.items() if key not in ("repeats", "temperature") or value != 1
+            },
         ),
         backbone=None,
         parts=parts,
@@ -239,10 +274,10 @@ def _make(
     return (same_or_made if reuse else make_run)(store, config, prints, label, marks)
 
 
-def _result(made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, repeats: float) -> BlendResult:
-    values = weighed.values(metric)
-    if metric == "log_prob":
-        values = np.vstack([values, weighed.log_probs_by(best, repeats)])
+def _result(
+    made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, repeats: float, values: FloatArray
+) -> BlendResult:
+    """What is told: `values` has a row for each weighting and, of log_prob, one for the blend with what was learned."""
     own = best if metric != "log_prob" else len(values) - 1
     alone = [weighed.alone(number) for number in range(len(runs))]
     intervals = bootstrap(values[[*alone, own]].T, weighed.users)

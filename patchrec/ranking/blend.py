@@ -11,7 +11,12 @@ Few models know how often people come back to what they had: the odds that the n
 multiplied by a factor, which is learned where the weights are (`patchrec.evaluation.weighting.learn_odds`). It moves
 no item of the history past another, and none of the rest.
 
-Source: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science 1986.
+A mean of logarithms is as sure as its parts are in the mean, and weights that rank best say nothing of that: parts that
+agree know more together. So what the mixture says of the items of the history, and of all others, is raised to a power
+(`patchrec.evaluation.weighting.learn_temperature`); how likely it is that the next is one of them stays as it is.
+
+Sources: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science
+1986. The temperature: Guo et al., "On calibration of modern neural networks", ICML 2017.
 
 Shapes: B queries, I items, R parts.
 """
@@ -77,6 +82,7 @@ class BlendRecommender:
         place: (I,) order among equal scores (`precedence`).
         repeats: What the odds of the items of the history are multiplied by; 1 leaves what the parts say.
         new: Who speaks of items that nobody chose; None: all parts, as of others.
+        temperature: Below 1 it is surer than its parts are in the mean, above 1 less sure.
     """
 
     parts: Sequence[Part]
@@ -84,6 +90,7 @@ class BlendRecommender:
     place: IntArray
     repeats: float = 1.0
     new: NewItems | None = None
+    temperature: float = 1.0
 
     level: Level = "item"
     score: ScoreName = "mixture"
@@ -104,7 +111,17 @@ class BlendRecommender:
             if self.repeats != 1:
                 for number, row in enumerate(mixed):
                     mixed[number] = with_repeats(row, queries[start + number].history.items, self.repeats)
+            if self.temperature != 1:
+                for number, row in enumerate(mixed):
+                    mixed[number] = tempered(row, self.groups(queries[start + number]), self.temperature)
             yield from ((start + number, Scores(mixed[number], cost)) for number, cost in enumerate(costs))
+
+    def groups(self, query: Query) -> list[BoolArray]:
+        """(I,) each: the items that the mixture tells from one another, those of the history and those that are not."""
+        told = np.ones(len(self.catalog), dtype=np.bool_) if self.new is None else ~self.new.items
+        had = np.zeros(len(self.catalog), dtype=np.bool_)
+        had[query.history.items] = True
+        return [told & had, told & ~had]
 
     def each_part(self, queries: Sequence[Query]) -> Iterator[tuple[int, FloatArray, list[Cost]]]:
         """What the parts say, some queries at a time.
@@ -185,6 +202,23 @@ def with_repeats(log_probs: FloatArray, had: IntArray, factor: float) -> FloatAr
     moved = log_probs.copy()
     moved[np.unique(had)] += np.log(factor)
     return np.asarray(moved - np.logaddexp.reduce(moved), dtype=np.float64)
+
+
+def tempered(log_probs: FloatArray, groups: Sequence[BoolArray], temperature: float) -> FloatArray:
+    """(I,) log-probabilities, those of a group surer among themselves and together as likely as before.
+
+    Args:
+        log_probs: (I,) of a distribution.
+        groups: (I,) each, none of which share an item. Items of none stay as they are.
+        temperature: Above 0; below 1 is surer.
+    """
+    moved = log_probs.copy()
+    for group in groups:
+        if group.any():
+            own = log_probs[group]
+            scaled = (own - own.max()) / temperature
+            moved[group] = scaled - log_sum(scaled) + log_sum(own)
+    return moved
 
 
 def _sum(one: Cost, other: Cost) -> Cost:

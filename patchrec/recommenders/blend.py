@@ -27,6 +27,9 @@ class BlendOptions(Options):
         1.0, gt=0, allow_inf_nan=False, description="What the odds are multiplied by that it gives to all such items."
     )
     num_new: int | None = Field(None, ge=1, description="How many they were when that was learned.")
+    temperature: float = Field(
+        1.0, ge=1e-3, le=1e3, description="Below 1 the mixture is surer than its runs are in the mean, above 1 less."
+    )
 
 
 def _learner(fitting: Fitting) -> NoReturn:
@@ -47,7 +50,8 @@ def _load(saved: Saved) -> Recommender:
         # however many came since, together they are as likely as those were
         share = 1.0 if options.num_new is None else options.num_new / max(1, int(items.sum()))
         new = NewItems(items, runs.index(options.speaker), options.new_items * share)
-    return BlendRecommender(saved.parts, saved.dataset.catalog, precedence(popularity), options.repeats, new)
+    place = precedence(popularity)
+    return BlendRecommender(saved.parts, saved.dataset.catalog, place, options.repeats, new, options.temperature)
 
 
 def _export(saved: Saved, folder: Path) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from patchrec.config import HistoryConfig
 from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
-from patchrec.evaluation.weighting import learn_new, learn_odds, weigh, weightings
+from patchrec.evaluation.weighting import learn_new, learn_odds, learn_temperature, weigh, weightings
 from patchrec.ranking.blend import BlendRecommender, NewItems
 from patchrec.ranking.counts import ItemKNN, Markov, Popularity
 from patchrec.ranking.dense import DenseRecommender
@@ -182,3 +182,40 @@ def test_where_nobody_repeats_the_odds_become_small_and_stay_above_none():
     found = learn_odds(np.log(np.full(1000, 0.3)), np.zeros(1000, dtype=np.bool_))
     assert 1e-4 < found < 0.01
     assert learn_odds(np.array([0.0, -np.inf]), np.array([True, False])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5, 1.0, 2.0])
+def test_a_temperature_is_learned_that_undoes_what_a_mixture_is_unsure_of(power):
+    dataset = make_dataset(300)
+    examples = dataset.examples("validation", 2)
+    blend = blend_of(dataset, np.ones(12))
+    true = np.array([40.0, 25, 12, 8, 5, 3, 2, 2, 1, 1, 1, 1])
+    random = np.random.default_rng(0)
+    left = [np.flatnonzero(blend.groups(Query.of(dataset, one))[1]) for one in examples]
+    drawn = [int(random.choice(items, p=true[items] / true[items].sum())) for items in left]
+    told = dict(zip(map(id, examples), drawn, strict=True))
+    changed = Drawn(dataset, told)
+    found = learn_temperature(changed, examples, blend_of(dataset, true**power))
+    assert found == pytest.approx(power, rel=0.2)
+
+
+@dataclass
+class Drawn:
+    """A data set whose targets are others."""
+
+    dataset: object
+    targets: dict
+
+    def target(self, example):
+        return self.targets[id(example)]
+
+    def __getattr__(self, name):
+        return getattr(self.dataset, name)
+
+
+def test_no_temperature_is_learned_from_what_is_chance(case):
+    dataset, examples, mixed = case
+    assert learn_temperature(dataset, examples[:1], mixed([0.5, 0.25, 0.25])) == 1
+    assert learn_temperature(dataset, [], mixed([0.5, 0.25, 0.25])) == 1
+    few = learn_temperature(dataset, examples[:3], mixed([0.5, 0.25, 0.25]))
+    assert 1 / 8 <= few <= 8

@@ -135,6 +135,34 @@ def test_a_run_that_speaks_of_new_items_alone_stays_with_weight_0(home, prepared
     assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
 
 
+def test_how_sure_a_blend_is_is_learned_given_or_left_and_moves_no_new_film_past_another(home, prepared):
+    runs = prepared(fit_new)
+    learned = blend(runs, metric="log_prob", home=home)
+    assert 1 / 8 <= learned.temperature < 1  # both runs smooth what they know
+    left = blend(runs, metric="log_prob", temperature=1, home=home)
+    given = blend(runs, metric="log_prob", temperature=0.5, home=home)
+    assert (left.temperature, given.temperature) == (1, 0.5)
+    assert learned.together.value > left.together.value
+    for made in (learned, left, given):
+        assert validation_log_prob(made.run, home) == pytest.approx(made.together.value)
+    with Store.open(home) as store:
+        options = [store.runs.get(made.run).config.kind.options for made in (learned, left, given)]
+        dataset = store.datasets.load("growing")
+    assert [one.get("temperature") for one in options] == [learned.temperature, None, 0.5]
+    known = {dataset.catalog.item_ids[item] for item in np.flatnonzero(dataset.popularity)}
+    user = dataset.sequences.user_ids[3]
+    lists = [recommend(user=user, run=made.run, k=30, home=home).ranking for made in (learned, left)]
+    one, other = ([line.item_id for line in ranking if line.item_id in known] for ranking in lists)
+    assert one == other
+
+
+def test_a_temperature_that_is_none_is_refused(home, prepared):
+    runs = prepared(fit_new)
+    for temperature in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="temperature"):
+            blend(runs, temperature=temperature, home=home)
+
+
 def test_new_items_stay_as_likely_together_however_many_come(home, prepared):
     made = blend(prepared(fit_new), metric="log_prob", home=home)
     with Store.open(home) as store:

@@ -9,7 +9,7 @@ from patchrec.config import HistoryConfig
 from patchrec.data.catalog import Catalog
 from patchrec.data.histories import newest, window_start
 from patchrec.history import History
-from patchrec.ranking.blend import BlendRecommender, NewItems, with_repeats
+from patchrec.ranking.blend import BlendRecommender, NewItems, tempered, with_repeats
 from patchrec.recommender import Cost, Part, Query, Scores, log_probs, rank
 
 TITLES = ("Up", "Heat", "Heat", "Ran", "Heat")
@@ -133,3 +133,30 @@ def test_a_blend_multiplies_the_odds_of_its_whole_history_not_of_a_parts_window(
     (found,) = rank(mixed, [query(4)], 5)
     assert [line.item for line in found.recommendations] == [4, 0, 1, 2, 3]
     assert found.recommendations[0].probability == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.5, 3.0])
+def test_a_temperature_sharpens_within_groups_and_leaves_what_they_have_together(temperature):
+    shares = np.array([0.1, 0.2, 0.3, 0.15, 0.25])
+    groups = [np.array([True, True, False, False, False]), np.array([False, False, True, True, False])]
+    found = np.exp(tempered(np.log(shares), groups, temperature))
+    for group in groups:
+        powers = shares[group] ** (1 / temperature)
+        np.testing.assert_allclose(found[group], shares[group].sum() * powers / powers.sum(), rtol=1e-12)
+    assert found[4] == shares[4]
+    assert np.array_equal(tempered(np.log(shares), [np.zeros(5, dtype=bool)], temperature), np.log(shares))
+
+
+def test_a_blend_at_a_temperature_keeps_its_order_and_how_likely_repeats_and_new_items_are():
+    one, other = logs(5, 1, 3, 2, 4), logs(1, 2, 6, 1, 3)
+    new = NewItems(np.array([False, False, False, True, False]), 1, 2.0)
+    plain = replace(blend((Told(one), 0.5), (Told(other), 0.5)), repeats=0.3, new=new)
+    cold = replace(plain, temperature=0.4)
+    asked = Query(History(np.array([0, 1])))
+    before, after = (np.exp(log_probs(model, [asked])[0]) for model in (plain, cold))
+    assert after.sum() == pytest.approx(1)
+    assert after[3] == pytest.approx(before[3])  # new
+    assert after[[0, 1]].sum() == pytest.approx(before[[0, 1]].sum())  # had
+    assert after[2] + after[4] == pytest.approx(before[2] + before[4])
+    assert after[2] / after[4] == pytest.approx((before[2] / before[4]) ** 2.5)
+    assert after[0] / after[1] == pytest.approx((before[0] / before[1]) ** 2.5)
