@@ -200,15 +200,17 @@ def learn_temperature(
     with report.task("temperature", len(asked), "targets") as task:
         for number, scores in replace(blend, temperature=1.0).score_each(queries):
             target = dataset.target(asked[number])
-            group = next(one for one in blend.groups(queries[number]) if one[target])
-            rows = scores.log_probs[group] / _TEMPERATURES[:, None]
-            likely[:, number] = rows[:, np.count_nonzero(group[:target])] - log_sum(rows)[:, 0]
+            if np.isfinite(scores.log_probs[target]):  # one that cannot be says nothing of how sure to be
+                group = next(one for one in blend.groups(queries[number]) if one[target])
+                rows = scores.log_probs[group] / _TEMPERATURES[:, None]
+                likely[:, number] = rows[:, np.count_nonzero(group[:target])] - log_sum(rows)[:, 0]
             task.advance(1, tokens=scores.cost.positions)
-    gains = likely - likely[len(_TEMPERATURES) // 2]
-    best = int(gains.mean(axis=1).argmax()) if len(asked) > 1 else 0
-    if len(asked) < 2 or gains[best].mean() <= _SURE * gains[best].std(ddof=1) / np.sqrt(len(asked)):
+    if len(asked) < 2:
         return 1.0
-    return float(_TEMPERATURES[best])
+    gains = likely - likely[len(_TEMPERATURES) // 2]
+    best = int(gains.mean(axis=1).argmax())
+    sure = gains[best].mean() > _SURE * gains[best].std(ddof=1) / np.sqrt(len(asked))
+    return float(_TEMPERATURES[best]) if sure else 1.0
 
 
 def title_log_probs(

@@ -214,8 +214,8 @@ def tempered(log_probs: FloatArray, groups: Sequence[BoolArray], temperature: fl
     """
     moved = log_probs.copy()
     for group in groups:
-        if group.any():
-            own = log_probs[group]
+        own = log_probs[group]
+        if np.isfinite(own).any():
             scaled = (own - own.max()) / temperature
             moved[group] = scaled - log_sum(scaled) + log_sum(own)
     return moved

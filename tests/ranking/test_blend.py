@@ -144,6 +144,9 @@ def test_a_temperature_sharpens_within_groups_and_leaves_what_they_have_together
         powers = shares[group] ** (1 / temperature)
         np.testing.assert_allclose(found[group], shares[group].sum() * powers / powers.sum(), rtol=1e-12)
     assert found[4] == shares[4]
+    with np.errstate(divide="ignore"):
+        never = np.log(np.array([0, 0, 0.5, 0, 0.5]))
+    assert np.array_equal(tempered(never, groups, temperature), never)
     assert np.array_equal(tempered(np.log(shares), [np.zeros(5, dtype=bool)], temperature), np.log(shares))
 
 
