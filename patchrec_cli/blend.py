@@ -122,9 +122,10 @@ def draw_blend(made: dict[str, Any]) -> None:
         told = f"{count(made['new'])} of {count(made['num_targets'])} targets; {made['speaker']} speaks of them"
         told += f", odds times {made['new_items']:.3g}"
         print_fields({"new items": told})
-    if made["temperature"] != 1:
-        sure = "surer" if made["temperature"] < 1 else "less sure"
-        print_fields({"temperature": f"{made['temperature']:.3g}: {sure} than its runs are in the mean"})
+    told_of = {"temperature": "its runs are in the mean", "new_temperature": f"{made['speaker']} is, of new items"}
+    for key, than in told_of.items():
+        if made[key] != 1:
+            print_fields({"temperature": f"{made[key]:.3g}: {'surer' if made[key] < 1 else 'less sure'} than {than}"})
 
 
 def _shown(interval: dict[str, float] | None) -> str:

@@ -121,6 +121,7 @@ JSON_KEYS = {
     "blend": (
         "run", "label", "dataset", "metric", "num_targets", "num_users", "parts", "together", "reference", "difference",
         "repeats", "repeated", "speaker", "new_items", "new", "temperature",
+        "new_temperature",
     ),
     "eval": (
         "run", "label", "dataset", "split", "score", "num_targets", "num_users", "metrics", "cost", "exact_to",

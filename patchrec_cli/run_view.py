@@ -88,9 +88,12 @@ def blend_odds(options: dict[str, Any]) -> str | None:
     if "repeats" in options:
         told.append(f"of what a user has had times {options['repeats']:.3g}")
     if options.get("speaker"):
-        told.append(f"of new items, of which {options['speaker']} speaks, times {options.get('new_items', 1):.3g}")
+        heat = f", at temperature {options['new_temperature']:.3g}" if "new_temperature" in options else ""
+        told.append(
+            f"of new items, of which {options['speaker']} speaks, times {options.get('new_items', 1):.3g}{heat}"
+        )
     if "temperature" in options:
-        told.append(f"all of them at temperature {options['temperature']:.3g}")
+        told.append(f"of all that is mixed at temperature {options['temperature']:.3g}")
     return "; ".join(told) or None
 
 

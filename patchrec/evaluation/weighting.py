@@ -5,7 +5,7 @@ Shapes: R recommenders, W weightings, B targets, I items.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -177,39 +177,49 @@ def learn_new(
     return NewItems(new, speaker, learn_odds(mass[speaker], np.arange(len(both)) < first, times))
 
 
-def learn_temperature(
+def learn_temperatures(
     dataset: Dataset, examples: Sequence[Example], blend: BlendRecommender, *, report: Reporter = SILENT
-) -> float:
-    """How sure a blend shall be of what it says: the temperature that makes a sample of targets likeliest.
+) -> tuple[float, float]:
+    """How sure a blend shall be of what it says: the temperatures that make a sample of targets likeliest.
 
-    A target counts as one among the items of its history, or among all others, whose likelihood together it leaves.
+    A target counts as one among the items of its history, among all others, or among new items, whose likelihood
+    together a temperature leaves.
 
     Args:
         dataset: Where the targets are from.
         examples: Targets with histories at least as long as any part wants.
-        blend: With its weights, and all else that it has.
+        blend: With its weights, and all else that it has but temperatures.
         report: Where progress goes.
 
     Returns:
-        1 where none of those tried (1/8 to 8) is better by two standard errors.
+        Of what the mixture says, and of what one part says of new items; 1 where none of those tried (1/8 to 8) is
+        better by two standard errors.
     """
-    own = [one for one in examples if blend.new is None or not blend.new.items[dataset.target(one)]]
-    asked = sample_examples(own, 2 * _ASKED)
+    new = np.zeros(len(dataset.catalog), dtype=np.bool_) if blend.new is None else blend.new.items
+    of_new = [example for example in examples if new[dataset.target(example)]]
+    of_old = [example for example in examples if not new[dataset.target(example)]]
+    asked = [*sample_examples(of_old, 2 * _ASKED), *sample_examples(of_new, _ASKED)]
     queries = [Query.of(dataset, example) for example in asked]
     likely = np.zeros((len(_TEMPERATURES), len(asked)))
     with report.task("temperature", len(asked), "targets") as task:
-        for number, scores in replace(blend, temperature=1.0).score_each(queries):
+        for number, scores in blend.score_each(queries):
             target = dataset.target(asked[number])
             if np.isfinite(scores.log_probs[target]):  # one that cannot be says nothing of how sure to be
-                group = next(one for one in blend.groups(queries[number]) if one[target])
+                group = next(items for items, _ in blend.groups(queries[number]) if items[target])
                 rows = scores.log_probs[group] / _TEMPERATURES[:, None]
                 likely[:, number] = rows[:, np.count_nonzero(group[:target])] - log_sum(rows)[:, 0]
             task.advance(1, tokens=scores.cost.positions)
-    if len(asked) < 2:
+    first = min(len(of_old), 2 * _ASKED)
+    return _likeliest(likely[:, :first]), _likeliest(likely[:, first:])
+
+
+def _likeliest(likely: FloatArray) -> float:
+    """The temperature of (T, B) log-probabilities that is surely better than none, else 1."""
+    if likely.shape[1] < 2:
         return 1.0
     gains = likely - likely[len(_TEMPERATURES) // 2]
     best = int(gains.mean(axis=1).argmax())
-    sure = gains[best].mean() > _SURE * gains[best].std(ddof=1) / np.sqrt(len(asked))
+    sure = gains[best].mean() > _SURE * gains[best].std(ddof=1) / np.sqrt(likely.shape[1])
     return float(_TEMPERATURES[best]) if sure else 1.0
 
 

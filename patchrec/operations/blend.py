@@ -18,7 +18,7 @@ from patchrec.evaluation.weighting import (
     check_metric,
     learn_new,
     learn_odds,
-    learn_temperature,
+    learn_temperatures,
     title_log_probs,
     weigh,
 )
@@ -74,6 +74,7 @@ class BlendResult:
         new_items: What the odds are multiplied by that it gives to them.
         new: How many of these targets are such items.
         temperature: Below 1 the blend is surer than its runs are in the mean; 1: as they are.
+        new_temperature: The same of what the speaker says of such items.
     """
 
     run: str
@@ -92,6 +93,7 @@ class BlendResult:
     new_items: float = 1.0
     new: int | None = None
     temperature: float = 1.0
+    new_temperature: float = 1.0
 
 
 def blend(
@@ -113,7 +115,7 @@ def blend(
     Each run is asked once for every validation target; then all weightings in eighths are compared. How often people
     come back to what they had is learned from the same targets (`learn_odds`): it changes nothing among the items
     that a user has not had. So is which run speaks of items that nobody chose in the train split (`learn_new`), and how
-    sure the mixture is (`learn_temperature`), which leaves the order of all others as it is.
+    sure the mixture is, and whoever speaks of new items (`learn_temperatures`), which leaves the order of either.
 
     Args:
         names: Two to five runs of one data set.
@@ -124,7 +126,7 @@ def blend(
             and leaves them where they are given.
         new_items: Let one run speak of items that nobody chose, where validation says which; None: where weights are
             chosen.
-        temperature: How sure the mixture is, below 1 surer; None as with `repeats`.
+        temperature: How sure the mixture is, below 1 surer, and whoever speaks of new items; None as with `repeats`.
         reuse: Give a blend of the same runs, weights and odds back instead of making another.
         marks: Name, note and tags of the run.
 
@@ -150,8 +152,7 @@ def blend(
             parts = [
                 Weighted(run.name, run.label, share, None) for run, share in zip(runs, given.tolist(), strict=True)
             ]
-            told_of = (made.name, made.label, made.dataset, None, 0, 0, parts)
-            return BlendResult(*told_of, repeats=factor, temperature=heat)
+            return BlendResult(made.name, made.label, made.dataset, None, 0, 0, parts, repeats=factor, temperature=heat)
         examples = sample_examples(dataset.examples("validation", history.K, history.windows), limit)
         if not examples:
             raise UsageError(
@@ -176,21 +177,30 @@ def blend(
         if note := interval_note(values[best], weighed.users):
             report.note(note)
         factor = learn_odds(weighed.had[best], weighed.repeated) if repeats is None else repeats
-        spoken: dict[str, Any] = {} if told is None else {"speaker": runs[told.speaker].name, "new_items": told.factor}
-        number = {} if told is None else {"num_new": int(told.items.sum())}
         answers = _weighted(replace(mixed, repeats=factor, new=told), weighed.weightings[best])
-        heat = learn_temperature(dataset, examples, answers, report=report) if temperature is None else temperature
+        given_heat = None if temperature is None else (temperature, temperature)
+        answers = _at(answers, *(given_heat or learn_temperatures(dataset, examples, answers, report=report)))
+        learned = _learned(answers, None if told is None else runs[told.speaker].name)
         if metric == "log_prob":
             together = weighed.log_probs_by(best, factor)
-            if heat != 1:
-                together = title_log_probs(dataset, examples, replace(answers, temperature=heat), report=report)
+            if answers.tempers:
+                together = title_log_probs(dataset, examples, answers, report=report)
             values = np.vstack([values, together])
-        learned = {"repeats": factor, **spoken, **number, "temperature": heat}
         made = _make(store, runs, weighed.weightings[best], history, marks, learned, reuse)
-        found = replace(_result(made, runs, weighed, best, metric, factor, values), **spoken, temperature=heat)
+        shown = {key: value for key, value in learned.items() if key != "num_new"}
+        found = replace(_result(made, runs, weighed, best, metric, values), **shown)
         if told is not None:
             found = replace(found, new=sum(bool(told.items[dataset.target(example)]) for example in examples))
         return replace(found, repeated=int(weighed.repeated.sum())) if learns else found
+
+
+def _learned(blend: BlendRecommender, speaker: str | None) -> dict[str, Any]:
+    """Values of the kind's options."""
+    own: dict[str, Any] = {"repeats": blend.repeats, "temperature": blend.temperature}
+    if blend.new is None:
+        return own
+    told = {"speaker": speaker, "new_items": blend.new.factor, "new_temperature": blend.new.temperature}
+    return own | told | {"num_new": int(blend.new.items.sum())}
 
 
 def _weighted(blend: BlendRecommender, shares: FloatArray) -> BlendRecommender:
@@ -200,6 +210,12 @@ def _weighted(blend: BlendRecommender, shares: FloatArray) -> BlendRecommender:
     parts = [replace(blend.parts[place], weight=float(shares[place])) for place in kept]
     new = None if blend.new is None else replace(blend.new, speaker=kept.index(blend.new.speaker))
     return replace(blend, parts=parts, new=new)
+
+
+def _at(blend: BlendRecommender, temperature: float, of_new: float) -> BlendRecommender:
+    """A blend at temperatures of its own and of whoever speaks of new items."""
+    new = None if blend.new is None else replace(blend.new, temperature=of_new)
+    return replace(blend, temperature=temperature, new=new)
 
 
 def _longest(runs: Sequence[Run], dataset: Dataset, whole: bool) -> int:
@@ -260,7 +276,9 @@ def _make(
         kind=KindConfig(
             name=KIND,
             options={
-                key: value for key, value in options.items() if key not in ("repeats", "temperature") or value != 1
+                key: value
+                for key, value in options.items()
+                if key not in ("repeats", "temperature", "new_temperature") or value != 1
             },
         ),
         backbone=None,
@@ -275,7 +293,7 @@ def _make(
 
 
 def _result(
-    made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, repeats: float, values: FloatArray
+    made: Run, runs: Sequence[Run], weighed: Weighed, best: int, metric: str, values: FloatArray
 ) -> BlendResult:
     """What is told: `values` has a row for each weighting and, of log_prob, one for the blend with what was learned."""
     own = best if metric != "log_prob" else len(values) - 1
@@ -296,5 +314,4 @@ def _result(
         together=intervals[-1],
         reference=runs[first].name,
         difference=paired(values[own], values[alone[first]], weighed.users),
-        repeats=repeats,
     )

@@ -13,7 +13,8 @@ no item of the history past another, and none of the rest.
 
 A mean of logarithms is as sure as its parts are in the mean, and weights that rank best say nothing of that: parts that
 agree know more together. So what the mixture says of the items of the history, and of all others, is raised to a power
-(`patchrec.evaluation.weighting.learn_temperature`); how likely it is that the next is one of them stays as it is.
+(`patchrec.evaluation.weighting.learn_temperatures`), and what one part says of new items to another; how likely it is
+that the next is one of them stays as it is.
 
 Sources: the logarithmic opinion pool; Genest and Zidek, "Combining probability distributions", Statistical Science
 1986. The temperature: Guo et al., "On calibration of modern neural networks", ICML 2017.
@@ -47,11 +48,13 @@ class NewItems:
         items: (I,) which those are.
         speaker: Place among the parts.
         factor: What the odds are multiplied by that it gives to all of them together.
+        temperature: Below 1 it tells them apart more surely than it does alone, above 1 less.
     """
 
     items: BoolArray
     speaker: int
     factor: float
+    temperature: float = 1.0
 
     def said(self, mixed: FloatArray, spoken: FloatArray) -> FloatArray:
         """(..., I) log-probabilities: of new items those of the speaker, of all others those of the mixture.
@@ -82,7 +85,7 @@ class BlendRecommender:
         place: (I,) order among equal scores (`precedence`).
         repeats: What the odds of the items of the history are multiplied by; 1 leaves what the parts say.
         new: Who speaks of items that nobody chose; None: all parts, as of others.
-        temperature: Below 1 it is surer than its parts are in the mean, above 1 less sure.
+        temperature: Below 1 it is surer than its parts are in the mean, above 1 less sure; not of new items.
     """
 
     parts: Sequence[Part]
@@ -100,6 +103,11 @@ class BlendRecommender:
         """What its parts run on."""
         return next((found for part in self.parts if (found := part.recommender.device) != "cpu"), "cpu")
 
+    @property
+    def tempers(self) -> bool:
+        """Whether a temperature is another than 1."""
+        return self.temperature != 1 or (self.new is not None and self.new.temperature != 1)
+
     def score_each(self, queries: Sequence[Query]) -> Iterator[tuple[int, Scores]]:
         """See `Recommender.score_each`; in the queries' order."""
         weights = np.array([part.weight for part in self.parts])
@@ -111,17 +119,18 @@ class BlendRecommender:
             if self.repeats != 1:
                 for number, row in enumerate(mixed):
                     mixed[number] = with_repeats(row, queries[start + number].history.items, self.repeats)
-            if self.temperature != 1:
+            if self.tempers:
                 for number, row in enumerate(mixed):
-                    mixed[number] = tempered(row, self.groups(queries[start + number]), self.temperature)
+                    mixed[number] = tempered(row, self.groups(queries[start + number]))
             yield from ((start + number, Scores(mixed[number], cost)) for number, cost in enumerate(costs))
 
-    def groups(self, query: Query) -> list[BoolArray]:
-        """(I,) each: the items that the mixture tells from one another, those of the history and those that are not."""
-        told = np.ones(len(self.catalog), dtype=np.bool_) if self.new is None else ~self.new.items
+    def groups(self, query: Query) -> list[tuple[BoolArray, float]]:
+        """What is told apart at which temperature: (I,) the items of the history, those that are not, and new ones."""
+        mixed = np.ones(len(self.catalog), dtype=np.bool_) if self.new is None else ~self.new.items
         had = np.zeros(len(self.catalog), dtype=np.bool_)
         had[query.history.items] = True
-        return [told & had, told & ~had]
+        own = [(mixed & had, self.temperature), (mixed & ~had, self.temperature)]
+        return own if self.new is None else [*own, (self.new.items, self.new.temperature)]
 
     def each_part(self, queries: Sequence[Query]) -> Iterator[tuple[int, FloatArray, list[Cost]]]:
         """What the parts say, some queries at a time.
@@ -204,18 +213,17 @@ def with_repeats(log_probs: FloatArray, had: IntArray, factor: float) -> FloatAr
     return np.asarray(moved - np.logaddexp.reduce(moved), dtype=np.float64)
 
 
-def tempered(log_probs: FloatArray, groups: Sequence[BoolArray], temperature: float) -> FloatArray:
+def tempered(log_probs: FloatArray, groups: Sequence[tuple[BoolArray, float]]) -> FloatArray:
     """(I,) log-probabilities, those of a group surer among themselves and together as likely as before.
 
     Args:
         log_probs: (I,) of a distribution.
-        groups: (I,) each, none of which share an item. Items of none stay as they are.
-        temperature: Above 0; below 1 is surer.
+        groups: (I,) each, none of which share an item, with temperatures above 0; below 1 is surer. Items of none stay.
     """
     moved = log_probs.copy()
-    for group in groups:
+    for group, temperature in groups:
         own = log_probs[group]
-        if np.isfinite(own).any():
+        if temperature != 1 and np.isfinite(own).any():
             scaled = (own - own.max()) / temperature
             moved[group] = scaled - log_sum(scaled) + log_sum(own)
     return moved

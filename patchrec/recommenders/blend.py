@@ -30,6 +30,7 @@ class BlendOptions(Options):
     temperature: float = Field(
         1.0, ge=1e-3, le=1e3, description="Below 1 the mixture is surer than its runs are in the mean, above 1 less."
     )
+    new_temperature: float = Field(1.0, ge=1e-3, le=1e3, description="The same of what the speaker says of such items.")
 
 
 def _learner(fitting: Fitting) -> NoReturn:
@@ -49,7 +50,7 @@ def _load(saved: Saved) -> Recommender:
         items = popularity == 0
         # however many came since, together they are as likely as those were
         share = 1.0 if options.num_new is None else options.num_new / max(1, int(items.sum()))
-        new = NewItems(items, runs.index(options.speaker), options.new_items * share)
+        new = NewItems(items, runs.index(options.speaker), options.new_items * share, options.new_temperature)
     place = precedence(popularity)
     return BlendRecommender(saved.parts, saved.dataset.catalog, place, options.repeats, new, options.temperature)
 

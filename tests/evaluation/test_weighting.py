@@ -8,7 +8,7 @@ import pytest
 from patchrec.config import HistoryConfig
 from patchrec.errors import UsageError
 from patchrec.evaluation.metrics import rank_metrics
-from patchrec.evaluation.weighting import learn_new, learn_odds, learn_temperature, weigh, weightings
+from patchrec.evaluation.weighting import learn_new, learn_odds, learn_temperatures, title_log_probs, weigh, weightings
 from patchrec.ranking.blend import BlendRecommender, NewItems
 from patchrec.ranking.counts import ItemKNN, Markov, Popularity
 from patchrec.ranking.dense import DenseRecommender
@@ -191,12 +191,13 @@ def test_a_temperature_is_learned_that_undoes_what_a_mixture_is_unsure_of(power)
     blend = blend_of(dataset, np.ones(12))
     true = np.array([40.0, 25, 12, 8, 5, 3, 2, 2, 1, 1, 1, 1])
     random = np.random.default_rng(0)
-    left = [np.flatnonzero(blend.groups(Query.of(dataset, one))[1]) for one in examples]
+    left = [np.flatnonzero(blend.groups(Query.of(dataset, one))[1][0]) for one in examples]
     drawn = [int(random.choice(items, p=true[items] / true[items].sum())) for items in left]
     told = dict(zip(map(id, examples), drawn, strict=True))
     changed = Drawn(dataset, told)
-    found = learn_temperature(changed, examples, blend_of(dataset, true**power))
+    found, of_new = learn_temperatures(changed, examples, blend_of(dataset, true**power))
     assert found == pytest.approx(power, rel=0.2)
+    assert of_new == 1
 
 
 @dataclass
@@ -215,7 +216,22 @@ class Drawn:
 
 def test_no_temperature_is_learned_from_what_is_chance(case):
     dataset, examples, mixed = case
-    assert learn_temperature(dataset, examples[:1], mixed([0.5, 0.25, 0.25])) == 1
-    assert learn_temperature(dataset, [], mixed([0.5, 0.25, 0.25])) == 1
-    few = learn_temperature(dataset, examples[:3], mixed([0.5, 0.25, 0.25]))
+    assert learn_temperatures(dataset, examples[:1], mixed([0.5, 0.25, 0.25])) == (1, 1)
+    assert learn_temperatures(dataset, [], mixed([0.5, 0.25, 0.25])) == (1, 1)
+    few, _ = learn_temperatures(dataset, examples[:3], mixed([0.5, 0.25, 0.25]))
     assert 1 / 8 <= few <= 8
+
+
+def test_a_speaker_has_a_temperature_of_its_own(with_new_items):
+    dataset = with_new_items
+    examples = dataset.examples("validation", 2)
+    targets = np.array([dataset.target(example) for example in examples])
+    true = np.bincount(targets[targets < 3], minlength=3) + 0.01
+    unsure = blend_of(dataset, [*true**0.25, *[1.0] * 9], [1.0] * 12)
+    speaking = replace(unsure, new=NewItems(dataset.popularity == 0, 0, 1.0))
+    of_all, of_new = learn_temperatures(dataset, examples, speaking)
+    assert of_new < 1
+    assert learn_temperatures(dataset, examples, unsure)[1] == 1
+    colder = replace(speaking, temperature=of_all, new=replace(speaking.new, temperature=of_new))
+    likely, before = (title_log_probs(dataset, examples, one).mean() for one in (colder, speaking))
+    assert likely > before

@@ -139,15 +139,15 @@ def test_a_blend_multiplies_the_odds_of_its_whole_history_not_of_a_parts_window(
 def test_a_temperature_sharpens_within_groups_and_leaves_what_they_have_together(temperature):
     shares = np.array([0.1, 0.2, 0.3, 0.15, 0.25])
     groups = [np.array([True, True, False, False, False]), np.array([False, False, True, True, False])]
-    found = np.exp(tempered(np.log(shares), groups, temperature))
+    found = np.exp(tempered(np.log(shares), [(group, temperature) for group in groups]))
     for group in groups:
         powers = shares[group] ** (1 / temperature)
         np.testing.assert_allclose(found[group], shares[group].sum() * powers / powers.sum(), rtol=1e-12)
     assert found[4] == shares[4]
     with np.errstate(divide="ignore"):
         never = np.log(np.array([0, 0, 0.5, 0, 0.5]))
-    assert np.array_equal(tempered(never, groups, temperature), never)
-    assert np.array_equal(tempered(np.log(shares), [np.zeros(5, dtype=bool)], temperature), np.log(shares))
+    assert np.array_equal(tempered(never, [(group, temperature) for group in groups]), never)
+    assert np.array_equal(tempered(np.log(shares), [(np.zeros(5, dtype=bool), temperature)]), np.log(shares))
 
 
 def test_a_blend_at_a_temperature_keeps_its_order_and_how_likely_repeats_and_new_items_are():
