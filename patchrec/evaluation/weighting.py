@@ -198,7 +198,7 @@ def learn_temperatures(
     new = np.zeros(len(dataset.catalog), dtype=np.bool_) if blend.new is None else blend.new.items
     of_new = [example for example in examples if new[dataset.target(example)]]
     of_old = [example for example in examples if not new[dataset.target(example)]]
-    asked = [*sample_examples(of_old, 2 * _ASKED), *sample_examples(of_new, _ASKED)]
+    asked = [*sample_examples(of_old, 2 * _ASKED), *sample_examples(of_new, 2 * _ASKED)]
     queries = [Query.of(dataset, example) for example in asked]
     likely = np.zeros((len(_TEMPERATURES), len(asked)))
     with report.task("temperature", len(asked), "targets") as task:
@@ -214,13 +214,13 @@ def learn_temperatures(
 
 
 def _likeliest(likely: FloatArray) -> float:
-    """The temperature of (T, B) log-probabilities that is surely better than none, else 1."""
+    """The best temperature of those that are surely better than none, by (T, B) log-probabilities, else 1."""
     if likely.shape[1] < 2:
         return 1.0
     gains = likely - likely[len(_TEMPERATURES) // 2]
-    best = int(gains.mean(axis=1).argmax())
-    sure = gains[best].mean() > _SURE * gains[best].std(ddof=1) / np.sqrt(likely.shape[1])
-    return float(_TEMPERATURES[best]) if sure else 1.0
+    means, errors = gains.mean(axis=1), gains.std(axis=1, ddof=1) / np.sqrt(likely.shape[1])
+    sure = means > _SURE * errors
+    return float(_TEMPERATURES[np.where(sure, means, -np.inf).argmax()]) if sure.any() else 1.0
 
 
 def title_log_probs(

@@ -79,8 +79,9 @@ def test_weights_are_those_that_rank_validation_targets_best(home, runs):
 
 def test_how_often_people_come_back_is_learned_beside_the_weights(home, runs):
     sure = baseline("item-knn", options={"neighbours": 2, "smoothing": 1e-6}, home=home).run
-    made = blend([sure, "popularity-1", "item-knn-1"], metric="log_prob", home=home)
-    plain = blend([sure, "popularity-1", "item-knn-1"], metric="log_prob", repeats=1, home=home)
+    asked = {"metric": "log_prob", "temperature": 1, "home": home}
+    made = blend([sure, "popularity-1", "item-knn-1"], **asked)
+    plain = blend([sure, "popularity-1", "item-knn-1"], repeats=1, **asked)
     assert made.repeats != 1
     assert (plain.repeats, plain.repeated) == (1, None)
     assert 0 <= made.repeated <= made.num_targets
