@@ -57,8 +57,8 @@ _OF_MADE: dict[str, dict[str, Any]] = {
     }
     | _UNTIL_LEARNED,
 }
-# Of the item vectors of such a head, which learn as fast as the rest: on a log that visits an item rarely they must go
-# about 1 in a run, a step taking them by the rate at most (docs/results.md). Faster than this was not tried.
+# Of the item vectors of such a head, which learn as fast as the rest, or faster where a run comes to an item rarely: a
+# visit moves its vector by the rate at most, and all of them must by about 1 (docs/results.md). More was not tried.
 _FASTEST = 1e-2
 # what is told of training settings that were picked
 _TOLD: dict[str, Callable[[TrainingConfig], str]] = {
