@@ -457,7 +457,8 @@ class Kind:
         Raises:
             UsageError: An unknown option or a value out of range; the message names the choices.
         """
-        return BoundKind(self, bind(f"{self.what} {self.name}", self.options, values))
+        called = self.name if self.mixes else f"{self.what} {self.name}"
+        return BoundKind(self, bind(called, self.options, values))
 
     @property
     def is_baseline(self) -> bool:

@@ -160,7 +160,7 @@ def test_how_sure_a_blend_is_is_learned_given_or_left_and_moves_no_new_film_past
 def test_a_temperature_that_is_none_is_refused(home, prepared):
     runs = prepared(fit_new)
     for temperature in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="temperature"):
+        with pytest.raises(UsageError, match=r"^blend: --temperature="):
             blend(runs, temperature=temperature, home=home)
 
 
